@@ -1,0 +1,10 @@
+//! Fosquitto, the MQTT message bus of an OpenWrt router.
+
+pub mod acl;
+pub mod auth;
+pub mod broker;
+pub mod cli;
+pub mod config;
+pub mod mqtt;
+pub mod net;
+pub mod server;
