@@ -1,1 +1,259 @@
-//! broker
+//! The broker as a pure state machine: sessions, subscriptions, routing, retained messages and wills.
+//!
+//! It is entered by [`Broker::handle`] with a time, an [`Input`] and the caller's [`Effects`], and by nothing else. The same inputs
+//! give the same effects. It knows no socket, no clock, no file, no thread and no source of randomness: time and seed are
+//! arguments, so that a test runs in virtual time. It cannot fail: what a client does wrong is an effect, the close of its connection.
+//!
+//! One file a concern: [`input`] and [`effect`] are what goes in and comes out; `connect`, `publish` and `subscribe` handle
+//! the packets; `deliver` decides what goes to a client now and what waits; `session`, `inflight`, `queue`, `retained`, `router`, `will` and
+//! `timers` hold state; `sys` counts and publishes `$SYS`; [`limits`] bounds what a client can grow.
+
+mod connect;
+mod deliver;
+pub mod effect;
+mod inflight;
+pub mod input;
+pub mod limits;
+mod publish;
+mod queue;
+mod retained;
+mod router;
+mod session;
+mod subscribe;
+mod sys;
+#[cfg(test)]
+mod tests;
+mod timers;
+mod will;
+
+use std::rc::Rc;
+
+use hashbrown::HashMap;
+use slab::Slab;
+
+pub use effect::{Close, Delivery, Effects, Payload, Sent, StoreOp};
+pub use input::{ConnectionId, Input, Owner, Settings, Traffic};
+pub use timers::Time;
+
+use crate::mqtt::ReasonCode;
+use crate::mqtt::packet::{ClientPacket, ServerPacket};
+use retained::Retained;
+use router::{Router, SeededState, Subscriber};
+use session::{Connection, Session, SessionKey};
+use sys::Sys;
+use timers::{Timer, Timers};
+
+/// The broker.
+pub struct Broker {
+    settings: Settings,
+    /// By the index of [`ConnectionId`].
+    connections: Vec<Option<Box<Connection>>>,
+    sessions: Slab<Session>,
+    by_client_id: HashMap<Rc<str>, SessionKey, SeededState>,
+    router: Router,
+    retained: Retained,
+    timers: Timers,
+    sys: Sys,
+    /// The last numbers given to a message, a session and a delivery's serial.
+    last_message_id: u64,
+    last_session_id: u64,
+    last_serial: u64,
+    /// State of the generator of assigned Client Identifiers.
+    random: u64,
+    /// Who was found for the message at hand; kept for its memory.
+    found: Vec<Subscriber>,
+}
+
+impl Broker {
+    /// A broker without sessions at the moment `now`. `seed` SHOULD not be known to clients: it keys hash tables and
+    /// assigned Client Identifiers.
+    pub fn new(settings: Settings, seed: u64, now: Time) -> Broker {
+        let mut broker = Broker {
+            connections: Vec::new(),
+            sessions: Slab::new(),
+            by_client_id: HashMap::with_hasher(router::seeded(seed)),
+            router: Router::new(seed),
+            retained: Retained::default(),
+            timers: Timers::default(),
+            sys: Sys::new(now),
+            last_message_id: 0,
+            last_session_id: 0,
+            last_serial: 0,
+            random: seed,
+            found: Vec::new(),
+            settings,
+        };
+        broker.arm_sys(now);
+        broker
+    }
+
+    /// When the next [`Input::Tick`] is due, if any.
+    pub fn next_timeout(&self) -> Option<Time> {
+        self.timers.next()
+    }
+
+    /// Handles one event at the moment `now`, which MUST not be earlier than that of the last.
+    pub fn handle<E: Effects>(&mut self, now: Time, input: Input<'_>, effects: &mut E) {
+        match input {
+            Input::Packet { connection, packet } => self.packet(now, connection, packet, effects),
+            Input::Connect {
+                connection,
+                connect,
+                owner,
+                permissions,
+            } => {
+                self.connect(now, connection, connect, owner, permissions, effects);
+            }
+            Input::Violation {
+                connection,
+                reason,
+                what,
+            } => {
+                self.end_connection(now, connection, Close { reason, what }, effects);
+            }
+            Input::Closed { connection } => self.detach(now, connection, true, effects),
+            Input::Drained { connection } => {
+                if let Some(state) = self.connection(connection) {
+                    state.congested = false;
+                    self.pump(now, connection, effects);
+                }
+            }
+            Input::Alive { connection } => {
+                if let Some(state) = self.connection(connection) {
+                    state.last_heard = now;
+                }
+            }
+            Input::Permissions {
+                connection,
+                permissions,
+            } => {
+                if let Some(state) = self.connection(connection) {
+                    state.permissions = permissions;
+                }
+            }
+            Input::Disconnect {
+                connection,
+                reason,
+                what,
+            } => {
+                self.end_connection(now, connection, Close { reason, what }, effects);
+            }
+            Input::Tick(traffic) => self.tick(now, traffic, effects),
+            Input::Settings(settings) => {
+                self.disarm_sys();
+                self.settings = settings;
+                self.arm_sys(now);
+            }
+            Input::Shutdown => self.shutdown(effects),
+        }
+    }
+
+    fn packet<E: Effects>(
+        &mut self,
+        now: Time,
+        from: ConnectionId,
+        packet: ClientPacket<'_>,
+        effects: &mut E,
+    ) {
+        let Some(connection) = self.connection(from) else {
+            return;
+        };
+        connection.last_heard = now;
+        let key = connection.session;
+        self.sys.messages_received += 1;
+        match packet {
+            ClientPacket::Publish(publish) => self.publish(now, from, key, &publish, effects),
+            ClientPacket::PubAck(ack) => self.puback(now, from, key, ack, effects),
+            ClientPacket::PubRec(ack) => self.pubrec(now, from, key, ack, effects),
+            ClientPacket::PubRel(ack) => self.pubrel(from, key, ack, effects),
+            ClientPacket::PubComp(ack) => self.pubcomp(now, from, key, ack, effects),
+            ClientPacket::Subscribe(subscribe) => {
+                self.subscribe(now, from, key, &subscribe, effects)
+            }
+            ClientPacket::Unsubscribe(unsubscribe) => {
+                self.unsubscribe(from, key, &unsubscribe, effects)
+            }
+            ClientPacket::PingReq => self.send(from, &ServerPacket::PingResp, effects),
+            ClientPacket::Disconnect(disconnect) => {
+                self.disconnect(now, from, key, disconnect, effects)
+            }
+            ClientPacket::Connect(_) => {
+                // [MQTT-3.1.0-2]: a second CONNECT is a protocol error.
+                self.violation(now, from, "a second CONNECT", effects);
+            }
+            ClientPacket::Auth(_) => {
+                // [MQTT-4.12.0-6]: AUTH only follows a CONNECT with an Authentication Method, and those are refused.
+                self.violation(now, from, "AUTH without an authentication method", effects);
+            }
+        }
+    }
+
+    fn tick<E: Effects>(&mut self, now: Time, traffic: Traffic, effects: &mut E) {
+        while let Some(timer) = self.timers.expired(now) {
+            match timer {
+                Timer::KeepAlive(connection) => self.check_keep_alive(now, connection, effects),
+                Timer::SessionExpiry(key) => {
+                    self.sessions[key.index()].expires_at = None;
+                    self.sys.clients_expired += 1;
+                    self.end_session(now, key, effects);
+                }
+                Timer::WillDelay(key) => self.will_delay_ended(now, key, effects),
+                Timer::Sys => {
+                    for message in self.retained.take_expired(now.0) {
+                        effects.store(&StoreOp::RetainCleared {
+                            topic: message.topic(),
+                        });
+                    }
+                    self.publish_sys(now, traffic, effects);
+                    self.arm_sys(now);
+                }
+            }
+        }
+    }
+
+    /// The state of a connection, unless it is gone and its index used again.
+    #[inline]
+    fn connection(&mut self, id: ConnectionId) -> Option<&mut Connection> {
+        let connection = self
+            .connections
+            .get_mut(id.index as usize)?
+            .as_deref_mut()?;
+        (connection.generation == id.generation).then_some(connection)
+    }
+
+    /// Sends a packet that is no PUBLISH, and counts it.
+    #[inline]
+    fn send<E: Effects>(&mut self, to: ConnectionId, packet: &ServerPacket<'_>, effects: &mut E) {
+        self.sys.messages_sent += 1;
+        effects.send(to, packet);
+    }
+
+    /// Ends a connection because of a protocol error (4.13).
+    fn violation<E: Effects>(
+        &mut self,
+        now: Time,
+        from: ConnectionId,
+        what: &'static str,
+        effects: &mut E,
+    ) {
+        self.end_connection(
+            now,
+            from,
+            Close {
+                reason: ReasonCode::PROTOCOL_ERROR,
+                what,
+            },
+            effects,
+        );
+    }
+
+    fn new_message_id(&mut self) -> u64 {
+        self.last_message_id += 1;
+        self.last_message_id
+    }
+
+    fn new_serial(&mut self) -> u64 {
+        self.last_serial += 1;
+        self.last_serial
+    }
+}

@@ -293,6 +293,8 @@ pub struct ConnAckProperties<'a> {
     pub topic_alias_maximum: Option<u16>,
     /// Reason String.
     pub reason_string: Option<&'a str>,
+    /// Shared Subscription Available.
+    pub shared_subscription_available: Option<bool>,
     /// Server Keep Alive in seconds, when it is not what the client asked for.
     pub server_keep_alive_s: Option<u16>,
 }

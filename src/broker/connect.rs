@@ -1,0 +1,436 @@
+//! CONNECT, DISCONNECT and the other ends of a connection: sessions begin, are resumed, taken over and end here.
+
+use std::rc::Rc;
+
+use super::effect::{Close, Effects, SessionId, StoreOp};
+use super::input::{ConnectionId, Owner};
+use super::session::{Connection, Session, SessionKey};
+use super::timers::{Time, Timer};
+use super::{Broker, limits};
+use crate::acl::{Action, Permissions};
+use crate::mqtt::packet::{ConnAck, ConnAckProperties, Connect, Disconnect, ServerPacket};
+use crate::mqtt::{ReasonCode, Version, topic};
+
+impl Broker {
+    /// CONNECT of an authenticated client (3.1.4).
+    pub(super) fn connect<E: Effects>(
+        &mut self,
+        now: Time,
+        id: ConnectionId,
+        connect: &Connect<'_>,
+        owner: Owner,
+        permissions: Permissions,
+        effects: &mut E,
+    ) {
+        self.sys.messages_received += 1;
+        if let Err(close) = self.may_connect(id, connect, &owner, &permissions, effects) {
+            let refusal = ConnAck {
+                reason: close.reason,
+                ..ConnAck::default()
+            };
+            self.send(id, &ServerPacket::ConnAck(refusal), effects);
+            effects.close(id, close);
+            return;
+        }
+        let assigned: Option<Rc<str>> = connect.client_id.is_empty().then(|| self.new_client_id());
+        let client_id = assigned
+            .clone()
+            .unwrap_or_else(|| Rc::from(connect.client_id));
+        self.take_over(now, &client_id, connect.clean_start, effects);
+        let (key, session_present) = match self.by_client_id.get(&*client_id) {
+            Some(key) => (*key, true),
+            None => (self.new_session(client_id, owner), false),
+        };
+        let expiry_s = self.session_expiry_s(connect);
+        self.attach(now, id, key, connect, permissions, effects);
+        self.set_expiry(key, expiry_s, session_present, effects);
+        let properties = ConnAckProperties {
+            session_expiry_s: (connect.properties.session_expiry_s.unwrap_or(0) != expiry_s)
+                .then_some(expiry_s),
+            receive_maximum: Some(limits::RECEIVE_MAXIMUM),
+            maximum_packet_size: Some(self.settings.max_packet_size),
+            assigned_client_id: assigned.as_deref(),
+            topic_alias_maximum: Some(limits::TOPIC_ALIASES_MAX),
+            shared_subscription_available: Some(false),
+            ..ConnAckProperties::default()
+        };
+        let accepted = ConnAck {
+            session_present,
+            reason: ReasonCode::SUCCESS,
+            properties,
+        };
+        self.send(id, &ServerPacket::ConnAck(accepted), effects);
+        self.sessions[key.index()].inflight.reconnected();
+        self.pump(now, id, effects);
+    }
+
+    /// Whether the client may have the session that it asks for, and the Will.
+    fn may_connect<E: Effects>(
+        &mut self,
+        id: ConnectionId,
+        connect: &Connect<'_>,
+        owner: &Owner,
+        permissions: &Permissions,
+        effects: &mut E,
+    ) -> Result<(), Close> {
+        let refuse = |reason, what| Err(Close { reason, what });
+        if connect.properties.authentication_method.is_some() {
+            // [MQTT-4.12.0-1]
+            return refuse(
+                ReasonCode::BAD_AUTHENTICATION_METHOD,
+                "no such authentication method",
+            );
+        }
+        match self.by_client_id.get(connect.client_id) {
+            Some(key) if self.sessions[key.index()].owner != *owner => {
+                // A session belongs to its identity (5.4.2): nobody else can take it over or end it.
+                return refuse(
+                    ReasonCode::CLIENT_IDENTIFIER_NOT_VALID,
+                    "the session belongs to another user",
+                );
+            }
+            None if self.sessions.len() >= limits::SESSIONS_MAX => {
+                return refuse(ReasonCode::QUOTA_EXCEEDED, "too many sessions");
+            }
+            _ => {}
+        }
+        if let Some(will) = &connect.will
+            && (is_servers(will.topic) || !permissions.may_write(will.topic))
+        {
+            effects.denied(id, Action::Write, will.topic);
+            return refuse(
+                ReasonCode::NOT_AUTHORIZED,
+                "the will's topic may not be written",
+            );
+        }
+        Ok(())
+    }
+
+    /// Disconnects the client that has this Client Identifier now [MQTT-3.1.4-3], and ends its session if the
+    /// new one wants to start clean [MQTT-3.1.2-4].
+    fn take_over<E: Effects>(&mut self, now: Time, client_id: &str, clean: bool, effects: &mut E) {
+        if let Some(key) = self.by_client_id.get(client_id)
+            && let Some(connection) = self.sessions[key.index()].connection
+        {
+            let close = Close {
+                reason: ReasonCode::SESSION_TAKEN_OVER,
+                what: "session taken over",
+            };
+            self.end_connection(now, connection, close, effects);
+        }
+        if clean && let Some(key) = self.by_client_id.get(client_id) {
+            self.end_session(now, *key, effects);
+        }
+    }
+
+    fn new_session(&mut self, client_id: Rc<str>, owner: Owner) -> SessionKey {
+        self.last_session_id += 1;
+        let session = Session::new(SessionId(self.last_session_id), client_id.clone(), owner);
+        let index = self.sessions.insert(session);
+        let key = SessionKey(u32::try_from(index).expect("below SESSIONS_MAX"));
+        self.by_client_id.insert(client_id, key);
+        key
+    }
+
+    /// Binds a session to its client's connection: its expiry stands still and its Will is void.
+    fn attach<E: Effects>(
+        &mut self,
+        now: Time,
+        id: ConnectionId,
+        key: SessionKey,
+        connect: &Connect<'_>,
+        permissions: Permissions,
+        effects: &mut E,
+    ) {
+        // [MQTT-3.1.3-9]: a Will whose delay has not ended is not sent when the session goes on.
+        if self.take_pending_will(key).is_some() {
+            effects.store(&StoreOp::WillCleared {
+                session: self.sessions[key.index()].id,
+            });
+        }
+        if let Some(at) = self.sessions[key.index()].expires_at.take() {
+            self.timers.disarm(at, Timer::SessionExpiry(key));
+        }
+        let keep_alive_ms = u64::from(connect.keep_alive_s) * 1500;
+        let keep_alive_at = now.after_ms(keep_alive_ms);
+        if keep_alive_ms > 0 {
+            self.timers.arm(keep_alive_at, Timer::KeepAlive(id));
+        }
+        let will = connect.will.as_ref().map(|will| self.will_of(will));
+        let connection = Connection {
+            generation: id.generation,
+            session: key,
+            version: connect.version,
+            permissions,
+            keep_alive_ms,
+            keep_alive_at,
+            last_heard: now,
+            receive_maximum: connect.properties.receive_maximum,
+            congested: false,
+            topic_aliases: Vec::new(),
+            will,
+        };
+        let index = id.index as usize;
+        if self.connections.len() <= index {
+            self.connections.resize_with(index + 1, || None);
+        }
+        self.connections[index] = Some(Box::new(connection));
+        self.sessions[key.index()].connection = Some(id);
+        self.sys.client_connected();
+    }
+
+    /// The Session Expiry Interval that a CONNECT is granted, in seconds (3.1.2.11.2).
+    fn session_expiry_s(&self, connect: &Connect<'_>) -> u32 {
+        let wanted = match connect.version {
+            Version::V5 => connect.properties.session_expiry_s.unwrap_or(0),
+            _ if connect.clean_start => 0,
+            _ => self.settings.session_expiry_s,
+        };
+        wanted.min(self.settings.max_session_expiry_s)
+    }
+
+    /// Sets a connected session's expiry, and says so to the store: a session that outlives its connection is there.
+    fn set_expiry<E: Effects>(
+        &mut self,
+        key: SessionKey,
+        expiry_s: u32,
+        present: bool,
+        effects: &mut E,
+    ) {
+        let session = &mut self.sessions[key.index()];
+        let was_durable = present && session.is_durable();
+        session.expiry_s = expiry_s;
+        match (was_durable, session.is_durable()) {
+            (false, true) => effects.store(&StoreOp::SessionMade {
+                session: session.id,
+                client_id: &session.client_id,
+                owner: &session.owner,
+                expiry_s,
+            }),
+            (true, true) => {
+                effects.store(&StoreOp::SessionChanged {
+                    session: session.id,
+                    expiry_s,
+                    connected: true,
+                });
+            }
+            (true, false) => effects.store(&StoreOp::SessionEnded {
+                session: session.id,
+            }),
+            (false, false) => {}
+        }
+        let will = session
+            .connection
+            .and_then(|id| self.connections[id.index as usize].as_ref()?.will.as_ref());
+        if let Some(will) = will.filter(|_| session.is_durable()) {
+            effects.store(&StoreOp::WillSet {
+                session: session.id,
+                message: &will.message,
+                delay_s: will.delay_s,
+                expiry_s: will.expiry_s,
+            });
+        }
+    }
+
+    /// DISCONNECT (3.14).
+    pub(super) fn disconnect<E: Effects>(
+        &mut self,
+        now: Time,
+        from: ConnectionId,
+        key: SessionKey,
+        disconnect: Disconnect,
+        effects: &mut E,
+    ) {
+        if let Some(expiry_s) = disconnect.session_expiry_s {
+            let session = &self.sessions[key.index()];
+            if session.expiry_s == 0 && expiry_s != 0 {
+                // [MQTT-3.14.2-2] and 3.14.2.2.2: a session that was to end cannot be made to last.
+                return self.violation(now, from, "session expiry was 0 in CONNECT", effects);
+            }
+            self.set_expiry(
+                key,
+                expiry_s.min(self.settings.max_session_expiry_s),
+                true,
+                effects,
+            );
+        }
+        // [MQTT-3.14.4-3]: a normal DISCONNECT voids the Will, any other keeps it.
+        let will_counts = disconnect.reason != ReasonCode::SUCCESS;
+        self.detach(now, from, will_counts, effects);
+        effects.close(
+            from,
+            Close {
+                reason: disconnect.reason,
+                what: "client disconnected",
+            },
+        );
+    }
+
+    /// Tells a client why (5.0 only has the words), and closes its connection.
+    pub(super) fn end_connection<E: Effects>(
+        &mut self,
+        now: Time,
+        id: ConnectionId,
+        close: Close,
+        effects: &mut E,
+    ) {
+        if self.connection(id).is_none() {
+            return;
+        }
+        let packet = ServerPacket::Disconnect {
+            reason: close.reason,
+            reason_string: Some(close.what),
+        };
+        self.send(id, &packet, effects);
+        effects.close(id, close);
+        self.detach(now, id, true, effects);
+    }
+
+    /// Takes a connection from its session. `will_counts` unless the client said that it goes.
+    pub(super) fn detach<E: Effects>(
+        &mut self,
+        now: Time,
+        id: ConnectionId,
+        will_counts: bool,
+        effects: &mut E,
+    ) {
+        if self.connection(id).is_none() {
+            return;
+        }
+        let Some(connection) = self.connections[id.index as usize].take() else {
+            return;
+        };
+        if connection.keep_alive_ms > 0 {
+            self.timers
+                .disarm(connection.keep_alive_at, Timer::KeepAlive(id));
+        }
+        self.sys.client_disconnected();
+        let key = connection.session;
+        let session = &mut self.sessions[key.index()];
+        session.connection = None;
+        session.replays.clear();
+        let (session_id, expiry_s) = (session.id, session.expiry_s);
+        let will = connection.will.filter(|_| will_counts);
+        if expiry_s == 0 {
+            self.end_session(now, key, effects);
+        } else {
+            effects.store(&StoreOp::SessionChanged {
+                session: session_id,
+                expiry_s,
+                connected: false,
+            });
+            self.start_expiry(now, key);
+            match will {
+                Some(will) if will.delay_s > 0 => return self.delay_will(now, key, will),
+                _ => effects.store(&StoreOp::WillCleared {
+                    session: session_id,
+                }),
+            }
+        }
+        if let Some(will) = will {
+            self.publish_will(now, &will, effects);
+        }
+    }
+
+    fn start_expiry(&mut self, now: Time, key: SessionKey) {
+        let session = &mut self.sessions[key.index()];
+        if session.expiry_s != u32::MAX {
+            let at = now.after_s(u64::from(session.expiry_s));
+            session.expires_at = Some(at);
+            self.timers.arm(at, Timer::SessionExpiry(key));
+        }
+    }
+
+    /// Ends a session without a connection, and all that it held. A Will that waits is sent now [MQTT-3.1.3-9].
+    pub(super) fn end_session<E: Effects>(&mut self, now: Time, key: SessionKey, effects: &mut E) {
+        let will = self.take_pending_will(key);
+        let session = self.sessions.remove(key.index());
+        if let Some(at) = session.expires_at {
+            self.timers.disarm(at, Timer::SessionExpiry(key));
+        }
+        for filter in &session.filters {
+            self.router.unsubscribe(filter, key);
+        }
+        self.by_client_id.remove(&*session.client_id);
+        if session.is_durable() {
+            effects.store(&StoreOp::SessionEnded {
+                session: session.id,
+            });
+        }
+        if let Some(will) = will {
+            self.publish_will(now, &will, effects);
+        }
+    }
+
+    /// The keep alive timer of a connection is due: the client is gone, or has been heard of since [MQTT-3.1.2-22].
+    pub(super) fn check_keep_alive<E: Effects>(
+        &mut self,
+        now: Time,
+        id: ConnectionId,
+        effects: &mut E,
+    ) {
+        let Some(connection) = self.connection(id) else {
+            return;
+        };
+        let due = connection.last_heard.after_ms(connection.keep_alive_ms);
+        connection.keep_alive_at = due;
+        if due > now {
+            self.timers.arm(due, Timer::KeepAlive(id));
+        } else {
+            let close = Close {
+                reason: ReasonCode::KEEP_ALIVE_TIMEOUT,
+                what: "keep alive exceeded",
+            };
+            self.end_connection(now, id, close, effects);
+        }
+    }
+
+    /// Tells every client that the broker stops. Sessions and Wills stay as they are: they go on after the restart.
+    pub(super) fn shutdown<E: Effects>(&mut self, effects: &mut E) {
+        let close = Close {
+            reason: ReasonCode::SERVER_SHUTTING_DOWN,
+            what: "the broker stops",
+        };
+        for (index, connection) in std::mem::take(&mut self.connections)
+            .into_iter()
+            .enumerate()
+        {
+            if let Some(connection) = connection {
+                let id = ConnectionId {
+                    index: index as u32,
+                    generation: connection.generation,
+                };
+                let packet = ServerPacket::Disconnect {
+                    reason: close.reason,
+                    reason_string: None,
+                };
+                effects.send(id, &packet);
+                effects.close(id, close);
+            }
+        }
+    }
+
+    /// A Client Identifier that no session has [MQTT-3.1.3-6].
+    fn new_client_id(&mut self) -> Rc<str> {
+        loop {
+            let words = [self.next_random(), self.next_random()];
+            let id = format!("auto-{:016X}{:016X}", words[0], words[1]);
+            if !self.by_client_id.contains_key(id.as_str()) {
+                return Rc::from(id);
+            }
+        }
+    }
+
+    /// SplitMix64 (Steele, Lea and Flood, 2014): enough for names that must differ; nothing is guarded by them.
+    fn next_random(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (self.random ^ (self.random >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+}
+
+/// Whether only the broker itself publishes to a topic: `$SYS`, and what would look like a Shared Subscription.
+pub(super) fn is_servers(name: &str) -> bool {
+    topic::is_reserved(name) && matches!(name.split('/').next(), Some("$SYS" | "$share"))
+}

@@ -1,0 +1,520 @@
+//! What goes to a client now, what waits, and what is dropped.
+//!
+//! A message is sent at once when nothing that it must not overtake waits: no earlier message of its kind, no retained
+//! message of a new subscription, no message to be sent again; when the client's output has room; and at QoS > 0 when its
+//! window has. Otherwise it waits in the session's queue for its kind, and [`Broker::pump`] sends it when there is room again.
+
+use super::effect::{Delivery, Effects, Payload, Sent, StoreOp};
+use super::inflight::{Entry, Stage};
+use super::input::ConnectionId;
+use super::publish::Outgoing;
+use super::queue::{Queued, SubscriptionIds};
+use super::router::Subscriber;
+use super::session::{Connection, Session, SessionKey};
+use super::timers::Time;
+use super::{Broker, limits};
+use crate::mqtt::packet::{Ack, ServerPacket};
+use crate::mqtt::{Message, PacketId, Qos, ReasonCode};
+
+/// How a session gets a message: what its matching subscriptions say together (3.3.4).
+#[derive(Debug)]
+pub(super) struct Grant {
+    /// The highest QoS granted, but not above the message's [MQTT-3.8.4-8].
+    qos: Qos,
+    /// The RETAIN flag to send it with (3.3.1.3).
+    retain: bool,
+    /// The identifiers of all matching subscriptions that have one [MQTT-3.3.4-3].
+    subscription_ids: SubscriptionIds,
+}
+
+impl Grant {
+    /// What the subscriptions of one session grant; `None` when all of them are No Local and its own [MQTT-3.8.3-3].
+    #[inline]
+    pub fn of(
+        subscribers: &[Subscriber],
+        outgoing: &Outgoing<'_>,
+        publisher: Option<SessionKey>,
+    ) -> Option<Grant> {
+        let mut granted: Option<Grant> = None;
+        for subscriber in subscribers {
+            let options = subscriber.options;
+            if options.no_local && publisher == Some(subscriber.session) {
+                continue;
+            }
+            let grant = granted.get_or_insert_with(|| Grant {
+                qos: Qos::AtMostOnce,
+                retain: false,
+                subscription_ids: SubscriptionIds::new(),
+            });
+            grant.qos = grant.qos.max(options.qos.min(outgoing.qos));
+            grant.retain |= options.retain_as_published && outgoing.retain;
+            if subscriber.subscription_id != 0 {
+                grant.subscription_ids.push(subscriber.subscription_id);
+            }
+        }
+        granted
+    }
+}
+
+/// What the pump does next for a session.
+enum Step {
+    /// Nothing waits, or nothing may be sent now.
+    Rest,
+    /// Something was sent or dropped: look again.
+    Again,
+}
+
+impl Broker {
+    /// Passes a message to one session: sends it now, queues it or drops it.
+    #[inline]
+    pub(super) fn deliver<E: Effects>(
+        &mut self,
+        now: Time,
+        key: SessionKey,
+        grant: &Grant,
+        outgoing: &mut Outgoing<'_>,
+        effects: &mut E,
+    ) {
+        let session = &mut self.sessions[key.index()];
+        if let Some(to) = session.connection
+            && let Some(connection) = self.connections[to.index as usize].as_deref_mut()
+        {
+            if !connection.permissions.reads_all()
+                && !connection.permissions.may_read(outgoing.topic)
+            {
+                return;
+            }
+            if has_room(session, connection, grant.qos, self.settings.max_inflight) {
+                return match grant.qos {
+                    Qos::AtMostOnce => self.send_qos0(now, to, key, grant, outgoing, effects),
+                    _ => self.send_new(now, to, key, grant, outgoing, effects),
+                };
+            }
+        }
+        self.enqueue(now, key, grant, outgoing, effects);
+    }
+
+    fn send_qos0<E: Effects>(
+        &mut self,
+        now: Time,
+        to: ConnectionId,
+        key: SessionKey,
+        grant: &Grant,
+        outgoing: &mut Outgoing<'_>,
+        effects: &mut E,
+    ) {
+        if outgoing.payload.len() > limits::COPY_PAYLOAD_MAX {
+            outgoing.keep(&mut self.last_message_id);
+        }
+        let delivery = delivery_of(now, outgoing, grant, None);
+        let sent = effects.deliver(to, &delivery);
+        self.sent(to, key, sent, outgoing.payload.len());
+    }
+
+    fn send_new<E: Effects>(
+        &mut self,
+        now: Time,
+        to: ConnectionId,
+        key: SessionKey,
+        grant: &Grant,
+        outgoing: &mut Outgoing<'_>,
+        effects: &mut E,
+    ) {
+        let message = outgoing.keep(&mut self.last_message_id).clone();
+        let session = &mut self.sessions[key.index()];
+        let packet_id = session.inflight.new_id();
+        if session.is_durable() {
+            store_queued(session, &message, grant, effects);
+            effects.store(&StoreOp::Inflight {
+                session: session.id,
+                message: message.id(),
+                packet_id,
+            });
+        }
+        let delivery = delivery_of(now, outgoing, grant, Some(packet_id));
+        let sent = effects.deliver(to, &delivery);
+        let stage = Stage::Publish {
+            message,
+            qos: grant.qos,
+            retain: grant.retain,
+            subscription_ids: grant.subscription_ids.clone(),
+        };
+        self.note_inflight(key, packet_id, stage, sent, effects);
+        self.sent(to, key, sent, outgoing.payload.len());
+    }
+
+    /// Notes a message as in flight, unless the client does not take it: then it is as if it were done [MQTT-3.1.2-25].
+    fn note_inflight<E: Effects>(
+        &mut self,
+        key: SessionKey,
+        packet_id: PacketId,
+        stage: Stage,
+        sent: Sent,
+        effects: &mut E,
+    ) {
+        let session = &mut self.sessions[key.index()];
+        if sent != Sent::TooLarge {
+            session.inflight.push_sent(Entry {
+                packet_id,
+                stage,
+                duplicate: false,
+            });
+        } else if session.is_durable() {
+            effects.store(&StoreOp::Done {
+                session: session.id,
+                packet_id,
+            });
+        }
+    }
+
+    /// Counts what became of a delivery, and remembers a full output.
+    #[inline]
+    fn sent(&mut self, to: ConnectionId, _key: SessionKey, sent: Sent, payload_bytes: usize) {
+        match sent {
+            Sent::Sent => {}
+            Sent::Congested => {
+                if let Some(connection) = self.connection(to) {
+                    connection.congested = true;
+                }
+            }
+            Sent::TooLarge => return self.sys.publish_dropped += 1,
+        }
+        self.sys.delivered(payload_bytes);
+    }
+
+    fn enqueue<E: Effects>(
+        &mut self,
+        now: Time,
+        key: SessionKey,
+        grant: &Grant,
+        outgoing: &mut Outgoing<'_>,
+        effects: &mut E,
+    ) {
+        let settings = &self.settings;
+        let session = &mut self.sessions[key.index()];
+        if grant.qos == Qos::AtMostOnce
+            && session.connection.is_none()
+            && settings.qos0_queue_ttl_ms == 0
+        {
+            self.sys.publish_dropped += 1;
+            return;
+        }
+        let message = outgoing.keep(&mut self.last_message_id).clone();
+        let queued = Queued {
+            qos: grant.qos,
+            retain: grant.retain,
+            subscription_ids: grant.subscription_ids.clone(),
+            since: now,
+            message,
+        };
+        let (messages_max, bytes_max) = (settings.queue_messages, settings.queue_bytes);
+        if grant.qos == Qos::AtMostOnce {
+            let ttl_ms = settings.qos0_queue_ttl_ms;
+            while ttl_ms > 0
+                && session
+                    .qos0_queue
+                    .front()
+                    .is_some_and(|oldest| now.since_ms(oldest.since) > ttl_ms)
+            {
+                session.qos0_queue.pop();
+                self.sys.publish_dropped += 1;
+            }
+            let dropped = session.qos0_queue.push(queued, messages_max, bytes_max);
+            self.sys.publish_dropped += dropped.len() as u64;
+            return;
+        }
+        if session.is_durable() {
+            store_queued(session, &queued.message, grant, effects);
+        }
+        for dropped in session.queue.push(queued, messages_max, bytes_max) {
+            self.sys.publish_dropped += 1;
+            if session.is_durable() {
+                effects.store(&StoreOp::Dropped {
+                    session: session.id,
+                    message: dropped.message.id(),
+                });
+            }
+        }
+    }
+
+    /// Sends what waits for a client, as far as its window and its output have room.
+    #[inline]
+    pub(super) fn pump<E: Effects>(&mut self, now: Time, to: ConnectionId, effects: &mut E) {
+        while let Step::Again = self.pump_one(now, to, effects) {}
+    }
+
+    fn pump_one<E: Effects>(&mut self, now: Time, to: ConnectionId, effects: &mut E) -> Step {
+        let Some(connection) = self.connection(to) else {
+            return Step::Rest;
+        };
+        if connection.congested {
+            return Step::Rest;
+        }
+        let (key, receive_maximum) = (connection.session, connection.receive_maximum);
+        let window = usize::from(receive_maximum.min(self.settings.max_inflight));
+        let session = &self.sessions[key.index()];
+        let window_open = session.inflight.sent() < window;
+        if !session.inflight.all_sent() {
+            return self.send_again(now, to, key, window_open, effects);
+        }
+        if !session.replays.is_empty() {
+            return self.replay(now, to, key, window_open, effects);
+        }
+        if !session.queue.is_empty() && window_open {
+            return self.send_queued(now, to, key, Qos::AtLeastOnce, effects);
+        }
+        if !session.qos0_queue.is_empty() {
+            return self.send_queued(now, to, key, Qos::AtMostOnce, effects);
+        }
+        Step::Rest
+    }
+
+    /// Sends the next message again that was in flight over an earlier connection [MQTT-4.4.0-1].
+    fn send_again<E: Effects>(
+        &mut self,
+        now: Time,
+        to: ConnectionId,
+        key: SessionKey,
+        window_open: bool,
+        effects: &mut E,
+    ) -> Step {
+        let serial = self.new_serial();
+        let Some(entry) = self.sessions[key.index()].inflight.next_unsent() else {
+            return Step::Rest;
+        };
+        let packet_id = entry.packet_id;
+        let (sent, payload_bytes) = match &entry.stage {
+            Stage::PubRel => {
+                let packet = ServerPacket::PubRel(Ack {
+                    packet_id,
+                    reason: ReasonCode::SUCCESS,
+                });
+                self.sessions[key.index()].inflight.mark_sent();
+                self.send(to, &packet, effects);
+                return Step::Again;
+            }
+            Stage::Publish { .. } if !window_open => return Step::Rest,
+            Stage::Publish {
+                message,
+                qos,
+                retain,
+                subscription_ids,
+            } => {
+                let delivery = Delivery {
+                    serial,
+                    topic: message.topic(),
+                    properties: message.properties(),
+                    payload: Payload::Kept(message),
+                    qos: *qos,
+                    packet_id: Some(packet_id),
+                    duplicate: entry.duplicate,
+                    retain: *retain,
+                    expiry_s: remaining_s(now, message.expires_at_ms().map(Time)),
+                    subscription_ids,
+                };
+                (effects.deliver(to, &delivery), message.payload().len())
+            }
+        };
+        let session = &mut self.sessions[key.index()];
+        if sent == Sent::TooLarge {
+            if let Some(packet_id) = session
+                .inflight
+                .drop_unsent()
+                .filter(|_| session.is_durable())
+            {
+                effects.store(&StoreOp::Done {
+                    session: session.id,
+                    packet_id,
+                });
+            }
+        } else {
+            session.inflight.mark_sent();
+        }
+        self.sent(to, key, sent, payload_bytes);
+        Step::Again
+    }
+
+    /// Sends the next retained message of a subscription (3.3.1.3).
+    fn replay<E: Effects>(
+        &mut self,
+        now: Time,
+        to: ConnectionId,
+        key: SessionKey,
+        window_open: bool,
+        effects: &mut E,
+    ) -> Step {
+        let Some(replay) = self.sessions[key.index()].replays.front_mut() else {
+            return Step::Rest;
+        };
+        let after = replay.after.as_ref().map(Message::topic);
+        let Some(message) = self.retained.next_matching(&replay.filter, after) else {
+            self.sessions[key.index()].replays.pop_front();
+            return Step::Again;
+        };
+        let message = message.clone();
+        let grant = Grant {
+            qos: replay.qos.min(message.qos()),
+            // [MQTT-3.3.1-8]: it is there because of a new subscription.
+            retain: true,
+            subscription_ids: replay.subscription_ids.clone(),
+        };
+        if grant.qos > Qos::AtMostOnce && !window_open {
+            return Step::Rest;
+        }
+        replay.after = Some(message.clone());
+        self.send_kept(now, to, key, &message, &grant, effects);
+        Step::Again
+    }
+
+    /// Sends the oldest message of a queue, or drops it when its time is over.
+    fn send_queued<E: Effects>(
+        &mut self,
+        now: Time,
+        to: ConnectionId,
+        key: SessionKey,
+        kind: Qos,
+        effects: &mut E,
+    ) -> Step {
+        let ttl_ms = self.settings.qos0_queue_ttl_ms;
+        let session = &mut self.sessions[key.index()];
+        let queue = if kind == Qos::AtMostOnce {
+            &mut session.qos0_queue
+        } else {
+            &mut session.queue
+        };
+        let Some(queued) = queue.pop() else {
+            return Step::Rest;
+        };
+        if kind == Qos::AtMostOnce && ttl_ms > 0 && now.since_ms(queued.since) > ttl_ms {
+            self.sys.publish_dropped += 1;
+            return Step::Again;
+        }
+        let grant = Grant {
+            qos: queued.qos,
+            retain: queued.retain,
+            subscription_ids: queued.subscription_ids,
+        };
+        if !self.send_kept(now, to, key, &queued.message, &grant, effects) {
+            let session = &self.sessions[key.index()];
+            if grant.qos > Qos::AtMostOnce && session.is_durable() {
+                effects.store(&StoreOp::Dropped {
+                    session: session.id,
+                    message: queued.message.id(),
+                });
+            }
+        }
+        Step::Again
+    }
+
+    /// Sends a message that was kept, for the first time. `false` when it has expired [MQTT-3.3.2-5] or may not be read (any more).
+    fn send_kept<E: Effects>(
+        &mut self,
+        now: Time,
+        to: ConnectionId,
+        key: SessionKey,
+        message: &Message,
+        grant: &Grant,
+        effects: &mut E,
+    ) -> bool {
+        let expires_at = message.expires_at_ms().map(Time);
+        let may_read = self.connection(to).is_some_and(|connection| {
+            connection.permissions.reads_all() || connection.permissions.may_read(message.topic())
+        });
+        if !may_read || expires_at.is_some_and(|at| at <= now) {
+            self.sys.publish_dropped += 1;
+            return false;
+        }
+        let packet_id =
+            (grant.qos > Qos::AtMostOnce).then(|| self.sessions[key.index()].inflight.new_id());
+        let session = &self.sessions[key.index()];
+        if let (Some(packet_id), true) = (packet_id, session.is_durable()) {
+            if grant.retain {
+                // A retained message was not queued before.
+                store_queued(session, message, grant, effects);
+            }
+            effects.store(&StoreOp::Inflight {
+                session: session.id,
+                message: message.id(),
+                packet_id,
+            });
+        }
+        let delivery = Delivery {
+            serial: self.new_serial(),
+            topic: message.topic(),
+            properties: message.properties(),
+            payload: Payload::Kept(message),
+            qos: grant.qos,
+            packet_id,
+            duplicate: false,
+            retain: grant.retain,
+            expiry_s: remaining_s(now, expires_at),
+            subscription_ids: &grant.subscription_ids,
+        };
+        let sent = effects.deliver(to, &delivery);
+        if let Some(packet_id) = packet_id {
+            let stage = Stage::Publish {
+                message: message.clone(),
+                qos: grant.qos,
+                retain: grant.retain,
+                subscription_ids: grant.subscription_ids.clone(),
+            };
+            self.note_inflight(key, packet_id, stage, sent, effects);
+        }
+        self.sent(to, key, sent, message.payload().len());
+        true
+    }
+}
+
+/// Whether a message may be sent to a session's client at once.
+#[inline]
+fn has_room(session: &Session, connection: &Connection, qos: Qos, max_inflight: u16) -> bool {
+    if connection.congested || !session.replays.is_empty() {
+        return false;
+    }
+    if qos == Qos::AtMostOnce {
+        return session.qos0_queue.is_empty();
+    }
+    let window = usize::from(connection.receive_maximum.min(max_inflight));
+    session.queue.is_empty() && session.inflight.all_sent() && session.inflight.sent() < window
+}
+
+/// The delivery of a message on its way through.
+#[inline]
+fn delivery_of<'a>(
+    now: Time,
+    outgoing: &'a Outgoing<'_>,
+    grant: &'a Grant,
+    packet_id: Option<PacketId>,
+) -> Delivery<'a> {
+    Delivery {
+        serial: outgoing.serial,
+        topic: outgoing.topic,
+        properties: outgoing.properties,
+        payload: match &outgoing.kept {
+            Some(message) => Payload::Kept(message),
+            None => Payload::Borrowed(outgoing.payload),
+        },
+        qos: grant.qos,
+        packet_id,
+        duplicate: false,
+        retain: grant.retain,
+        expiry_s: remaining_s(now, outgoing.expires_at),
+        subscription_ids: &grant.subscription_ids,
+    }
+}
+
+/// What is left of a Message Expiry Interval in seconds, begun ones counted whole [MQTT-3.3.2-6].
+#[inline]
+fn remaining_s(now: Time, expires_at: Option<Time>) -> Option<u32> {
+    expires_at.map(|at| u32::try_from(at.since_ms(now).div_ceil(1000)).unwrap_or(u32::MAX))
+}
+
+fn store_queued<E: Effects>(session: &Session, message: &Message, grant: &Grant, effects: &mut E) {
+    effects.store(&StoreOp::Queued {
+        session: session.id,
+        message,
+        qos: grant.qos,
+        retain: grant.retain,
+        subscription_ids: &grant.subscription_ids,
+    });
+}

@@ -1,0 +1,230 @@
+//! What comes out of the broker: packets to send, connections to close, operations to make durable.
+//!
+//! The caller of [`Broker::handle`](super::Broker::handle) passes its [`Effects`]; the broker calls it while it handles
+//! an input, in the order in which things are to happen. What it passes is borrowed from the input or
+//! from its own state, so that a message on its way through is copied by nobody but the output buffer.
+
+use super::input::{ConnectionId, Owner};
+use crate::acl;
+use crate::mqtt::packet::{ServerPacket, SubscriptionOptions};
+use crate::mqtt::{Message, PacketId, Qos, ReasonCode};
+
+/// What carries out the broker's decisions.
+pub trait Effects {
+    /// Sends a PUBLISH to a client.
+    fn deliver(&mut self, to: ConnectionId, delivery: &Delivery<'_>) -> Sent;
+
+    /// Sends any other packet.
+    fn send(&mut self, to: ConnectionId, packet: &ServerPacket<'_>);
+
+    /// Closes a connection after what was sent before. The broker has forgotten it.
+    fn close(&mut self, connection: ConnectionId, close: Close);
+
+    /// A client was refused something that it asked for.
+    fn denied(&mut self, connection: ConnectionId, action: acl::Action, topic: &str);
+
+    /// Makes a change durable before anything that is sent after it leaves.
+    fn store(&mut self, operation: &StoreOp<'_>);
+}
+
+/// What became of a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sent {
+    /// It is in the output buffer.
+    Sent,
+    /// It is in the output buffer, and that is full: nothing more before
+    /// [`Input::Drained`](super::Input::Drained).
+    Congested,
+    /// It is larger than the client's Maximum Packet Size and was not sent [MQTT-3.1.2-24].
+    TooLarge,
+}
+
+/// A PUBLISH on its way to one client (3.3).
+#[derive(Debug, Clone, Copy)]
+pub struct Delivery<'a> {
+    /// Equal for deliveries of the same message in a row: at QoS 0 with the same RETAIN flag, no identifier and
+    /// no expiry, their packets are equal too.
+    pub serial: u64,
+    /// The Topic Name.
+    pub topic: &'a str,
+    /// The properties that travel with the message, as encoded.
+    pub properties: &'a [u8],
+    /// The payload.
+    pub payload: Payload<'a>,
+    /// The QoS to send it with.
+    pub qos: Qos,
+    /// The Packet Identifier, at QoS > 0.
+    pub packet_id: Option<PacketId>,
+    /// The DUP flag.
+    pub duplicate: bool,
+    /// The RETAIN flag.
+    pub retain: bool,
+    /// What is left of the Message Expiry Interval, in seconds.
+    pub expiry_s: Option<u32>,
+    /// The identifiers of all subscriptions that match.
+    pub subscription_ids: &'a [u32],
+}
+
+/// Where a payload is.
+#[derive(Debug, Clone, Copy)]
+pub enum Payload<'a> {
+    /// In the packet that is being handled: it is to be copied.
+    Borrowed(&'a [u8]),
+    /// In a message that is kept: its bytes can be shared.
+    Kept(&'a Message),
+}
+
+impl<'a> Payload<'a> {
+    /// The bytes.
+    #[inline]
+    pub fn bytes(&self) -> &'a [u8] {
+        match self {
+            Payload::Borrowed(bytes) => bytes,
+            Payload::Kept(message) => message.payload(),
+        }
+    }
+}
+
+/// Why a connection is closed, for the log. The client has been told where it can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Close {
+    /// The reason.
+    pub reason: ReasonCode,
+    /// In words.
+    pub what: &'static str,
+}
+
+/// The number of a session in the store; never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SessionId(pub u64);
+
+/// A change of what survives a restart. Together, from the first, they say the whole durable state.
+#[derive(Debug, Clone, PartialEq)]
+pub enum StoreOp<'a> {
+    /// A session is there.
+    SessionMade {
+        /// Its number.
+        session: SessionId,
+        /// Its Client Identifier; no other live session has it.
+        client_id: &'a str,
+        /// Whom it belongs to.
+        owner: &'a Owner,
+        /// Its Session Expiry Interval in seconds.
+        expiry_s: u32,
+    },
+    /// A session's expiry has changed, or its client came (`connected`) or went.
+    SessionChanged {
+        /// Its number.
+        session: SessionId,
+        /// Its Session Expiry Interval in seconds.
+        expiry_s: u32,
+        /// Whether its lifetime stands still.
+        connected: bool,
+    },
+    /// A session and all that it held is gone.
+    SessionEnded {
+        /// Its number.
+        session: SessionId,
+    },
+    /// A subscription was made or replaced.
+    Subscribed {
+        /// Whose.
+        session: SessionId,
+        /// The filter, `$share/{ShareName}/` included.
+        filter: &'a str,
+        /// Its options.
+        options: SubscriptionOptions,
+        /// Its Subscription Identifier.
+        subscription_id: Option<u32>,
+    },
+    /// A subscription has ended.
+    Unsubscribed {
+        /// Whose.
+        session: SessionId,
+        /// The filter.
+        filter: &'a str,
+    },
+    /// A QoS 1 or 2 message waits for a session or is in flight to it.
+    Queued {
+        /// Whose.
+        session: SessionId,
+        /// The message; its id tells whether the store has it already.
+        message: &'a Message,
+        /// The QoS to send it with.
+        qos: Qos,
+        /// The RETAIN flag to send it with.
+        retain: bool,
+        /// The subscription identifiers to send it with.
+        subscription_ids: &'a [u32],
+    },
+    /// A queued message was given a packet identifier: it may have reached the client.
+    Inflight {
+        /// Whose.
+        session: SessionId,
+        /// The message's id.
+        message: u64,
+        /// The identifier.
+        packet_id: PacketId,
+    },
+    /// A message in flight was received (PUBREC); its PUBREL is what is left.
+    Received {
+        /// Whose.
+        session: SessionId,
+        /// The identifier.
+        packet_id: PacketId,
+    },
+    /// What was in flight under an identifier is done.
+    Done {
+        /// Whose.
+        session: SessionId,
+        /// The identifier.
+        packet_id: PacketId,
+    },
+    /// A queued message was dropped.
+    Dropped {
+        /// Whose.
+        session: SessionId,
+        /// The message's id.
+        message: u64,
+    },
+    /// A QoS 2 message of a client was taken: the same identifier is a repetition until it is released.
+    Taken {
+        /// Whose.
+        session: SessionId,
+        /// The client's identifier.
+        packet_id: PacketId,
+    },
+    /// A client released (PUBREL) an identifier.
+    Released {
+        /// Whose.
+        session: SessionId,
+        /// The client's identifier.
+        packet_id: PacketId,
+    },
+    /// A retained message was set.
+    Retained {
+        /// The message.
+        message: &'a Message,
+    },
+    /// A topic's retained message was cleared.
+    RetainCleared {
+        /// The topic.
+        topic: &'a str,
+    },
+    /// A session's client has a Will, which is sent `delay_s` after it went.
+    WillSet {
+        /// Whose.
+        session: SessionId,
+        /// The Will Message; `expiry_s` counts from when it is sent.
+        message: &'a Message,
+        /// Will Delay Interval in seconds.
+        delay_s: u32,
+        /// Message Expiry Interval in seconds.
+        expiry_s: Option<u32>,
+    },
+    /// A session's Will was sent or is void.
+    WillCleared {
+        /// Whose.
+        session: SessionId,
+    },
+}

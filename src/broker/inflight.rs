@@ -1,0 +1,323 @@
+//! QoS 1 and 2 messages on their way to one client, and the identifiers of those on their way from it (4.3, 4.4).
+//!
+//! Messages stay in the order in which they were first sent, so that they are sent again in that
+//! order [MQTT-4.6.0-1]. What is sent is the broker's decision; here is only what was.
+
+use std::collections::VecDeque;
+
+use super::queue::SubscriptionIds;
+use crate::mqtt::{Message, PacketId, Qos};
+
+/// What has been sent and not yet completed.
+#[derive(Debug)]
+pub(super) struct Inflight {
+    entries: VecDeque<Entry>,
+    next_id: PacketId,
+    /// Entries from this one on have not been sent over the present connection.
+    unsent_from: usize,
+}
+
+/// One message in flight.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub packet_id: PacketId,
+    pub stage: Stage,
+    /// Whether it was sent over an earlier connection: then DUP is set [MQTT-3.3.1-1].
+    pub duplicate: bool,
+}
+
+/// How far a message has come.
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// PUBLISH is sent or to be sent; PUBACK or PUBREC is to come.
+    Publish {
+        message: Message,
+        qos: Qos,
+        retain: bool,
+        subscription_ids: SubscriptionIds,
+    },
+    /// PUBREL is sent or to be sent; PUBCOMP is to come.
+    PubRel,
+}
+
+/// What an acknowledgement met.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Met {
+    /// Nothing in flight has that identifier.
+    Unknown,
+    /// It does not fit what is in flight: a protocol error of the client.
+    Mismatch,
+    /// The message is done.
+    Done,
+    /// PUBREL is to be sent.
+    Release,
+}
+
+impl Default for Inflight {
+    fn default() -> Self {
+        Inflight {
+            entries: VecDeque::new(),
+            next_id: PacketId::FIRST,
+            unsent_from: 0,
+        }
+    }
+}
+
+impl Inflight {
+    /// Entries that were sent over the present connection: what a Receive Maximum bounds.
+    #[inline]
+    pub fn sent(&self) -> usize {
+        self.unsent_from
+    }
+
+    /// Whether everything in flight has been sent over the present connection.
+    #[inline]
+    pub fn all_sent(&self) -> bool {
+        self.unsent_from == self.entries.len()
+    }
+
+    /// Entries in all.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// An identifier that nothing in flight has [MQTT-2.2.1-2].
+    pub fn new_id(&mut self) -> PacketId {
+        let mut id = self.next_id;
+        // At most 65,535 are in flight, and the caller's window is below that: the loop ends.
+        while self.position(id).is_some() {
+            id = id.next();
+        }
+        self.next_id = id.next();
+        id
+    }
+
+    /// Notes a message that has just been sent for the first time. The caller MUST have sent all others.
+    pub fn push_sent(&mut self, entry: Entry) {
+        debug_assert!(self.all_sent());
+        self.entries.push_back(entry);
+        self.unsent_from = self.entries.len();
+    }
+
+    /// The client has a new connection: everything is to be sent again, in order [MQTT-4.4.0-1].
+    pub fn reconnected(&mut self) {
+        for entry in self.entries.range_mut(..self.unsent_from) {
+            entry.duplicate = true;
+        }
+        self.unsent_from = 0;
+    }
+
+    /// The next entry to send again.
+    pub fn next_unsent(&self) -> Option<&Entry> {
+        self.entries.get(self.unsent_from)
+    }
+
+    /// Notes that the next entry was sent again.
+    pub fn mark_sent(&mut self) {
+        self.unsent_from += 1;
+    }
+
+    /// Gives up the next entry to send again: the client does not take it. Its identifier.
+    pub fn drop_unsent(&mut self) -> Option<PacketId> {
+        self.entries
+            .remove(self.unsent_from)
+            .map(|entry| entry.packet_id)
+    }
+
+    /// PUBACK for an identifier.
+    pub fn acknowledged(&mut self, id: PacketId) -> Met {
+        self.complete(id, |stage| {
+            matches!(
+                stage,
+                Stage::Publish {
+                    qos: Qos::AtLeastOnce,
+                    ..
+                }
+            )
+        })
+    }
+
+    /// PUBCOMP for an identifier.
+    pub fn completed(&mut self, id: PacketId) -> Met {
+        self.complete(id, |stage| matches!(stage, Stage::PubRel))
+    }
+
+    /// PUBREC with an error for an identifier: the client does not want the message [MQTT-4.3.3-4].
+    pub fn refused(&mut self, id: PacketId) -> Met {
+        self.complete(id, |stage| {
+            matches!(
+                stage,
+                Stage::Publish {
+                    qos: Qos::ExactlyOnce,
+                    ..
+                }
+            )
+        })
+    }
+
+    /// PUBREC for an identifier.
+    pub fn received(&mut self, id: PacketId) -> Met {
+        let Some(position) = self.position(id) else {
+            return Met::Unknown;
+        };
+        let entry = &mut self.entries[position];
+        match entry.stage {
+            Stage::Publish {
+                qos: Qos::ExactlyOnce,
+                ..
+            } => {
+                entry.stage = Stage::PubRel;
+                Met::Release
+            }
+            Stage::PubRel => Met::Release,
+            Stage::Publish { .. } => Met::Mismatch,
+        }
+    }
+
+    fn complete(&mut self, id: PacketId, fits: impl Fn(&Stage) -> bool) -> Met {
+        let Some(position) = self.position(id) else {
+            return Met::Unknown;
+        };
+        if !fits(&self.entries[position].stage) {
+            return Met::Mismatch;
+        }
+        self.entries.remove(position);
+        if position < self.unsent_from {
+            self.unsent_from -= 1;
+        }
+        if self.entries.is_empty() {
+            // An idle session holds no buffer, once it has been busy beyond a small window.
+            self.entries.shrink_to(4);
+        }
+        Met::Done
+    }
+
+    /// Clients acknowledge in order [MQTT-4.6.0-2], so the search ends at once.
+    fn position(&self, id: PacketId) -> Option<usize> {
+        self.entries.iter().position(|entry| entry.packet_id == id)
+    }
+}
+
+/// The identifiers of QoS 2 messages that a client sent and has not released (4.3.3).
+///
+/// A sorted list: two bytes each, and clients count upwards, so that a new one goes to the end.
+#[derive(Debug, Default)]
+pub(super) struct Received {
+    ids: Vec<PacketId>,
+}
+
+impl Received {
+    /// Whether a message with this identifier was taken.
+    pub fn contains(&self, id: PacketId) -> bool {
+        self.ids.binary_search(&id).is_ok()
+    }
+
+    /// How many are open.
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// Notes an identifier.
+    pub fn insert(&mut self, id: PacketId) {
+        if let Err(position) = self.ids.binary_search(&id) {
+            self.ids.insert(position, id);
+        }
+    }
+
+    /// Releases an identifier; whether it was there.
+    pub fn remove(&mut self, id: PacketId) -> bool {
+        match self.ids.binary_search(&id) {
+            Ok(position) => {
+                self.ids.remove(position);
+                true
+            }
+            Err(_) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mqtt::message::Parts;
+
+    fn id(value: u16) -> PacketId {
+        PacketId::new(value).expect("not 0")
+    }
+
+    fn entry(inflight: &mut Inflight, qos: Qos) -> PacketId {
+        let packet_id = inflight.new_id();
+        let parts = Parts {
+            topic: "t",
+            properties: &[],
+            payload: &[],
+            qos,
+            retain: false,
+            expires_at_ms: None,
+        };
+        inflight.push_sent(Entry {
+            packet_id,
+            stage: Stage::Publish {
+                message: Message::new(0, parts),
+                qos,
+                retain: false,
+                subscription_ids: SubscriptionIds::new(),
+            },
+            duplicate: false,
+        });
+        packet_id
+    }
+
+    #[test]
+    fn an_identifier_in_use_is_not_given_twice_2_2_1_2() {
+        let mut inflight = Inflight::default();
+        let first = entry(&mut inflight, Qos::AtLeastOnce);
+        inflight.next_id = first;
+        assert_eq!(entry(&mut inflight, Qos::AtLeastOnce), first.next());
+    }
+
+    #[test]
+    fn an_acknowledgement_must_fit_the_quality_of_service() {
+        let mut inflight = Inflight::default();
+        let (one, two) = (
+            entry(&mut inflight, Qos::AtLeastOnce),
+            entry(&mut inflight, Qos::ExactlyOnce),
+        );
+        assert_eq!(inflight.acknowledged(two), Met::Mismatch);
+        assert_eq!(inflight.received(one), Met::Mismatch);
+        assert_eq!(inflight.completed(two), Met::Mismatch);
+        assert_eq!(inflight.acknowledged(one), Met::Done);
+        assert_eq!(inflight.acknowledged(one), Met::Unknown);
+        assert_eq!(inflight.received(two), Met::Release);
+        assert_eq!(inflight.received(two), Met::Release);
+        assert_eq!(inflight.completed(two), Met::Done);
+        assert_eq!(inflight.len(), 0);
+    }
+
+    #[test]
+    fn a_new_connection_gets_everything_again_in_order_as_duplicates_4_4_0_1() {
+        let mut inflight = Inflight::default();
+        let ids = [Qos::AtLeastOnce, Qos::ExactlyOnce, Qos::AtLeastOnce]
+            .map(|qos| entry(&mut inflight, qos));
+        inflight.received(ids[1]);
+        inflight.reconnected();
+        assert_eq!(inflight.sent(), 0);
+        for id in ids {
+            let entry = inflight.next_unsent().expect("three are to be sent");
+            assert_eq!((entry.packet_id, entry.duplicate), (id, true));
+            inflight.mark_sent();
+        }
+        assert!(inflight.all_sent());
+    }
+
+    #[test]
+    fn received_identifiers_are_kept_until_they_are_released() {
+        let mut received = Received::default();
+        received.insert(id(7));
+        received.insert(id(3));
+        received.insert(id(7));
+        assert_eq!(received.len(), 2);
+        assert!(received.contains(id(3)));
+        assert!(received.remove(id(3)) && !received.remove(id(3)));
+    }
+}

@@ -1,0 +1,160 @@
+//! What goes into the broker: packets of authenticated connections, the ends of connections, time, settings.
+
+use std::fmt;
+use std::rc::Rc;
+
+use crate::acl::Permissions;
+use crate::mqtt::ReasonCode;
+use crate::mqtt::packet::{ClientPacket, Connect};
+
+/// A network connection, named by whoever holds its socket.
+///
+/// `index` is small and used again; `generation` tells a connection from its predecessors at that index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId {
+    /// Position in the table of connections.
+    pub index: u32,
+    /// How often the position was used before.
+    pub generation: u32,
+}
+
+/// Whom a session belongs to: the user name of an authenticated identity, or nobody's name for anonymous clients.
+///
+/// Made from an `auth::Identity` in `net`, and there only.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Owner(Option<Rc<str>>);
+
+impl Owner {
+    /// The owner that an identity with this user name is.
+    pub fn of(user: Option<&str>) -> Owner {
+        Owner(user.map(Rc::from))
+    }
+
+    /// The user name.
+    pub fn user(&self) -> Option<&str> {
+        self.0.as_deref()
+    }
+}
+
+impl fmt::Debug for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Owner({:?})", self.0)
+    }
+}
+
+/// One event for the broker to handle.
+#[derive(Debug)]
+pub enum Input<'a> {
+    /// The first packet of a connection whose client has been authenticated.
+    Connect {
+        /// The connection; it MUST be new to the broker.
+        connection: ConnectionId,
+        /// The packet.
+        connect: &'a Connect<'a>,
+        /// Whom the session is to belong to.
+        owner: Owner,
+        /// What the client may do.
+        permissions: Permissions,
+    },
+    /// A packet after CONNECT.
+    Packet {
+        /// Where it came from; unknown connections are ignored.
+        connection: ConnectionId,
+        /// The packet.
+        packet: ClientPacket<'a>,
+    },
+    /// What the client sent is no packet, or none that it may send: the connection is closed.
+    Violation {
+        /// Where it came from.
+        connection: ConnectionId,
+        /// The code of the DISCONNECT.
+        reason: ReasonCode,
+        /// What was wrong, for the log and the Reason String.
+        what: &'static str,
+    },
+    /// The network connection is gone.
+    Closed {
+        /// Which.
+        connection: ConnectionId,
+    },
+    /// The output of a connection for which [`Sent::Congested`](super::effect::Sent) was answered has drained.
+    Drained {
+        /// Which.
+        connection: ConnectionId,
+    },
+    /// Part of a packet arrived: the client is alive.
+    Alive {
+        /// Which.
+        connection: ConnectionId,
+    },
+    /// What a client may do has changed.
+    Permissions {
+        /// Whose.
+        connection: ConnectionId,
+        /// What it may do from now on.
+        permissions: Permissions,
+    },
+    /// The administrator, or a rule of the configuration, ends a connection.
+    Disconnect {
+        /// Which.
+        connection: ConnectionId,
+        /// The code of the DISCONNECT.
+        reason: ReasonCode,
+        /// Why, for the log.
+        what: &'static str,
+    },
+    /// Time has passed: timers that are due expire.
+    Tick(Traffic),
+    /// The settings have changed.
+    Settings(Settings),
+    /// The broker stops: every client is told and disconnected. Wills stay with their sessions.
+    Shutdown,
+}
+
+/// Totals that only the network knows, for `$SYS`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Bytes read from clients.
+    pub bytes_received: u64,
+    /// Bytes written to clients.
+    pub bytes_sent: u64,
+}
+
+/// What an administrator sets.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// What `$SYS/broker/version` says.
+    pub version: &'static str,
+    /// The largest packet that a client may send, in bytes.
+    pub max_packet_size: u32,
+    /// QoS 1 and 2 messages in flight to one client at a time, if it does not take fewer.
+    pub max_inflight: u16,
+    /// Messages waiting for one session.
+    pub queue_messages: usize,
+    /// Bytes of messages waiting for one session.
+    pub queue_bytes: usize,
+    /// How long a QoS 0 message waits for a client, in milliseconds; 0 keeps none.
+    pub qos0_queue_ttl_ms: u64,
+    /// Session Expiry Interval of 3.1 and 3.1.1 clients that ask for a session, in seconds.
+    pub session_expiry_s: u32,
+    /// The longest Session Expiry Interval, in seconds; 0xFFFFFFFF for no bound.
+    pub max_session_expiry_s: u32,
+    /// Milliseconds between two rounds of `$SYS`; 0 for none.
+    pub sys_interval_ms: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Settings {
+            version: env!("CARGO_PKG_VERSION"),
+            max_packet_size: 16 << 20,
+            max_inflight: 20,
+            queue_messages: 1000,
+            queue_bytes: 1 << 20,
+            qos0_queue_ttl_ms: 60_000,
+            session_expiry_s: 86_400,
+            max_session_expiry_s: u32::MAX,
+            sys_interval_ms: 10_000,
+        }
+    }
+}

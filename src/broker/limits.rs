@@ -1,0 +1,28 @@
+//! The bounds of everything that a client can grow, and why each is what it is.
+//!
+//! What an administrator sets stands in [`Settings`](super::input::Settings); these are the bounds that no
+//! option moves.
+
+/// Levels of a Topic Filter. Each level of a filter with a wildcard is a node of the router; 200 is what
+/// mosquitto takes, so no filter that works there fails here. A deeper filter is refused with 0x97.
+pub const FILTER_LEVELS_MAX: usize = 200;
+
+/// Subscriptions of one session. The router keeps about 200 bytes for each; a bridge of a whole bus needs a
+/// few dozen. One more is refused with 0x97.
+pub const SUBSCRIPTIONS_PER_SESSION_MAX: usize = 50_000;
+
+/// Topic aliases that a client may set up (Topic Alias Maximum of CONNACK): each holds a topic, and 16 cover
+/// the busy topics of any client here.
+pub const TOPIC_ALIASES_MAX: u16 = 16;
+
+/// QoS 2 messages that an MQTT 5 client may have open (Receive Maximum of CONNACK).
+///
+/// For older clients the 65,535 packet identifiers are the bound, at two bytes each.
+pub const RECEIVE_MAXIMUM: u16 = 1024;
+
+/// Sessions, connected or not. Each costs some 500 bytes; the foris programs leave three behind at each start.
+pub const SESSIONS_MAX: usize = 100_000;
+
+/// Payloads above this many bytes are kept once and shared by the output buffers; below it, copying them is
+/// cheaper than counting references.
+pub const COPY_PAYLOAD_MAX: usize = 4096;

@@ -1,0 +1,392 @@
+//! PUBLISH from a client and its acknowledgements (3.3 to 3.7, 4.3).
+//!
+//! A QoS 2 message is passed on when its PUBLISH arrives, and its identifier kept until PUBREL: of the two ways that
+//! 4.3.3 permits, the one that keeps no message.
+
+use std::rc::Rc;
+
+use super::connect::is_servers;
+use super::deliver::Grant;
+use super::effect::{Close, Effects, StoreOp};
+use super::inflight::Met;
+use super::input::ConnectionId;
+use super::session::SessionKey;
+use super::timers::Time;
+use super::{Broker, limits};
+use crate::acl::Action;
+use crate::mqtt::message::Parts;
+use crate::mqtt::packet::{Ack, Publish, ServerPacket};
+use crate::mqtt::{Message, Qos, ReasonCode, topic};
+
+/// A message on its way through the router. It is borrowed until somebody must keep it.
+#[derive(Debug)]
+pub(super) struct Outgoing<'a> {
+    /// The delivery's serial; the router sets it.
+    pub serial: u64,
+    pub topic: &'a str,
+    pub properties: &'a [u8],
+    pub payload: &'a [u8],
+    pub qos: Qos,
+    pub retain: bool,
+    pub expires_at: Option<Time>,
+    /// The message, once it was made.
+    pub kept: Option<Message>,
+}
+
+impl Outgoing<'_> {
+    /// The message to keep; made at the first call, shared at the others.
+    pub fn keep(&mut self, last_message_id: &mut u64) -> &Message {
+        self.kept.get_or_insert_with(|| {
+            *last_message_id += 1;
+            Message::new(
+                *last_message_id,
+                Parts {
+                    topic: self.topic,
+                    properties: self.properties,
+                    payload: self.payload,
+                    qos: self.qos,
+                    retain: self.retain,
+                    expires_at_ms: self.expires_at.map(|at| at.0),
+                },
+            )
+        })
+    }
+}
+
+impl Broker {
+    /// PUBLISH (3.3).
+    pub(super) fn publish<E: Effects>(
+        &mut self,
+        now: Time,
+        from: ConnectionId,
+        key: SessionKey,
+        publish: &Publish<'_>,
+        effects: &mut E,
+    ) {
+        self.sys.published(publish.payload.len());
+        let aliased = match self.topic_of_alias(from, publish) {
+            Ok(aliased) => aliased,
+            Err(close) => return self.end_connection(now, from, close, effects),
+        };
+        let name = aliased.as_deref().unwrap_or(publish.topic);
+        if let (Qos::ExactlyOnce, Some(packet_id)) = (publish.qos, publish.packet_id) {
+            let received = &self.sessions[key.index()].received;
+            if received.contains(packet_id) {
+                // [MQTT-4.3.3-10]: a repetition is acknowledged and not passed on again.
+                let ack = Ack {
+                    packet_id,
+                    reason: ReasonCode::SUCCESS,
+                };
+                return self.send(from, &ServerPacket::PubRec(ack), effects);
+            }
+            let is_v5 = self
+                .connection(from)
+                .is_some_and(|connection| connection.version.is_v5());
+            if is_v5
+                && self.sessions[key.index()].received.len() >= usize::from(limits::RECEIVE_MAXIMUM)
+            {
+                // [MQTT-3.3.4-9]
+                let reason = ReasonCode::RECEIVE_MAXIMUM_EXCEEDED;
+                return self.end_connection(
+                    now,
+                    from,
+                    Close {
+                        reason,
+                        what: "receive maximum exceeded",
+                    },
+                    effects,
+                );
+            }
+        }
+        let may_write = !is_servers(name)
+            && self.connection(from).is_some_and(|connection| {
+                connection.permissions.writes_all() || connection.permissions.may_write(name)
+            });
+        if !may_write {
+            effects.denied(from, Action::Write, name);
+            return self.acknowledge(from, key, publish, ReasonCode::NOT_AUTHORIZED, effects);
+        }
+        let mut outgoing = Outgoing {
+            serial: 0,
+            topic: name,
+            properties: publish.properties,
+            payload: publish.payload,
+            qos: publish.qos,
+            retain: publish.retain,
+            expires_at: publish
+                .expiry_s
+                .map(|expiry_s| now.after_s(u64::from(expiry_s))),
+            kept: None,
+        };
+        let receivers = self.accept(now, &mut outgoing, Some(key), effects);
+        let reason = if receivers > 0 {
+            ReasonCode::SUCCESS
+        } else {
+            ReasonCode::NO_MATCHING_SUBSCRIBERS
+        };
+        self.acknowledge(from, key, publish, reason, effects);
+    }
+
+    /// Resolves a Topic Alias (3.3.2.3.4): the topic that it stands for, or `None` when the packet names its topic.
+    fn topic_of_alias(
+        &mut self,
+        from: ConnectionId,
+        publish: &Publish<'_>,
+    ) -> Result<Option<Rc<str>>, Close> {
+        let Some(alias) = publish.topic_alias else {
+            return Ok(None);
+        };
+        let invalid = |what| Close {
+            reason: ReasonCode::TOPIC_ALIAS_INVALID,
+            what,
+        };
+        if alias > limits::TOPIC_ALIASES_MAX {
+            // [MQTT-3.3.2-9]
+            return Err(invalid("topic alias above the topic alias maximum"));
+        }
+        let Some(connection) = self.connection(from) else {
+            return Ok(None);
+        };
+        let position = usize::from(alias) - 1;
+        if publish.topic.is_empty() {
+            let known = connection
+                .topic_aliases
+                .get(position)
+                .filter(|topic| !topic.is_empty());
+            return match known {
+                Some(topic) => Ok(Some(topic.clone())),
+                None => Err(Close {
+                    reason: ReasonCode::PROTOCOL_ERROR,
+                    what: "unknown topic alias",
+                }),
+            };
+        }
+        if connection.topic_aliases.len() <= position {
+            connection
+                .topic_aliases
+                .resize_with(position + 1, || Rc::from(""));
+        }
+        if *connection.topic_aliases[position] != *publish.topic {
+            connection.topic_aliases[position] = Rc::from(publish.topic);
+        }
+        Ok(None)
+    }
+
+    /// Answers a PUBLISH as its QoS asks [MQTT-4.3.2-4] [MQTT-4.3.3-8].
+    fn acknowledge<E: Effects>(
+        &mut self,
+        from: ConnectionId,
+        key: SessionKey,
+        publish: &Publish<'_>,
+        reason: ReasonCode,
+        effects: &mut E,
+    ) {
+        let Some(packet_id) = publish.packet_id else {
+            return;
+        };
+        let ack = Ack { packet_id, reason };
+        if publish.qos == Qos::AtLeastOnce {
+            return self.send(from, &ServerPacket::PubAck(ack), effects);
+        }
+        if !reason.is_error() {
+            let session = &mut self.sessions[key.index()];
+            session.received.insert(packet_id);
+            if session.is_durable() {
+                effects.store(&StoreOp::Taken {
+                    session: session.id,
+                    packet_id,
+                });
+            }
+        }
+        self.send(from, &ServerPacket::PubRec(ack), effects);
+    }
+
+    /// Takes a message that may be published: retains it if it says so, and routes it. How many sessions it is for.
+    pub(super) fn accept<E: Effects>(
+        &mut self,
+        now: Time,
+        outgoing: &mut Outgoing<'_>,
+        publisher: Option<SessionKey>,
+        effects: &mut E,
+    ) -> usize {
+        if outgoing.retain {
+            self.retain(outgoing, effects);
+        }
+        self.route(now, outgoing, publisher, effects)
+    }
+
+    fn retain<E: Effects>(&mut self, outgoing: &mut Outgoing<'_>, effects: &mut E) {
+        if outgoing.payload.is_empty() {
+            // [MQTT-3.3.1-6]
+            if self.retained.clear(outgoing.topic) {
+                effects.store(&StoreOp::RetainCleared {
+                    topic: outgoing.topic,
+                });
+            }
+            return;
+        }
+        let message = outgoing.keep(&mut self.last_message_id).clone();
+        if !topic::is_reserved(outgoing.topic) {
+            effects.store(&StoreOp::Retained { message: &message });
+        }
+        self.retained.set(message);
+    }
+
+    /// Passes a message to every session with a subscription that matches, once each. How many there are.
+    pub(super) fn route<E: Effects>(
+        &mut self,
+        now: Time,
+        outgoing: &mut Outgoing<'_>,
+        publisher: Option<SessionKey>,
+        effects: &mut E,
+    ) -> usize {
+        outgoing.serial = self.new_serial();
+        let mut found = std::mem::take(&mut self.found);
+        let mut lists = 0;
+        self.router.matching(outgoing.topic, |list| {
+            found.extend_from_slice(list);
+            lists += 1;
+        });
+        if lists > 1 {
+            // Only in several lists can a session stand more than once.
+            found.sort_unstable_by_key(|subscriber| subscriber.session);
+        }
+        let mut receivers = 0;
+        for of_session in found.chunk_by(|one, next| one.session == next.session) {
+            if let Some(grant) = Grant::of(of_session, outgoing, publisher) {
+                receivers += 1;
+                self.deliver(now, of_session[0].session, &grant, outgoing, effects);
+            }
+        }
+        found.clear();
+        self.found = found;
+        receivers
+    }
+
+    /// PUBACK (3.4).
+    pub(super) fn puback<E: Effects>(
+        &mut self,
+        now: Time,
+        from: ConnectionId,
+        key: SessionKey,
+        ack: Ack,
+        effects: &mut E,
+    ) {
+        let met = self.sessions[key.index()]
+            .inflight
+            .acknowledged(ack.packet_id);
+        self.after_ack(now, from, key, ack.packet_id, &met, effects);
+    }
+
+    /// PUBCOMP (3.7).
+    pub(super) fn pubcomp<E: Effects>(
+        &mut self,
+        now: Time,
+        from: ConnectionId,
+        key: SessionKey,
+        ack: Ack,
+        effects: &mut E,
+    ) {
+        let met = self.sessions[key.index()].inflight.completed(ack.packet_id);
+        self.after_ack(now, from, key, ack.packet_id, &met, effects);
+    }
+
+    /// PUBREC (3.5): PUBREL follows, unless the client refused the message [MQTT-4.3.3-4].
+    pub(super) fn pubrec<E: Effects>(
+        &mut self,
+        now: Time,
+        from: ConnectionId,
+        key: SessionKey,
+        ack: Ack,
+        effects: &mut E,
+    ) {
+        let packet_id = ack.packet_id;
+        let session = &mut self.sessions[key.index()];
+        if ack.reason.is_error() {
+            let met = session.inflight.refused(packet_id);
+            return self.after_ack(now, from, key, packet_id, &met, effects);
+        }
+        let reason = match session.inflight.received(packet_id) {
+            Met::Release => {
+                if session.is_durable() {
+                    effects.store(&StoreOp::Received {
+                        session: session.id,
+                        packet_id,
+                    });
+                }
+                ReasonCode::SUCCESS
+            }
+            Met::Mismatch => {
+                return self.violation(now, from, "PUBREC for a QoS 1 message", effects);
+            }
+            // The client still holds the identifier: let it go on.
+            Met::Unknown | Met::Done => ReasonCode::PACKET_IDENTIFIER_NOT_FOUND,
+        };
+        self.send(
+            from,
+            &ServerPacket::PubRel(Ack { packet_id, reason }),
+            effects,
+        );
+    }
+
+    /// PUBREL (3.6) [MQTT-4.3.3-11].
+    pub(super) fn pubrel<E: Effects>(
+        &mut self,
+        from: ConnectionId,
+        key: SessionKey,
+        ack: Ack,
+        effects: &mut E,
+    ) {
+        let packet_id = ack.packet_id;
+        let session = &mut self.sessions[key.index()];
+        let reason = if session.received.remove(packet_id) {
+            if session.is_durable() {
+                effects.store(&StoreOp::Released {
+                    session: session.id,
+                    packet_id,
+                });
+            }
+            ReasonCode::SUCCESS
+        } else {
+            ReasonCode::PACKET_IDENTIFIER_NOT_FOUND
+        };
+        self.send(
+            from,
+            &ServerPacket::PubComp(Ack { packet_id, reason }),
+            effects,
+        );
+    }
+
+    fn after_ack<E: Effects>(
+        &mut self,
+        now: Time,
+        from: ConnectionId,
+        key: SessionKey,
+        packet_id: crate::mqtt::PacketId,
+        met: &Met,
+        effects: &mut E,
+    ) {
+        match met {
+            Met::Done => {
+                let session = &self.sessions[key.index()];
+                if session.is_durable() {
+                    effects.store(&StoreOp::Done {
+                        session: session.id,
+                        packet_id,
+                    });
+                }
+                self.pump(now, from, effects);
+            }
+            Met::Mismatch => {
+                self.violation(
+                    now,
+                    from,
+                    "the acknowledgement does not fit the message's QoS",
+                    effects,
+                );
+            }
+            // An acknowledgement that arrives twice, or after a takeover, changes nothing.
+            Met::Unknown | Met::Release => {}
+        }
+    }
+}

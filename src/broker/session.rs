@@ -1,0 +1,113 @@
+//! A session: what the broker remembers of a client between and during its connections (4.1).
+
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+use super::effect::SessionId;
+use super::inflight::{Inflight, Received};
+use super::input::{ConnectionId, Owner};
+use super::queue::{Queue, SubscriptionIds};
+use super::timers::Time;
+use super::will::PendingWill;
+use crate::acl::Permissions;
+use crate::mqtt::{Message, Qos, Version};
+
+/// A session's position in the broker's table; used again after the session's end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct SessionKey(pub u32);
+
+impl SessionKey {
+    /// The position.
+    #[inline]
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// Session State (4.1.0).
+#[derive(Debug)]
+pub(super) struct Session {
+    pub id: SessionId,
+    pub client_id: Rc<str>,
+    pub owner: Owner,
+    /// The client's connection while it has one.
+    pub connection: Option<ConnectionId>,
+    /// Session Expiry Interval in seconds: 0 ends the session with its connection, 0xFFFFFFFF never.
+    pub expiry_s: u32,
+    /// When the expiry timer is armed for, while there is no connection.
+    pub expires_at: Option<Time>,
+    /// A Will whose client has gone and whose delay has not ended.
+    pub pending_will: Option<Box<PendingWill>>,
+    /// The filters, `$share/{ShareName}/` included, sorted; their options stand in the router.
+    pub filters: Vec<Rc<str>>,
+    pub inflight: Inflight,
+    pub received: Received,
+    /// QoS 1 and 2 messages that wait for the client or for room in its window.
+    pub queue: Queue,
+    /// QoS 0 messages that wait for the client or for room in its output buffer.
+    pub qos0_queue: Queue,
+    /// Retained messages still to be sent for subscriptions.
+    pub replays: VecDeque<Replay>,
+}
+
+/// Retained messages that a subscription still has to get, in the order of their topics.
+#[derive(Debug)]
+pub(super) struct Replay {
+    /// The filter that messages are matched with.
+    pub filter: Rc<str>,
+    /// The QoS granted.
+    pub qos: Qos,
+    pub subscription_ids: SubscriptionIds,
+    /// The last one that was sent.
+    pub after: Option<Message>,
+}
+
+impl Session {
+    /// A new session without a connection.
+    pub fn new(id: SessionId, client_id: Rc<str>, owner: Owner) -> Session {
+        Session {
+            id,
+            client_id,
+            owner,
+            connection: None,
+            expiry_s: 0,
+            expires_at: None,
+            pending_will: None,
+            filters: Vec::new(),
+            inflight: Inflight::default(),
+            received: Received::default(),
+            queue: Queue::default(),
+            qos0_queue: Queue::default(),
+            replays: VecDeque::new(),
+        }
+    }
+
+    /// Whether the session outlives its connection, so that its changes are store operations.
+    #[inline]
+    pub fn is_durable(&self) -> bool {
+        self.expiry_s > 0
+    }
+}
+
+/// A connection whose client has been authenticated and whose CONNECT was accepted.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub generation: u32,
+    pub session: SessionKey,
+    pub version: Version,
+    pub permissions: Permissions,
+    /// One and a half times the Keep Alive, 0 for none (3.1.2.10).
+    pub keep_alive_ms: u64,
+    /// When the keep alive timer is armed for.
+    pub keep_alive_at: Time,
+    /// When the client was last heard of.
+    pub last_heard: Time,
+    /// The client's Receive Maximum: how many QoS 1 and 2 messages it takes at a time.
+    pub receive_maximum: u16,
+    /// Whether the output is full; set by an answer of `deliver`, cleared by [`Input::Drained`](super::Input::Drained).
+    pub congested: bool,
+    /// The topics of the client's aliases, by alias less one.
+    pub topic_aliases: Vec<Rc<str>>,
+    /// What to publish if the connection ends without a DISCONNECT.
+    pub will: Option<Box<PendingWill>>,
+}

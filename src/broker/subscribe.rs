@@ -1,0 +1,190 @@
+//! SUBSCRIBE and UNSUBSCRIBE (3.8 to 3.11).
+
+use std::rc::Rc;
+
+use smallvec::SmallVec;
+
+use super::effect::{Effects, StoreOp};
+use super::input::ConnectionId;
+use super::queue::SubscriptionIds;
+use super::router::Subscriber;
+use super::session::{Replay, SessionKey};
+use super::timers::Time;
+use super::{Broker, limits};
+use crate::acl::Action;
+use crate::mqtt::packet::{RetainHandling, ServerPacket, Subscribe, SubscribeFilter, Unsubscribe};
+use crate::mqtt::{ReasonCode, topic};
+
+/// The codes of a SUBACK or UNSUBACK; most have one.
+type Reasons = SmallVec<[ReasonCode; 4]>;
+
+impl Broker {
+    /// SUBSCRIBE (3.8): each filter is answered for itself, and then retained messages follow.
+    pub(super) fn subscribe<E: Effects>(
+        &mut self,
+        now: Time,
+        from: ConnectionId,
+        key: SessionKey,
+        subscribe: &Subscribe<'_>,
+        effects: &mut E,
+    ) {
+        let reasons: Reasons = subscribe
+            .filters
+            .iter()
+            .map(
+                |asked| match self.may_subscribe(from, key, asked.filter, effects) {
+                    Ok(()) => self.subscribe_one(key, asked, subscribe.subscription_id, effects),
+                    Err(reason) => reason,
+                },
+            )
+            .collect();
+        let packet_id = subscribe.packet_id;
+        self.send(
+            from,
+            &ServerPacket::SubAck {
+                packet_id,
+                reasons: &reasons,
+            },
+            effects,
+        );
+        self.pump(now, from, effects);
+    }
+
+    fn may_subscribe<E: Effects>(
+        &mut self,
+        from: ConnectionId,
+        key: SessionKey,
+        filter: &str,
+        effects: &mut E,
+    ) -> Result<(), ReasonCode> {
+        let Some(subscribed) = topic::subscribed(filter) else {
+            return Err(ReasonCode::TOPIC_FILTER_INVALID);
+        };
+        if subscribed.share.is_some() {
+            return Err(ReasonCode::SHARED_SUBSCRIPTIONS_NOT_SUPPORTED);
+        }
+        let levels = filter.bytes().filter(|byte| *byte == b'/').count() + 1;
+        let filters = &self.sessions[key.index()].filters;
+        if levels > limits::FILTER_LEVELS_MAX
+            || filters.len() >= limits::SUBSCRIPTIONS_PER_SESSION_MAX
+        {
+            return Err(ReasonCode::QUOTA_EXCEEDED);
+        }
+        let permitted = self
+            .connection(from)
+            .is_some_and(|connection| connection.permissions.may_subscribe(subscribed.filter));
+        if !permitted {
+            effects.denied(from, Action::Subscribe, filter);
+            return Err(ReasonCode::NOT_AUTHORIZED);
+        }
+        Ok(())
+    }
+
+    /// Makes or replaces one subscription [MQTT-3.8.4-3].
+    fn subscribe_one<E: Effects>(
+        &mut self,
+        key: SessionKey,
+        asked: &SubscribeFilter<'_>,
+        subscription_id: Option<u32>,
+        effects: &mut E,
+    ) -> ReasonCode {
+        let session = &mut self.sessions[key.index()];
+        let (filter, is_new) = match session
+            .filters
+            .binary_search_by(|filter| (**filter).cmp(asked.filter))
+        {
+            Ok(position) => (session.filters[position].clone(), false),
+            Err(position) => {
+                let filter: Rc<str> = Rc::from(asked.filter);
+                if session.filters.capacity() == 0 {
+                    // Most sessions have one subscription for ever.
+                    session.filters.reserve_exact(1);
+                }
+                session.filters.insert(position, filter.clone());
+                (filter, true)
+            }
+        };
+        let options = asked.options;
+        let subscriber = Subscriber {
+            session: key,
+            subscription_id: subscription_id.unwrap_or(0),
+            options,
+        };
+        self.router.subscribe(&filter, subscriber);
+        let session = &mut self.sessions[key.index()];
+        if session.is_durable() {
+            effects.store(&StoreOp::Subscribed {
+                session: session.id,
+                filter: &filter,
+                options,
+                subscription_id,
+            });
+        }
+        let wants_retained = match options.retain_handling {
+            RetainHandling::Send => true,
+            RetainHandling::SendIfNew => is_new,
+            RetainHandling::DoNotSend => false,
+        };
+        if wants_retained && self.retained.next_matching(&filter, None).is_some() {
+            // A client that subscribes again and again while it does not read has one replay a filter.
+            session.replays.retain(|replay| replay.filter != filter);
+            let subscription_ids: SubscriptionIds = subscription_id.into_iter().collect();
+            session.replays.push_back(Replay {
+                filter,
+                qos: options.qos,
+                subscription_ids,
+                after: None,
+            });
+        }
+        ReasonCode(options.qos as u8)
+    }
+
+    /// UNSUBSCRIBE (3.10). What is queued or in flight already goes on [MQTT-3.10.4-2] [MQTT-3.10.4-3].
+    pub(super) fn unsubscribe<E: Effects>(
+        &mut self,
+        from: ConnectionId,
+        key: SessionKey,
+        unsubscribe: &Unsubscribe<'_>,
+        effects: &mut E,
+    ) {
+        let reasons: Reasons = unsubscribe
+            .filters
+            .iter()
+            .map(|filter| self.unsubscribe_one(key, filter, effects))
+            .collect();
+        let packet_id = unsubscribe.packet_id;
+        self.send(
+            from,
+            &ServerPacket::UnsubAck {
+                packet_id,
+                reasons: &reasons,
+            },
+            effects,
+        );
+    }
+
+    fn unsubscribe_one<E: Effects>(
+        &mut self,
+        key: SessionKey,
+        filter: &str,
+        effects: &mut E,
+    ) -> ReasonCode {
+        let session = &mut self.sessions[key.index()];
+        let Ok(position) = session
+            .filters
+            .binary_search_by(|known| (**known).cmp(filter))
+        else {
+            return ReasonCode::NO_SUBSCRIPTION_EXISTED;
+        };
+        session.filters.remove(position);
+        session.replays.retain(|replay| *replay.filter != *filter);
+        if session.is_durable() {
+            effects.store(&StoreOp::Unsubscribed {
+                session: session.id,
+                filter,
+            });
+        }
+        self.router.unsubscribe(filter, key);
+        ReasonCode::SUCCESS
+    }
+}

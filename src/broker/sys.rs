@@ -1,0 +1,168 @@
+//! What `$SYS` tells (there is no specification; the names and forms are mosquitto's, which monitors of routers know).
+//!
+//! Values are retained, published at QoS 2, and only when they have changed. They never expire and are never stored.
+
+use super::Broker;
+use super::effect::Effects;
+use super::input::Traffic;
+use super::publish::Outgoing;
+use super::timers::{Time, Timer};
+use crate::mqtt::Qos;
+
+/// Counters of the broker since its start.
+#[derive(Debug)]
+pub(super) struct Sys {
+    started: Time,
+    /// When the timer is armed for.
+    due_at: Option<Time>,
+    pub messages_received: u64,
+    pub messages_sent: u64,
+    pub publish_dropped: u64,
+    pub clients_expired: u64,
+    publish_received: u64,
+    publish_sent: u64,
+    publish_bytes_received: u64,
+    publish_bytes_sent: u64,
+    connected: usize,
+    connected_maximum: usize,
+    /// Rounds that have been published.
+    rounds: u64,
+}
+
+impl Sys {
+    /// Counters of a broker that starts now.
+    pub fn new(now: Time) -> Sys {
+        Sys {
+            started: now,
+            due_at: None,
+            messages_received: 0,
+            messages_sent: 0,
+            publish_dropped: 0,
+            clients_expired: 0,
+            publish_received: 0,
+            publish_sent: 0,
+            publish_bytes_received: 0,
+            publish_bytes_sent: 0,
+            connected: 0,
+            connected_maximum: 0,
+            rounds: 0,
+        }
+    }
+
+    /// A client has published.
+    #[inline]
+    pub fn published(&mut self, payload_bytes: usize) {
+        self.publish_received += 1;
+        self.publish_bytes_received += payload_bytes as u64;
+    }
+
+    /// A PUBLISH was sent.
+    #[inline]
+    pub fn delivered(&mut self, payload_bytes: usize) {
+        self.messages_sent += 1;
+        self.publish_sent += 1;
+        self.publish_bytes_sent += payload_bytes as u64;
+    }
+
+    /// A client has connected.
+    pub fn client_connected(&mut self) {
+        self.connected += 1;
+        self.connected_maximum = self.connected_maximum.max(self.connected);
+    }
+
+    /// A client has gone.
+    pub fn client_disconnected(&mut self) {
+        self.connected -= 1;
+    }
+}
+
+impl Broker {
+    pub(super) fn arm_sys(&mut self, now: Time) {
+        if self.settings.sys_interval_ms > 0 {
+            // The first round comes at once, so that the version is there from the start.
+            let interval_ms = if self.sys.rounds == 0 {
+                0
+            } else {
+                self.settings.sys_interval_ms
+            };
+            let at = now.after_ms(interval_ms);
+            self.sys.due_at = Some(at);
+            self.timers.arm(at, Timer::Sys);
+        }
+    }
+
+    pub(super) fn disarm_sys(&mut self) {
+        if let Some(at) = self.sys.due_at.take() {
+            self.timers.disarm(at, Timer::Sys);
+        }
+    }
+
+    /// Publishes every value that has changed.
+    pub(super) fn publish_sys<E: Effects>(&mut self, now: Time, traffic: Traffic, effects: &mut E) {
+        self.sys.rounds += 1;
+        let uptime_s = now.since_ms(self.sys.started) / 1000;
+        let version = format!("fosquitto version {}", self.settings.version);
+        self.publish_value(now, "version", version, effects);
+        self.publish_value(now, "uptime", format!("{uptime_s} seconds"), effects);
+        for (name, value) in self.sys_values(traffic) {
+            self.publish_value(now, name, value.to_string(), effects);
+        }
+    }
+
+    fn sys_values(&self, traffic: Traffic) -> [(&'static str, u64); 22] {
+        let sys = &self.sys;
+        let (sessions, connected) = (self.sessions.len() as u64, sys.connected as u64);
+        let queued: usize = self
+            .sessions
+            .iter()
+            .map(|(_, session)| session.queue.len() + session.qos0_queue.len())
+            .sum();
+        let stored = (queued + self.retained.len()) as u64;
+        [
+            ("clients/total", sessions),
+            ("clients/maximum", sys.connected_maximum as u64),
+            ("clients/connected", connected),
+            ("clients/active", connected),
+            ("clients/disconnected", sessions - connected),
+            ("clients/inactive", sessions - connected),
+            ("clients/expired", sys.clients_expired),
+            ("messages/stored", stored),
+            ("messages/received", sys.messages_received),
+            ("messages/sent", sys.messages_sent),
+            ("store/messages/count", stored),
+            ("store/messages/bytes", self.retained.bytes() as u64),
+            ("subscriptions/count", self.router.count() as u64),
+            ("retained messages/count", self.retained.len() as u64),
+            ("bytes/received", traffic.bytes_received),
+            ("bytes/sent", traffic.bytes_sent),
+            ("publish/messages/dropped", sys.publish_dropped),
+            ("publish/messages/received", sys.publish_received),
+            ("publish/messages/sent", sys.publish_sent),
+            ("publish/bytes/received", sys.publish_bytes_received),
+            ("publish/bytes/sent", sys.publish_bytes_sent),
+            ("connections/socket/count", connected),
+        ]
+    }
+
+    fn publish_value<E: Effects>(&mut self, now: Time, name: &str, value: String, effects: &mut E) {
+        let topic = format!("$SYS/broker/{name}");
+        if self
+            .retained
+            .get(&topic)
+            .is_some_and(|former| former.payload() == value.as_bytes())
+        {
+            return;
+        }
+        let mut outgoing = Outgoing {
+            serial: 0,
+            topic: &topic,
+            properties: &[],
+            payload: value.as_bytes(),
+            qos: Qos::ExactlyOnce,
+            retain: true,
+            expires_at: None,
+            kept: None,
+        };
+        self.accept(now, &mut outgoing, None, effects);
+    }
+}
