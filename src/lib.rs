@@ -5,6 +5,7 @@ pub mod auth;
 pub mod broker;
 pub mod cli;
 pub mod config;
+pub mod log;
 pub mod mqtt;
 pub mod net;
 pub mod server;

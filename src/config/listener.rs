@@ -1,0 +1,434 @@
+//! The sections `local`, `remote` and `listener`: where clients are expected, and what they have to show. Entered
+//! through [`Listener::local`], [`Listener::remote`] and [`Listener::read`]; [`conflicts`] compares all of them.
+//!
+//! It opens neither sockets nor certificates: a file that is missing is found out when the listener starts, which then
+//! stays closed while the others run.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use super::network::Network;
+use super::section::{Reader, text};
+use super::value;
+
+/// MQTT's registered ports, without and with TLS.
+const PORT: u16 = 1883;
+const PORT_TLS: u16 = 8883;
+
+/// So many connections at once where the section has no option for it.
+const CONNECTIONS_MAX: u32 = 1000;
+
+/// A place where clients are expected.
+#[derive(Debug, Clone)]
+pub struct Listener {
+    /// The section's name.
+    pub name: String,
+    /// The file in which it was asked for.
+    pub path: PathBuf,
+    /// The line in which it was asked for; 0 if by default. Not part of equality: a listener that only moved within the
+    /// file need not be touched.
+    pub line: u32,
+    /// The sockets; never empty.
+    pub binds: Vec<Bind>,
+    /// What is spoken.
+    pub protocol: Protocol,
+    /// How TLS is done; `None`: not at all.
+    pub tls: Option<Tls>,
+    /// What makes a client's user name.
+    pub identity: IdentitySource,
+    /// Whether a client without a user name is accepted.
+    pub allow_anonymous: bool,
+    /// Connections at once; not 0.
+    pub max_connections: u32,
+    /// What is put before every topic of its clients.
+    pub mount_point: Option<String>,
+}
+
+impl PartialEq for Listener {
+    fn eq(&self, other: &Self) -> bool {
+        let Listener {
+            name,
+            path: _,
+            line: _,
+            binds,
+            protocol,
+            tls,
+            identity,
+            allow_anonymous,
+            ..
+        } = self;
+        let Listener {
+            max_connections,
+            mount_point,
+            ..
+        } = self;
+        *name == other.name
+            && *binds == other.binds
+            && *protocol == other.protocol
+            && *tls == other.tls
+            && *identity == other.identity
+            && *allow_anonymous == other.allow_anonymous
+            && *max_connections == other.max_connections
+            && *mount_point == other.mount_point
+    }
+}
+
+impl Eq for Listener {}
+
+/// One socket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Bind {
+    /// TCP.
+    Tcp {
+        /// Address and port; port 0: the kernel chooses. An IPv6 one takes IPv6 only.
+        address: SocketAddr,
+        /// The only device through which clients may come.
+        device: Option<String>,
+    },
+    /// A Unix socket at this path.
+    Unix(PathBuf),
+}
+
+/// What is spoken on a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// MQTT.
+    Mqtt,
+    /// MQTT in WebSocket frames.
+    WebSocket,
+}
+
+/// What makes a client's user name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IdentitySource {
+    /// The common name of its certificate.
+    CommonName,
+    /// The whole subject of its certificate.
+    Subject,
+    /// The user name of its CONNECT, proven by the password.
+    UserName,
+}
+
+/// How TLS is done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tls {
+    /// The CA certificates for clients' certificates; always there if certificates are required.
+    pub ca: Option<PathBuf>,
+    /// The certificate and its chain.
+    pub cert: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+    /// The revoked certificates.
+    pub crl: Option<PathBuf>,
+    /// The oldest version.
+    pub min_version: TlsVersion,
+    /// Whether a client without a certificate is refused.
+    pub require_certificate: bool,
+}
+
+/// A version of TLS.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TlsVersion {
+    /// TLS 1.2.
+    V1_2,
+    /// TLS 1.3.
+    V1_3,
+}
+
+const LOOPBACK: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::LOCALHOST),
+    IpAddr::V6(Ipv6Addr::LOCALHOST),
+];
+const EVERYWHERE: [IpAddr; 2] = [
+    IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+    IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+];
+
+fn tcp(addresses: [IpAddr; 2], port: u16) -> Vec<Bind> {
+    addresses
+        .map(|ip| Bind::Tcp {
+            address: SocketAddr::new(ip, port),
+            device: None,
+        })
+        .into()
+}
+
+impl Listener {
+    /// The local side; `None` if it is disabled.
+    pub(super) fn local(reader: &Reader<'_>, path: &Path) -> Option<Self> {
+        let binds = tcp(LOOPBACK, reader.number("port"));
+        reader.flag("enabled").then(|| Listener {
+            name: "local".into(),
+            path: path.to_owned(),
+            line: reader.line(),
+            binds,
+            protocol: Protocol::Mqtt,
+            tls: None,
+            identity: IdentitySource::UserName,
+            allow_anonymous: false,
+            max_connections: CONNECTIONS_MAX,
+            mount_point: None,
+        })
+    }
+
+    /// The remote side with the certificates below the root; `None` if it is disabled.
+    pub(super) fn remote(reader: &Reader<'_>, path: &Path, root: &Path) -> Option<Self> {
+        let binds = tcp(EVERYWHERE, reader.number("port"));
+        let directory = root.join("etc/ssl/ca/remote");
+        reader.flag("enabled").then(|| Listener {
+            name: "remote".into(),
+            path: path.to_owned(),
+            line: reader.line(),
+            binds,
+            protocol: Protocol::Mqtt,
+            tls: Some(Tls {
+                ca: Some(directory.join("ca.crt")),
+                cert: directory.join("01.crt"),
+                key: directory.join("01.key"),
+                crl: Some(directory.join("ca.crl")),
+                min_version: TlsVersion::V1_2,
+                require_certificate: true,
+            }),
+            identity: IdentitySource::CommonName,
+            allow_anonymous: false,
+            max_connections: CONNECTIONS_MAX,
+            mount_point: None,
+        })
+    }
+
+    /// A listener of the user's own; `None` if it is disabled or nameless. A disabled one is checked all the same.
+    pub(super) fn read(reader: &mut Reader<'_>, path: &Path, network: &Network) -> Option<Self> {
+        let name = reader.name()?.to_owned();
+        if name == "local" || name == "remote" {
+            reader.fault_here(format!("'{name}' is the {name} side: choose another name"));
+        }
+        let protocol = protocol(reader);
+        let tls = tls(reader);
+        let port = reader.optional("port", |text| u16::try_from(value::count(text)?).ok());
+        let default_port = if reader.flag("tls") { PORT_TLS } else { PORT };
+        let listener = Listener {
+            name,
+            path: path.to_owned(),
+            line: reader.line(),
+            binds: binds(reader, port.unwrap_or(default_port), network),
+            protocol,
+            identity: identity(reader, tls.as_ref()),
+            tls,
+            allow_anonymous: reader.flag("allow_anonymous"),
+            max_connections: reader.number("max_connections"),
+            mount_point: reader.optional("mount_point", text),
+        };
+        reader.flag("enabled").then_some(listener)
+    }
+}
+
+fn protocol(reader: &mut Reader<'_>) -> Protocol {
+    if reader.required("protocol", text) != "websocket" {
+        return Protocol::Mqtt;
+    }
+    let line = reader.line_of("protocol");
+    reader.fault(
+        "protocol",
+        line,
+        "'websocket' is not available in this version",
+    );
+    Protocol::WebSocket
+}
+
+/// The TLS options, which need one another. `None` without TLS, and when certificate or key are missing.
+fn tls(reader: &mut Reader<'_>) -> Option<Tls> {
+    if !reader.flag("tls") {
+        for option in ["ca", "cert", "key", "crl", "tls_min", "require_certificate"] {
+            let off = option == "require_certificate" && !reader.flag(option);
+            if reader.is_set(option) && !off {
+                let line = reader.line_of(option);
+                reader.fault(option, line, "is of no use without option tls '1'");
+            }
+        }
+        return None;
+    }
+    for (option, what) in [
+        ("cert", "the path of the certificate"),
+        ("key", "the path of the certificate's key"),
+    ] {
+        if !reader.is_set(option) {
+            reader.missing(option, format!("is missing: tls '1' needs {what}"));
+        }
+    }
+    let require_certificate = reader.flag("require_certificate");
+    for (needs, option) in [
+        (require_certificate, "require_certificate"),
+        (reader.is_set("crl"), "crl"),
+    ] {
+        if needs && !reader.is_set("ca") {
+            let line = reader.line_of(option);
+            reader.fault(
+                option,
+                line,
+                "needs option ca: the CA that clients' certificates are checked against",
+            );
+        }
+    }
+    let min_version = reader.required("tls_min", |text| match text {
+        "1.3" => Some(TlsVersion::V1_3),
+        _ => Some(TlsVersion::V1_2),
+    });
+    Some(Tls {
+        ca: reader.optional("ca", value::path),
+        cert: reader.optional("cert", value::path)?,
+        key: reader.optional("key", value::path)?,
+        crl: reader.optional("crl", value::path),
+        min_version,
+        require_certificate,
+    })
+}
+
+fn identity(reader: &mut Reader<'_>, tls: Option<&Tls>) -> IdentitySource {
+    let by_default = match tls {
+        Some(tls) if tls.require_certificate => IdentitySource::CommonName,
+        _ => IdentitySource::UserName,
+    };
+    let identity = reader.optional("identity", |text| match text {
+        "cn" => Some(IdentitySource::CommonName),
+        "subject" => Some(IdentitySource::Subject),
+        _ => Some(IdentitySource::UserName),
+    });
+    let needs_ca = matches!(
+        identity,
+        Some(IdentitySource::CommonName | IdentitySource::Subject)
+    );
+    if needs_ca && !(reader.flag("tls") && reader.is_set("ca")) {
+        let line = reader.line_of("identity");
+        reader.fault(
+            "identity",
+            line,
+            "needs tls '1' and option ca: it is read from the client's certificate",
+        );
+    }
+    identity.unwrap_or(by_default)
+}
+
+/// All sockets that the section asks for. Two interfaces of one device, such as wan and wan6, are one socket.
+fn binds(reader: &mut Reader<'_>, port: u16, network: &Network) -> Vec<Bind> {
+    let mut devices = reader.list("device", value::device);
+    for (interface, line) in reader.list("interface", text) {
+        match network.device(&interface) {
+            Ok(device) => devices.push((device, line)),
+            Err(what) => reader.fault("interface", line, what),
+        }
+    }
+    let mut binds = Vec::new();
+    for (address, _) in reader.list("address", value::address) {
+        let value::Address { ip, device } = address;
+        binds.push(Bind::Tcp {
+            address: SocketAddr::new(ip, port),
+            device,
+        });
+    }
+    for (device, _) in devices {
+        for ip in EVERYWHERE {
+            binds.push(Bind::Tcp {
+                address: SocketAddr::new(ip, port),
+                device: Some(device.clone()),
+            });
+        }
+    }
+    binds.extend(
+        reader
+            .list("unix", value::path)
+            .into_iter()
+            .map(|(path, _)| Bind::Unix(path)),
+    );
+    if !["address", "interface", "device", "unix"]
+        .iter()
+        .any(|option| reader.is_set(option))
+    {
+        binds = tcp(EVERYWHERE, port);
+    }
+    let mut seen = Vec::new();
+    binds.retain(|bind| {
+        let new = !seen.contains(bind);
+        seen.push(bind.clone());
+        new
+    });
+    binds
+}
+
+/// Sockets that the kernel would not open both: each pair of listeners once, as the later one and what to say about it.
+pub(super) fn conflicts(listeners: &[Listener]) -> Vec<(&Listener, String)> {
+    let mut found = Vec::new();
+    for (index, later) in listeners.iter().enumerate() {
+        for earlier in &listeners[..index] {
+            let pairs = later
+                .binds
+                .iter()
+                .flat_map(|bind| earlier.binds.iter().map(move |other| (bind, other)));
+            if let Some((bind, other)) =
+                pairs.into_iter().find(|(bind, other)| collide(bind, other))
+            {
+                let place = match earlier.line {
+                    0 => "by default".into(),
+                    line => format!("line {line}"),
+                };
+                let what = format!(
+                    "{} is taken: '{}' ({place}) listens on {}",
+                    shown(bind),
+                    earlier.name,
+                    shown(other)
+                );
+                found.push((later, what));
+            }
+        }
+        let own = later.binds.iter().enumerate();
+        let mut own =
+            own.flat_map(|(at, bind)| later.binds[..at].iter().map(move |other| (bind, other)));
+        if let Some((bind, other)) = own.find(|(bind, other)| collide(bind, other)) {
+            found.push((
+                later,
+                format!("{} and {} cannot both be opened", shown(other), shown(bind)),
+            ));
+        }
+    }
+    found
+}
+
+/// Whether the second of two sockets cannot be opened, as Linux decides it: the same port, and in address and device
+/// each the same or one of them open.
+fn collide(a: &Bind, b: &Bind) -> bool {
+    match (a, b) {
+        (Bind::Unix(a), Bind::Unix(b)) => a == b,
+        (
+            Bind::Tcp {
+                address: a,
+                device: a_device,
+            },
+            Bind::Tcp {
+                address: b,
+                device: b_device,
+            },
+        ) => {
+            let open = a.ip().is_unspecified() || b.ip().is_unspecified();
+            let device = a_device.is_none() || b_device.is_none() || a_device == b_device;
+            a.port() == b.port()
+                && a.port() != 0
+                && a.is_ipv4() == b.is_ipv4()
+                && device
+                && (open || a.ip() == b.ip())
+        }
+        _ => false,
+    }
+}
+
+fn shown(bind: &Bind) -> String {
+    match bind {
+        Bind::Unix(path) => path.display().to_string(),
+        Bind::Tcp {
+            address,
+            device: None,
+        } => format!("{address}"),
+        Bind::Tcp {
+            address,
+            device: Some(device),
+        } => format!("{address} on {device}"),
+    }
+}

@@ -1,0 +1,244 @@
+//! The texts of option values as typed values: one function a kind. Entered from the sections' parsers through
+//! [`super::section::Reader`]. What is right and what is expected is decided by the [`Kind`] of the table of options;
+//! nothing here knows a section.
+
+use std::net::{IpAddr, Ipv6Addr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::options::Kind;
+
+/// libuci's words for yes and no, in lower case only, as `uci_validate_section` reads them.
+pub fn bool(text: &str) -> Option<bool> {
+    match text {
+        "1" | "true" | "yes" | "on" | "enabled" => Some(true),
+        "0" | "false" | "no" | "off" | "disabled" => Some(false),
+        _ => None,
+    }
+}
+
+/// Bytes: `65536`, `64K`, `16M`, `1G`, with factors of 1024, in either case.
+pub fn size(text: &str) -> Option<u64> {
+    let (digits, unit) = with_unit(text)?;
+    let factor = match unit {
+        None => 1,
+        Some('k' | 'K') => 1 << 10,
+        Some('m' | 'M') => 1 << 20,
+        Some('g' | 'G') => 1 << 30,
+        Some(_) => return None,
+    };
+    digits.checked_mul(factor)
+}
+
+/// Seconds: `60`, `60s`, `30m`, `12h`, `1d`, `2w`.
+pub fn duration(text: &str) -> Option<Duration> {
+    let (digits, unit) = with_unit(text)?;
+    let factor = match unit {
+        None | Some('s') => 1,
+        Some('m') => 60,
+        Some('h') => 3_600,
+        Some('d') => 86_400,
+        Some('w') => 604_800,
+        Some(_) => return None,
+    };
+    digits.checked_mul(factor).map(Duration::from_secs)
+}
+
+/// Decimal digits only: no sign, no blank, no other base.
+pub fn count(text: &str) -> Option<u64> {
+    if text.is_empty() || !text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    text.parse().ok()
+}
+
+fn with_unit(text: &str) -> Option<(u64, Option<char>)> {
+    let unit = text.chars().next_back().filter(char::is_ascii_alphabetic);
+    let digits = &text[..text.len() - unit.map_or(0, char::len_utf8)];
+    Some((count(digits)?, unit))
+}
+
+/// An address to listen on or to connect to, and the device that a link-local IPv6 address needs: `fe80::1%br-lan`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    /// The address.
+    pub ip: IpAddr,
+    /// The device after `%`.
+    pub device: Option<String>,
+}
+
+/// An IPv4 or IPv6 address, the latter with or without brackets; a link-local one with its device.
+pub fn address(text: &str) -> Option<Address> {
+    let (ip, device) = match text.split_once('%') {
+        Some((ip, name)) if device(name).is_some() => (ip, Some(name.to_owned())),
+        Some(_) => return None,
+        None => (text, None),
+    };
+    let bare = ip.strip_prefix('[').and_then(|ip| ip.strip_suffix(']'));
+    let ip: IpAddr = match bare {
+        Some(bare) => IpAddr::V6(bare.parse::<Ipv6Addr>().ok()?),
+        None => ip.parse().ok()?,
+    };
+    let link_local = matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
+    (link_local == device.is_some()).then_some(Address { ip, device })
+}
+
+/// A network device's name as Linux allows it: 1 to 15 bytes without blanks and `/`.
+pub fn device(text: &str) -> Option<String> {
+    let fits = (1..=15).contains(&text.len()) && text != "." && text != "..";
+    let bad = |byte: u8| !byte.is_ascii_graphic() || byte == b'/' || byte == b':';
+    (fits && !text.bytes().any(bad)).then(|| text.to_owned())
+}
+
+/// An absolute path.
+pub fn path(text: &str) -> Option<PathBuf> {
+    (text.starts_with('/') && !text.bytes().any(|byte| byte < b' ')).then(|| text.into())
+}
+
+/// A SHA-256 fingerprint: 64 hexadecimal digits, with or without colons between the bytes.
+pub fn fingerprint(text: &str) -> Option<[u8; 32]> {
+    let digits: Vec<u8> = match text.len() {
+        64 => text.bytes().collect(),
+        95 if text.bytes().skip(2).step_by(3).all(|byte| byte == b':') => text
+            .bytes()
+            .enumerate()
+            .filter(|(at, _)| at % 3 != 2)
+            .map(|(_, byte)| byte)
+            .collect(),
+        _ => return None,
+    };
+    let mut bytes = [0; 32];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks(2)) {
+        let high = (pair[0] as char).to_digit(16)?;
+        let low = (pair[1] as char).to_digit(16)?;
+        *byte = (high << 4 | low) as u8;
+    }
+    Some(bytes)
+}
+
+/// Whether the text is a value of this kind. The parsers of the sections read only what passed here.
+pub fn is_valid(text: &str, kind: Kind) -> bool {
+    let within = |value: Option<u64>, min: u64, max: u64| {
+        value.is_some_and(|value| (min..=max).contains(&value))
+    };
+    match kind {
+        Kind::Bool => bool(text).is_some(),
+        Kind::Size { min, max } => within(size(text), min, max),
+        Kind::Duration { min_s, max_s } => {
+            within(duration(text).map(|value| value.as_secs()), min_s, max_s)
+        }
+        Kind::Count { min, max } => within(count(text), min, max),
+        Kind::Port => within(count(text), 0, 65_535),
+        Kind::Word(words) => words.contains(&text),
+        Kind::Name => !text.is_empty() && text.len() <= 65_535 && !text.contains(char::is_control),
+        Kind::Path => path(text).is_some(),
+        Kind::Address => address(text).is_some(),
+        Kind::Ip => text.parse::<IpAddr>().is_ok(),
+        Kind::Device => device(text).is_some(),
+        Kind::Fingerprint => fingerprint(text).is_some(),
+        Kind::Topic => crate::acl::Pattern::new(text).is_ok(),
+        Kind::MountPoint => mount_point(text),
+    }
+}
+
+/// A topic's beginning: what is put before every topic of a listener's clients.
+fn mount_point(text: &str) -> bool {
+    (1..=1024).contains(&text.len())
+        && !text.contains(['+', '#', '$'])
+        && !text.contains(char::is_control)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_factors_of_1024() {
+        assert_eq!(size("0"), Some(0));
+        assert_eq!(size("64K"), Some(65_536));
+        assert_eq!(size("16M"), Some(16_777_216));
+        assert_eq!(size("1g"), Some(1 << 30));
+        for wrong in [
+            "",
+            "M",
+            "-1",
+            "1.5M",
+            "1 M",
+            "1MB",
+            "0x10",
+            "16E",
+            "99999999999999999999",
+            "18446744073709551615G",
+        ] {
+            assert_eq!(size(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn durations_have_units_of_seconds_to_weeks() {
+        assert_eq!(duration("60"), Some(Duration::from_secs(60)));
+        assert_eq!(duration("1d"), Some(Duration::from_secs(86_400)));
+        assert_eq!(duration("12h"), Some(Duration::from_secs(43_200)));
+        assert_eq!(duration("30m"), Some(Duration::from_secs(1_800)));
+        assert_eq!(duration("2w"), Some(Duration::from_secs(1_209_600)));
+        for wrong in ["", "d", "1y", "1d12h", "-1", "1 d", "é"] {
+            assert_eq!(duration(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_link_local_address_needs_its_device_and_no_other_has_one() {
+        assert!(address("192.0.2.1").is_some_and(|address| address.device.is_none()));
+        assert!(address("[::1]").is_some());
+        assert_eq!(
+            address("fe80::1%br-lan").and_then(|address| address.device),
+            Some("br-lan".into())
+        );
+        for wrong in [
+            "",
+            "fe80::1",
+            "192.0.2.1%eth0",
+            "fe80::1%",
+            "fe80::1%a/b",
+            "[192.0.2.1]",
+            "localhost",
+            "1.2.3",
+        ] {
+            assert_eq!(address(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_fingerprint_is_read_as_openssl_prints_it() {
+        let plain = "00ff".repeat(16);
+        let colons = ["00:FF"; 16].join(":");
+        assert_eq!(fingerprint(&plain), fingerprint(&colons));
+        assert_eq!(fingerprint(&plain).map(|bytes| bytes[1]), Some(0xff));
+        for wrong in [
+            &plain[1..],
+            &colons.replace(':', "-"),
+            &plain.replace('f', "g"),
+            "",
+            &"é".repeat(32),
+        ] {
+            assert_eq!(fingerprint(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn only_libucis_words_are_yes_or_no() {
+        assert_eq!(bool("enabled"), Some(true));
+        assert_eq!(bool("off"), Some(false));
+        for wrong in ["", "2", "Yes", "TRUE", "y"] {
+            assert_eq!(bool(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn device_names_are_those_that_linux_allows() {
+        assert!(device("br-lan.100").is_some());
+        for wrong in ["", ".", "..", "a b", "a/b", "a:1", "sixteen-letters-", "é"] {
+            assert_eq!(device(wrong), None, "{wrong}");
+        }
+    }
+}
