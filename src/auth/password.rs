@@ -35,6 +35,11 @@ impl Secret {
         Secret(password.to_vec())
     }
 
+    /// Takes over bytes that are not a password but as secret as one.
+    pub(crate) fn of(bytes: Vec<u8>) -> Secret {
+        Secret(bytes)
+    }
+
     /// An empty secret that takes `bytes_max` bytes without moving: a move would leave a copy behind.
     pub(crate) fn with_capacity(bytes_max: usize) -> Secret {
         Secret(Vec::with_capacity(bytes_max))
