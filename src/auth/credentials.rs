@@ -148,12 +148,12 @@ pub fn ensure_local(root: &Path) -> Result<LocalCredentials, Fault> {
     }
 }
 
-/// Gives a user of the file `passwd` a password.
+/// Says what keeps a user from getting a password in the file `passwd`: the name cannot stand there, is `local`, or stands in
+/// `credentials.hashed`.
 ///
 /// # Errors
-/// The user is `local` or stands in `credentials.hashed`, the name cannot stand in the file, the file would not be sound afterwards
-/// (all its faults), or it cannot be written. The file is then as it was.
-pub fn set_user(root: &Path, user: &str, password: &Secret) -> Result<(), Vec<Fault>> {
+/// The reason, or all faults of `credentials.hashed`.
+pub fn check_user(root: &Path, user: &str) -> Result<(), Vec<Fault>> {
     let paths = Paths::below(root);
     let refused = |what: String| vec![Fault::of_file(&paths.passwd, what)];
     passwd_file::check_name(user).map_err(refused)?;
@@ -162,12 +162,23 @@ pub fn set_user(root: &Path, user: &str, password: &Secret) -> Result<(), Vec<Fa
                     remove credentials.plain and start again to get a new one";
         return Err(refused(what.into()));
     }
-    if password.expose().is_empty() {
-        return Err(refused("the password is empty".into()));
-    }
     if load_file(&paths.hashed)?.contains_key(user) {
         let what = format!("user {user:?} stands in {} already", paths.hashed.display());
         return Err(refused(what));
+    }
+    Ok(())
+}
+
+/// Gives a user of the file `passwd` a password.
+///
+/// # Errors
+/// As [`check_user`]; the password is empty, the file would not be sound afterwards (all its faults), or it cannot be written. The file is
+/// then as it was.
+pub fn set_user(root: &Path, user: &str, password: &Secret) -> Result<(), Vec<Fault>> {
+    check_user(root, user)?;
+    let paths = Paths::below(root);
+    if password.expose().is_empty() {
+        return Err(vec![Fault::of_file(&paths.passwd, "the password is empty")]);
     }
     let hash = Hash::make(password.expose())
         .map_err(|error| vec![openssl_failed(&paths.passwd, &error)])?;
@@ -177,7 +188,7 @@ pub fn set_user(root: &Path, user: &str, password: &Secret) -> Result<(), Vec<Fa
 /// Takes a user out of the file `passwd`, and says whether there was one.
 ///
 /// # Errors
-/// As [`set_user`].
+/// The file would not be sound afterwards (all its faults), or it cannot be written. It is then as it was.
 pub fn remove_user(root: &Path, user: &str) -> Result<bool, Vec<Fault>> {
     edit_passwd(&Paths::below(root), user, None)
 }

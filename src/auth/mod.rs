@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 
 pub use certificate::{common_name, describe, fingerprint, subject};
 pub use credentials::{
-    Credentials, LOCAL_USER, LocalCredentials, ensure_local, remove_user, set_user,
+    Credentials, LOCAL_USER, LocalCredentials, check_user, ensure_local, remove_user, set_user,
 };
 pub use identity::{Identity, Means};
 pub use password::Secret;
