@@ -238,6 +238,27 @@ mod tests {
     }
 
     #[test]
+    fn entries_made_by_mosquitto_passwd_2_0_11_are_verified() {
+        for (password, hash) in [
+            (
+                "pass word:x$",
+                "$7$101$yLh5joee/5C+Nq39$4ynunzQ2aRafA0ZhZGTU5swH4wfBphZn58hgkTuWx3/IGQqNNMpUsGcEmijHvAyddYTRMDT6/rSUXukEeebiFA==",
+            ),
+            (
+                "",
+                "$7$101$R/e3sTR6ZDmj5fyl$pswFsdai9oMSW8ZmK+EbIBg+I33TAPxc/GQUfCvag9CkSClOJ6trqIV9UhCkxdbM91cRTY6tvi9RMf2ZYNAlbg==",
+            ),
+            (
+                "päss",
+                "$7$101$9zl+j+yMDN2dlITt$5bV1rL6iQ5EHjYQmbozkzfEOl/i8O3ubLGVey/pq3izjWCxihpEVf45Iv/0ehH2/td0k37gKve3NwkmrfJQaKA==",
+            ),
+        ] {
+            assert!(accepts(hash, password.as_bytes()), "{password}");
+            assert!(!accepts(hash, b"another"), "{password}");
+        }
+    }
+
+    #[test]
     fn a_new_hash_verifies_its_password_only_and_is_salted() {
         for password in [PASSWORD, b"", b"\0\xff", &[b'x'; 65_535]] {
             let hash = Hash::make(password).expect("OpenSSL hashes");

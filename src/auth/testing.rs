@@ -103,21 +103,32 @@ pub(crate) struct Request<'a> {
 
 impl Authority {
     pub(crate) fn new(name: &str) -> Authority {
+        Authority::signed_by(None, name)
+    }
+
+    /// An authority below this one.
+    pub(crate) fn subordinate(&self, name: &str) -> Authority {
+        Authority::signed_by(Some(self), name)
+    }
+
+    fn signed_by(superior: Option<&Authority>, name: &str) -> Authority {
         let key = new_key();
         let subject = common_name(name);
-        let mut builder = certificate_builder(&subject, &subject, 1, (-1, 3650), &key);
-        let constraints = BasicConstraints::new()
-            .critical()
-            .ca()
-            .build()
+        let issuer = superior.map_or(&*subject, |superior| superior.certificate.subject_name());
+        let mut builder = certificate_builder(&subject, issuer, 1, (-1, 3650), &key);
+        let constraints = BasicConstraints::new().critical().ca().build();
+        builder
+            .append_extension(constraints.expect("an extension"))
             .expect("an extension");
-        builder.append_extension(constraints).expect("an extension");
         let context = builder.x509v3_context(None, None);
         let identifier = SubjectKeyIdentifier::new()
             .build(&context)
             .expect("an extension");
         builder.append_extension(identifier).expect("an extension");
-        builder.sign(&key, MessageDigest::sha256()).expect("signed");
+        let signer = superior.map_or(&key, |superior| &superior.key);
+        builder
+            .sign(signer, MessageDigest::sha256())
+            .expect("signed");
         Authority {
             certificate: builder.build(),
             key,

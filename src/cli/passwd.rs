@@ -38,7 +38,7 @@ pub fn run(root: &Path, arguments: Vec<OsString>) -> ExitCode {
     let request = match parse(root, arguments) {
         Ok(Some(request)) => request,
         Ok(None) => {
-            print!("{USAGE}");
+            say(USAGE.trim_end());
             return ExitCode::SUCCESS;
         }
         Err(what) => {
@@ -48,7 +48,7 @@ pub fn run(root: &Path, arguments: Vec<OsString>) -> ExitCode {
     };
     match execute(&request, read_password) {
         Ok(done) => {
-            println!("{done}");
+            say(&done);
             ExitCode::SUCCESS
         }
         Err(faults) => {
@@ -58,6 +58,11 @@ pub fn run(root: &Path, arguments: Vec<OsString>) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Prints a line. A reader that went away misses it; what was asked is done all the same.
+fn say(line: &str) {
+    let _ = writeln!(io::stdout(), "{line}");
 }
 
 #[derive(Debug, PartialEq)]

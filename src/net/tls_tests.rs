@@ -94,6 +94,11 @@ impl Remote {
 }
 
 fn connector(client: &Client<'_>) -> Ssl {
+    connector_with(client, &[])
+}
+
+/// A client that sends further certificates beside its own.
+fn connector_with(client: &Client<'_>, chain: &[X509]) -> Ssl {
     let mut builder = SslContextBuilder::new(SslMethod::tls_client()).expect("a client");
     // OpenSSL 3 does TLS 1.1 at this level only.
     builder.set_security_level(0);
@@ -106,6 +111,11 @@ fn connector(client: &Client<'_>) -> Ssl {
     if let Some((certificate, key)) = client.certificate {
         builder.set_certificate(certificate).expect("a certificate");
         builder.set_private_key(key).expect("a key");
+    }
+    for certificate in chain {
+        builder
+            .add_extra_chain_cert(certificate.clone())
+            .expect("a chain");
     }
     let mut ssl = Ssl::new(&builder.build()).expect("a client");
     ssl.set_connect_state();
@@ -461,4 +471,73 @@ fn an_expired_certificate_of_the_listener_is_a_warning_only() {
         context.warnings()
     );
     assert!(remote.accepts(Some(&remote.authority.client().sign())));
+}
+
+#[test]
+fn a_chain_of_reasonable_length_is_followed_and_a_long_one_refused_in_both_ways() {
+    let mut remote = Remote::new();
+    remote.tls.crl = None;
+    let mut authorities = vec![remote.authority.subordinate("0")];
+    let mut outcomes = Vec::new();
+    for depth in 1..=20_usize {
+        let certified = authorities[depth - 1].client().sign();
+        let chain: Vec<X509> = authorities
+            .iter()
+            .rev()
+            .map(|authority| authority.certificate.clone())
+            .collect();
+        let version = SslVersion::TLS1_3;
+        let ssl = connector_with(
+            &Client {
+                certificate: Some(&certified),
+                version,
+            },
+            &chain,
+        );
+        let is_accepted = handshake_of(&remote.context(), ssl).is_ok();
+        let is_sound = remote
+            .context()
+            .is_revoked_or_invalid(&certified.0, &chain)
+            .is_none();
+        assert_eq!(is_accepted, is_sound, "{depth}");
+        outcomes.push(is_accepted);
+        let next = authorities[depth - 1].subordinate(&depth.to_string());
+        authorities.push(next);
+    }
+    let (short, long) = outcomes.split_at(usize::from(CHAIN_DEPTH_MAX));
+    assert!(
+        short.iter().all(|accepted| *accepted) && !long.contains(&true),
+        "{outcomes:?}"
+    );
+}
+
+#[test]
+fn a_listener_below_an_intermediate_ca_sends_it_without_the_root() {
+    let mut remote = Remote::new();
+    let intermediate = remote.authority.subordinate("intermediate");
+    let (certificate, key) = intermediate.server().sign();
+    let pem = |certificate: &X509| certificate.to_pem().expect("PEM");
+    remote.tls.cert = remote.scratch.file("below.crt", pem(&certificate));
+    remote.tls.key = remote
+        .scratch
+        .file("below.key", key.private_key_to_pem_pkcs8().expect("PEM"));
+    let both = [
+        pem(&remote.authority.certificate),
+        pem(&intermediate.certificate),
+    ]
+    .concat();
+    remote.tls.ca = Some(remote.scratch.file("both.crt", both));
+    let certified = remote.authority.client().sign();
+    let client = Client {
+        certificate: Some(&certified),
+        version: SslVersion::TLS1_3,
+    };
+    let [_, client] = handshake(&remote.context(), &client).expect("accepted");
+    let sent = client
+        .ssl()
+        .peer_cert_chain()
+        .expect("a chain")
+        .iter()
+        .map(|certificate| auth::common_name(certificate).unwrap_or_default());
+    assert_eq!(sent.collect::<Vec<_>>(), ["turris", "intermediate"]);
 }
