@@ -1,0 +1,556 @@
+//! TLS of a listener: what OpenSSL is told, once per configuration.
+//!
+//! [`TlsContext::build`] reads the certificate, key, CA and revocation list of a listener and says everything that is wrong with them.
+//! Each connection then gets a fresh [`TlsContext::ssl`]. A reload builds a new context and asks it about the clients that are
+//! connected ([`TlsContext::is_revoked_or_invalid`]). What this does not do: it touches no socket, and it does not say who a
+//! certificate is (`auth`).
+//!
+//! Two decisions:
+//!
+//! - **Sessions are not resumed.** A resumed session does not show its certificate again, so that a revoked client would come back
+//!   with it; and every session kept, or ticket made, is memory for connections that last for days. The cost is a full handshake at
+//!   every connect.
+//! - **A revocation list that is out of date counts as it is.** turris-cagen makes lists for 30 days and renews them from cron, and a
+//!   router boots with a clock that may be days or years behind. To refuse everybody then would cut off the whole house for a list
+//!   that is probably complete; to ignore the list would let those in whom it names. So its entries hold, and the log says that it is
+//!   old. A list that is missing or is another CA's refuses the whole listener.
+
+use std::fmt::Display;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use openssl::asn1::Asn1Time;
+use openssl::error::ErrorStack;
+use openssl::pkey::{PKey, Private};
+use openssl::ssl::{
+    Ssl, SslContext, SslContextBuilder, SslFiletype, SslMethod, SslMode, SslOptions,
+    SslSessionCacheMode, SslVerifyMode, SslVersion,
+};
+use openssl::stack::Stack;
+use openssl::x509::store::{X509Lookup, X509Store, X509StoreBuilder};
+use openssl::x509::verify::{X509VerifyFlags, X509VerifyParam};
+use openssl::x509::{
+    CrlStatus, X509, X509Crl, X509NameRef, X509PurposeId, X509Ref, X509StoreContext,
+};
+use openssl::x509::{X509StoreContextRef, X509VerifyResult};
+
+use crate::auth;
+use crate::config::{Tls, TlsVersion};
+
+/// For TLS 1.2: forward secrecy and AES or ChaCha20. CBC suites come last, for small devices that have nothing better. The suites of
+/// TLS 1.3 are OpenSSL's own.
+const CIPHERS: &str = "ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES:!aNULL";
+
+/// Certificates between a client's and the root. turris-cagen has none; more than a few is nobody's honest chain.
+const CHAIN_DEPTH_MAX: u8 = 4;
+
+/// A list of that size names a hundred thousand certificates.
+const FILE_BYTES_MAX: usize = 8 << 20;
+
+/// `X509_V_ERR_CRL_NOT_YET_VALID` and `X509_V_ERR_CRL_HAS_EXPIRED` of OpenSSL's `x509_vfy.h`, which the binding does not name.
+const LIST_OUT_OF_DATE: [i32; 2] = [11, 12];
+
+/// The TLS side of a listener. A clone is the same context.
+#[derive(Clone)]
+pub struct TlsContext(Arc<Inner>);
+
+struct Inner {
+    context: SslContext,
+    /// `None` when the listener does not ask for certificates.
+    clients: Option<Clients>,
+    certificate: X509,
+    warnings: Vec<String>,
+}
+
+/// What a client's certificate is held against when it is not in a handshake.
+struct Clients {
+    store: X509Store,
+    /// `None` when no list is configured, which is not the same as an empty file.
+    lists: Option<Vec<X509Crl>>,
+}
+
+impl TlsContext {
+    /// Reads the files of a listener and makes its context.
+    ///
+    /// # Errors
+    /// Everything that is wrong; each message begins with the file's path and says what was expected. The listener must stay closed.
+    pub fn build(tls: &Tls) -> Result<TlsContext, Vec<String>> {
+        let files = Files::load(tls)?;
+        let store = handshake_store(tls, &files.authorities).map_err(|fault| vec![fault])?;
+        let context = files
+            .context(tls, store)
+            .and_then(|context| Ok((context, files.clients()?)));
+        let (context, clients) = context.map_err(|errors| {
+            vec![format!(
+                "{}: OpenSSL refuses it: {}",
+                tls.cert.display(),
+                reasons(&errors)
+            )]
+        })?;
+        let warnings = files.warnings(tls);
+        Ok(TlsContext(Arc::new(Inner {
+            context,
+            clients,
+            certificate: files.certificate,
+            warnings,
+        })))
+    }
+
+    /// A new connection's state, which waits for the client's hello.
+    ///
+    /// # Errors
+    /// OpenSSL has no memory; it reaches as far as this connection.
+    pub fn ssl(&self) -> Result<Ssl, ErrorStack> {
+        let mut ssl = Ssl::new(&self.0.context)?;
+        ssl.set_accept_state();
+        Ok(ssl)
+    }
+
+    /// What is odd about the files but does not keep the listener closed: certificates and lists that are out of date. For the log,
+    /// once.
+    pub fn warnings(&self) -> &[String] {
+        &self.0.warnings
+    }
+
+    /// The listener's own certificate in words: subject, serial number, end of validity.
+    pub fn describe(&self) -> String {
+        auth::describe(&self.0.certificate)
+    }
+
+    /// Holds the certificate of a connected client against this context's CA and revocation list, and says what is wrong with it.
+    /// `chain` is what the client sent beside it. A context that asks for no certificates finds nothing wrong.
+    pub fn is_revoked_or_invalid(&self, certificate: &X509Ref, chain: &[X509]) -> Option<String> {
+        let clients = self.0.clients.as_ref()?;
+        match clients.verify(certificate, chain) {
+            Ok(X509VerifyResult::OK) => clients.revoked(certificate),
+            Ok(result) => Some(result.error_string().to_owned()),
+            Err(errors) => Some(reasons(&errors)),
+        }
+    }
+}
+
+/// The content of a listener's files, each sound in itself and fitting the others.
+struct Files {
+    certificate: X509,
+    /// What is sent after the certificate.
+    chain: Vec<X509>,
+    key: PKey<Private>,
+    authorities: Vec<X509>,
+    lists: Option<Vec<X509Crl>>,
+}
+
+impl Files {
+    fn load(tls: &Tls) -> Result<Files, Vec<String>> {
+        let mut faults = Vec::new();
+        let mut keep = |fault| faults.push(fault);
+        let chain = load_certificates(&tls.cert, "the listener's certificate").map_err(&mut keep);
+        let key = load_key(&tls.key).map_err(&mut keep);
+        let authorities = load_optional(tls.ca.as_deref(), |path| {
+            load_certificates(path, "the CA's certificate")
+        });
+        let authorities = authorities
+            .map(Option::unwrap_or_default)
+            .map_err(&mut keep);
+        let lists = load_optional(tls.crl.as_deref(), load_lists).map_err(&mut keep);
+        if let (Ok(chain), Ok(key)) = (&chain, &key) {
+            check_key(tls, &chain[0], key).unwrap_or_else(&mut keep);
+        }
+        if let (Ok(authorities), Ok(lists), Some(path)) = (&authorities, &lists, &tls.crl) {
+            check_lists(path, lists.as_deref().unwrap_or_default(), authorities)
+                .unwrap_or_else(&mut keep);
+        }
+        if tls.require_certificate && tls.ca.is_none() {
+            keep("a certificate is required of clients but no CA is set, expected the file of the CA's certificate".into());
+        }
+        let (Ok(chain), Ok(key), Ok(authorities), Ok(lists), true) =
+            (chain, key, authorities, lists, faults.is_empty())
+        else {
+            return Err(faults);
+        };
+        let mut chain = chain.into_iter();
+        let certificate = chain.next().expect("load_certificates gives at least one");
+        let chain = complete_chain(&certificate, chain.collect(), &authorities);
+        Ok(Files {
+            certificate,
+            chain,
+            key,
+            authorities,
+            lists,
+        })
+    }
+
+    fn context(&self, tls: &Tls, store: X509Store) -> Result<SslContext, ErrorStack> {
+        let mut builder = SslContextBuilder::new(SslMethod::tls_server())?;
+        builder.set_min_proto_version(Some(match tls.min_version {
+            TlsVersion::V1_2 => SslVersion::TLS1_2,
+            TlsVersion::V1_3 => SslVersion::TLS1_3,
+        }))?;
+        builder.set_cipher_list(CIPHERS)?;
+        builder.set_options(
+            SslOptions::CIPHER_SERVER_PREFERENCE
+                // A client that prefers ChaCha20 has no AES in hardware.
+                | SslOptions::PRIORITIZE_CHACHA
+                | SslOptions::NO_COMPRESSION
+                | SslOptions::NO_RENEGOTIATION
+                | SslOptions::NO_TICKET,
+        );
+        builder.set_session_cache_mode(SslSessionCacheMode::OFF);
+        builder.set_num_tickets(0)?;
+        builder.set_mode(
+            // Idle connections give their 34 KiB back.
+            SslMode::RELEASE_BUFFERS
+                | SslMode::NO_AUTO_CHAIN
+                | SslMode::AUTO_RETRY
+                | SslMode::ENABLE_PARTIAL_WRITE
+                | SslMode::ACCEPT_MOVING_WRITE_BUFFER,
+        );
+        builder.set_certificate(&self.certificate)?;
+        for certificate in &self.chain {
+            builder.add_extra_chain_cert(certificate.clone())?;
+        }
+        builder.set_private_key(&self.key)?;
+        builder.check_private_key()?;
+        self.ask_for_certificates(&mut builder, tls, store)?;
+        Ok(builder.build())
+    }
+
+    fn ask_for_certificates(
+        &self,
+        builder: &mut SslContextBuilder,
+        tls: &Tls,
+        store: X509Store,
+    ) -> Result<(), ErrorStack> {
+        if self.authorities.is_empty() {
+            builder.set_verify(SslVerifyMode::NONE);
+            return Ok(());
+        }
+        builder.set_verify_cert_store(store)?;
+        builder.set_verify_depth(u32::from(CHAIN_DEPTH_MAX));
+        let mut names = Stack::new()?;
+        for authority in &self.authorities {
+            names.push(authority.subject_name().to_owned()?)?;
+        }
+        builder.set_client_ca_list(names);
+        let mut mode = SslVerifyMode::PEER;
+        if tls.require_certificate {
+            mode |= SslVerifyMode::FAIL_IF_NO_PEER_CERT;
+        }
+        let list = tls.crl.as_ref().map(|path| path.display().to_string());
+        let list = list.unwrap_or_default();
+        let has_warned = AtomicBool::new(false);
+        builder.set_verify_callback(mode, move |is_verified, context| {
+            is_verified || tolerates(context, &list, &has_warned)
+        });
+        Ok(())
+    }
+
+    /// What clients are held against outside of a handshake. No list is in this store: OpenSSL would refuse everybody for an old one,
+    /// and its callback cannot be set here, so [`Clients::revoked`] looks in the lists itself.
+    fn clients(&self) -> Result<Option<Clients>, ErrorStack> {
+        if self.authorities.is_empty() {
+            return Ok(None);
+        }
+        let mut builder = store_of(&self.authorities)?;
+        let mut parameters = X509VerifyParam::new()?;
+        parameters.set_depth(i32::from(CHAIN_DEPTH_MAX));
+        builder.set_param(&parameters)?;
+        builder.set_purpose(X509PurposeId::SSL_CLIENT)?;
+        let copies = |lists: &Vec<X509Crl>| {
+            lists
+                .iter()
+                .map(|list| X509Crl::from_der(&list.to_der()?))
+                .collect()
+        };
+        Ok(Some(Clients {
+            store: builder.build(),
+            lists: self.lists.as_ref().map(copies).transpose()?,
+        }))
+    }
+
+    fn warnings(&self, tls: &Tls) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let Ok(now) = Asn1Time::days_from_now(0) else {
+            return warnings;
+        };
+        let authorities = tls.ca.iter().flat_map(|path| {
+            self.authorities
+                .iter()
+                .map(move |certificate| (path, certificate))
+        });
+        for (path, certificate) in
+            std::iter::once((&tls.cert, &self.certificate)).chain(authorities)
+        {
+            let path = path.display();
+            if certificate.not_after() < &*now {
+                warnings.push(format!(
+                    "{path}: the certificate expired on {}",
+                    certificate.not_after()
+                ));
+            } else if certificate.not_before() > &*now {
+                warnings.push(format!(
+                    "{path}: the certificate is valid from {} only",
+                    certificate.not_before()
+                ));
+            }
+        }
+        for (path, list) in tls
+            .crl
+            .iter()
+            .flat_map(|path| self.lists.iter().flatten().map(move |list| (path, list)))
+        {
+            let path = path.display();
+            if let Some(next) = list.next_update().filter(|next| **next < *now) {
+                warnings.push(format!(
+                    "{path}: a new list was due on {next}; those whom this one names stay refused"
+                ));
+            } else if list.last_update() > &*now {
+                let from = list.last_update();
+                warnings.push(format!("{path}: the list is valid from {from} only; those whom it names are refused now"));
+            }
+        }
+        warnings
+    }
+}
+
+impl Clients {
+    /// Signatures, times, purpose and depth, as in a handshake.
+    fn verify(
+        &self,
+        certificate: &X509Ref,
+        chain: &[X509],
+    ) -> Result<X509VerifyResult, ErrorStack> {
+        let mut stack = Stack::new()?;
+        for certificate in chain {
+            stack.push(certificate.clone())?;
+        }
+        X509StoreContext::new()?.init(&self.store, certificate, &stack, |context| {
+            context.verify_cert()?;
+            Ok(context.error())
+        })
+    }
+
+    /// Looks a certificate up in the lists of its issuer. Like OpenSSL in a handshake, refuses it when there is none.
+    fn revoked(&self, certificate: &X509Ref) -> Option<String> {
+        let mut has_list = false;
+        for list in self.lists.as_ref()? {
+            if !is_same_name(list.issuer_name(), certificate.issuer_name()) {
+                continue;
+            }
+            has_list = true;
+            if let CrlStatus::Revoked(entry) = list.get_by_serial(certificate.serial_number()) {
+                return Some(format!(
+                    "certificate revoked on {}",
+                    entry.revocation_date()
+                ));
+            }
+        }
+        (!has_list).then(|| "no revocation list of the certificate's issuer".to_owned())
+    }
+}
+
+/// Whether a fault that OpenSSL found in a handshake is only that the revocation list is out of date. OpenSSL goes on then, and looks
+/// the certificate up in the list.
+fn tolerates(context: &mut X509StoreContextRef, list: &str, has_warned: &AtomicBool) -> bool {
+    let result = context.error();
+    if !LIST_OUT_OF_DATE.contains(&result.as_raw()) {
+        return false;
+    }
+    // Once for each context: every connection would say it again.
+    if !has_warned.swap(true, Ordering::Relaxed) {
+        log::warn!(
+            "{list}: {}; those whom it names stay refused",
+            result.error_string()
+        );
+    }
+    context.set_error(X509VerifyResult::OK);
+    true
+}
+
+fn load_optional<T>(
+    path: Option<&Path>,
+    load: impl Fn(&Path) -> Result<T, String>,
+) -> Result<Option<T>, String> {
+    path.map(load).transpose()
+}
+
+fn read(path: &Path, expected: &str) -> Result<Vec<u8>, String> {
+    let fault = |what: &dyn Display| {
+        format!(
+            "{}: {what}, expected {expected} in PEM form",
+            path.display()
+        )
+    };
+    match auth::file::read(path, FILE_BYTES_MAX) {
+        Ok(Some(content)) => Ok(content),
+        Ok(None) => Err(fault(&"the file is missing")),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+            Err(fault(&"the file may not be read"))
+        }
+        Err(error) => Err(fault(&format_args!("the file cannot be read: {error}"))),
+    }
+}
+
+fn load_certificates(path: &Path, expected: &str) -> Result<Vec<X509>, String> {
+    let certificates = X509::stack_from_pem(&read(path, expected)?).map_err(|errors| {
+        format!(
+            "{}: not readable ({}), expected {expected} in PEM form",
+            path.display(),
+            reasons(&errors)
+        )
+    })?;
+    if certificates.is_empty() {
+        return Err(format!(
+            "{}: no certificate is in it, expected {expected} in PEM form",
+            path.display()
+        ));
+    }
+    Ok(certificates)
+}
+
+fn load_key(path: &Path) -> Result<PKey<Private>, String> {
+    let expected = "the private key of the listener's certificate";
+    let pem = auth::Secret::of(read(path, expected)?);
+    // Without a callback OpenSSL would ask the terminal for the passphrase.
+    let mut is_encrypted = false;
+    let key = PKey::private_key_from_pem_callback(pem.expose(), |_| {
+        is_encrypted = true;
+        Err(ErrorStack::get())
+    });
+    key.map_err(|errors| {
+        let path = path.display();
+        if is_encrypted {
+            format!("{path}: the key has a passphrase, expected one without, which the bus can read when nobody is there")
+        } else {
+            format!("{path}: no key can be read from it ({}), expected {expected} in PEM form", reasons(&errors))
+        }
+    })
+}
+
+fn load_lists(path: &Path) -> Result<Vec<X509Crl>, String> {
+    const BEGIN: &[u8] = b"-----BEGIN X509 CRL-----";
+    let expected = "the CA's revocation list";
+    let pem = read(path, expected)?;
+    let starts = (0..pem.len()).filter(|start| pem[*start..].starts_with(BEGIN));
+    let lists: Result<Vec<_>, _> = starts
+        .map(|start| X509Crl::from_pem(&pem[start..]))
+        .collect();
+    match lists {
+        Ok(lists) if !lists.is_empty() => Ok(lists),
+        Ok(_) => Err(format!(
+            "{}: no list is in it, expected {expected} in PEM form",
+            path.display()
+        )),
+        Err(errors) => Err(format!(
+            "{}: not readable ({}), expected {expected}",
+            path.display(),
+            reasons(&errors)
+        )),
+    }
+}
+
+fn check_key(tls: &Tls, certificate: &X509Ref, key: &PKey<Private>) -> Result<(), String> {
+    let is_same = certificate
+        .public_key()
+        .is_ok_and(|public| public.public_eq(key));
+    is_same.then_some(()).ok_or_else(|| {
+        let (key, certificate) = (tls.key.display(), tls.cert.display());
+        format!("{key}: the key does not belong to the certificate in {certificate}")
+    })
+}
+
+/// Every list must be signed by one of the CAs: another one's says nothing about our clients.
+fn check_lists(path: &Path, lists: &[X509Crl], authorities: &[X509]) -> Result<(), String> {
+    for list in lists {
+        let is_ours = authorities.iter().any(|authority| {
+            let is_signed = authority.public_key().and_then(|key| list.verify(&key));
+            is_same_name(authority.subject_name(), list.issuer_name()) && is_signed.unwrap_or(false)
+        });
+        if !is_ours {
+            return Err(format!(
+                "{}: the list is not signed by the listener's CA",
+                path.display()
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// The store for handshakes, with the revocation list, which OpenSSL's binding takes from a file only.
+fn handshake_store(tls: &Tls, authorities: &[X509]) -> Result<X509Store, String> {
+    let fault = |errors: ErrorStack| format!("OpenSSL takes no CA: {}", reasons(&errors));
+    let mut builder = store_of(authorities).map_err(fault)?;
+    if let Some(path) = &tls.crl {
+        // The binding would panic.
+        if path.to_str().is_none_or(|path| path.contains('\0')) {
+            return Err(format!("{}: the path is not UTF-8", path.display()));
+        }
+        let lookup = builder.add_lookup(X509Lookup::file()).map_err(fault)?;
+        lookup
+            .load_crl_file(path, SslFiletype::PEM)
+            .map_err(|errors| {
+                format!(
+                    "{}: no list can be read from it: {}",
+                    path.display(),
+                    reasons(&errors)
+                )
+            })?;
+        builder
+            .set_flags(X509VerifyFlags::CRL_CHECK)
+            .map_err(fault)?;
+    }
+    Ok(builder.build())
+}
+
+fn store_of(authorities: &[X509]) -> Result<X509StoreBuilder, ErrorStack> {
+    let mut builder = X509StoreBuilder::new()?;
+    for authority in authorities {
+        builder.add_cert(authority.clone())?;
+    }
+    Ok(builder)
+}
+
+/// What follows the listener's certificate on the wire: what stands in its file, or else the intermediate CAs from the CA's file, as
+/// mosquitto sends them, but without the root, which the client must have already.
+fn complete_chain(certificate: &X509, chain: Vec<X509>, authorities: &[X509]) -> Vec<X509> {
+    if !chain.is_empty() {
+        return chain;
+    }
+    let mut chain: Vec<X509> = Vec::new();
+    while chain.len() < usize::from(CHAIN_DEPTH_MAX) {
+        let last = chain.last().unwrap_or(certificate);
+        let issuer = authorities
+            .iter()
+            .find(|authority| authority.issued(last) == X509VerifyResult::OK);
+        match issuer {
+            Some(issuer) if !is_same_name(issuer.subject_name(), issuer.issuer_name()) => {
+                chain.push(issuer.clone())
+            }
+            _ => break,
+        }
+    }
+    chain
+}
+
+fn is_same_name(one: &X509NameRef, other: &X509NameRef) -> bool {
+    one.try_cmp(other).is_ok_and(|order| order.is_eq())
+}
+
+/// OpenSSL's errors without their file names and line numbers.
+fn reasons(errors: &ErrorStack) -> String {
+    let reasons: Vec<_> = errors
+        .errors()
+        .iter()
+        .filter_map(|error| error.reason())
+        .collect();
+    if reasons.is_empty() {
+        "no reason given".into()
+    } else {
+        reasons.join(", ")
+    }
+}
+
+#[cfg(test)]
+#[path = "tls_tests.rs"]
+mod tests;
