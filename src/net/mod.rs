@@ -1,1 +1,4 @@
 //! net
+
+pub mod codec;
+pub mod frame;
