@@ -1,0 +1,39 @@
+//! What a connection needs of the program around it. The server is the only one; it is a trait so that nothing of the
+//! network knows who owns the broker.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use super::codec::Scratch;
+use super::door::Door;
+use super::table::Table;
+use crate::acl::Permissions;
+use crate::auth::{Attempt, Identity};
+use crate::broker::{ConnectionId, Input};
+
+/// The program around the connections, on the event loop's thread.
+pub trait Hub: 'static {
+    /// Gives the broker an input. What comes of it is in the table when this returns.
+    fn handle(&self, input: Input<'_>);
+
+    /// All connections.
+    fn table(&self) -> &RefCell<Table>;
+
+    /// Memory for decoding.
+    fn scratch(&self) -> &RefCell<Scratch>;
+
+    /// Has a password checked; the verdict comes through [`Table::set_verdict`].
+    fn verify(&self, connection: ConnectionId, attempt: Attempt);
+
+    /// What a client of this identity may do.
+    fn permissions(&self, door: &Door, identity: &Identity, client_id: &str) -> Permissions;
+
+    /// The largest packet that a client may send, in bytes.
+    fn max_packet_size(&self) -> usize;
+
+    /// Asks for the end of the loop's turn, after everything that is to be done in it already.
+    fn end_turn_soon(&self);
+}
+
+/// A shared hub.
+pub type Shared<H> = Rc<H>;

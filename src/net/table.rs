@@ -1,0 +1,525 @@
+//! All connections of the event loop, and what the broker's effects do to them.
+//!
+//! The table is the broker's [`Effects`]: a PUBLISH is encoded straight into its receiver's [`Output`], and for the next
+//! receivers of the same packet those bytes are copied. At the end of the loop's turn [`Table::flush`] gives each output to its
+//! socket, once. The table closes sockets and says why in the log; it reads nothing from them.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use ntex::io::IoRef;
+
+use super::codec::{self, AckKind, Peer, PublishHead};
+use super::door::Door;
+use super::output::{Output, Pool};
+use crate::acl::Action;
+use crate::auth::{Identity, Verdict};
+use crate::broker::effect::StoreOp;
+use crate::broker::{Close, ConnectionId, Delivery, Effects, Payload, Sent, Time, limits};
+use crate::log::Escaped;
+use crate::mqtt::packet::{Ack, ServerPacket};
+use crate::mqtt::{Qos, ReasonCode, Version};
+
+/// An output of this many bytes is full. It holds several turns of a busy subscriber, so that one that keeps up is never taken
+/// for one that does not read; what a slow one costs is this much.
+pub const CONGESTED_BYTES: usize = 512 * 1024;
+
+/// The connections.
+#[derive(Default)]
+pub struct Table {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    /// Those that have something to flush or to close.
+    dirty: Vec<u32>,
+    pool: Pool,
+    /// Where the last QoS 0 packet was encoded, for its next receivers.
+    encoded: Option<Encoded>,
+    /// When those that are not past CONNECT must be.
+    deadlines: BTreeSet<(Time, ConnectionId)>,
+    count: usize,
+    bytes_received: u64,
+    bytes_sent: u64,
+}
+
+#[derive(Default)]
+struct Slot {
+    generation: u32,
+    live: Option<Box<Live>>,
+}
+
+/// A packet in an output of this turn.
+struct Encoded {
+    serial: u64,
+    is_v5: bool,
+    retain: bool,
+    slot: usize,
+    from: usize,
+    to: usize,
+}
+
+/// A connection.
+pub struct Live {
+    io: IoRef,
+    output: Output,
+    /// Bytes that the socket had not taken at the last flush.
+    unsent: usize,
+    is_dirty: bool,
+    is_congested: bool,
+    /// Set once it is being closed: nothing that it sends counts any more.
+    closing: Option<Close>,
+    peer: Peer,
+    deadline: Option<Time>,
+    door: Rc<Door>,
+    address: Address,
+    client: Option<Client>,
+    verdict: Option<Verdict>,
+    denials: u32,
+}
+
+/// The client of a connection, once it is known.
+pub struct Client {
+    /// Its Client Identifier; empty until the broker has chosen one.
+    pub client_id: Rc<str>,
+    /// Who it is.
+    pub identity: Identity,
+}
+
+/// Where a connection comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Address {
+    /// TCP.
+    Ip(SocketAddr),
+    /// A Unix socket, which has no address worth telling.
+    Unix,
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            // An IPv4 client of a dual-stack socket is told as IPv4.
+            Address::Ip(address) => write!(f, "{}:{}", address.ip().to_canonical(), address.port()),
+            Address::Unix => f.write_str("unix socket"),
+        }
+    }
+}
+
+impl Live {
+    /// How log lines call it.
+    fn name(&self) -> String {
+        match &self.client {
+            Some(client) => format!("client '{}' from {}", Escaped(&client.client_id), self.address),
+            None => format!("{} on listener '{}'", self.address, self.door.listener.name),
+        }
+    }
+
+    /// The socket.
+    pub fn io(&self) -> &IoRef {
+        &self.io
+    }
+
+    /// The listener that it came through.
+    pub fn door(&self) -> &Rc<Door> {
+        &self.door
+    }
+
+    /// Its client.
+    pub fn client(&self) -> Option<&Client> {
+        self.client.as_ref()
+    }
+}
+
+impl Table {
+    /// Adds a connection that must be past CONNECT by `deadline`.
+    pub fn add(&mut self, io: IoRef, door: Rc<Door>, address: Address, deadline: Time) -> ConnectionId {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot::default());
+            (self.slots.len() - 1) as u32
+        });
+        let slot = &mut self.slots[index as usize];
+        slot.generation = slot.generation.wrapping_add(1);
+        slot.live = Some(Box::new(Live {
+            io,
+            output: Output::default(),
+            unsent: 0,
+            is_dirty: false,
+            is_congested: false,
+            closing: None,
+            peer: Peer { version: Version::V3_1_1, maximum_packet_size: None, problem_information: true },
+            deadline: Some(deadline),
+            door,
+            address,
+            client: None,
+            verdict: None,
+            denials: 0,
+        }));
+        let id = ConnectionId { index, generation: slot.generation };
+        self.deadlines.insert((deadline, id));
+        self.count += 1;
+        id
+    }
+
+    /// Removes a connection whose socket is closed.
+    pub fn remove(&mut self, id: ConnectionId) {
+        if let Some(live) = self.live(id) {
+            if live.closing.is_none() {
+                log::debug!("{}: connection closed by the client", live.name());
+            }
+            let deadline = live.deadline.take();
+            let mut output = std::mem::take(&mut live.output);
+            output.clear(&mut self.pool);
+            if let Some(deadline) = deadline {
+                self.deadlines.remove(&(deadline, id));
+            }
+            self.slots[id.index as usize].live = None;
+            self.free.push(id.index);
+            self.count -= 1;
+            // A table that was large gives its memory back when it is empty.
+            if self.count == 0 {
+                self.encoded = None;
+            }
+        }
+    }
+
+    /// The connection of an identifier, unless it is gone.
+    #[inline]
+    pub fn live(&mut self, id: ConnectionId) -> Option<&mut Live> {
+        let slot = self.slots.get_mut(id.index as usize)?;
+        if slot.generation == id.generation { slot.live.as_deref_mut() } else { None }
+    }
+
+    /// All connections.
+    pub fn all(&self) -> impl Iterator<Item = (ConnectionId, &Live)> {
+        self.slots.iter().zip(0..).filter_map(|(slot, index)| {
+            Some((ConnectionId { index, generation: slot.generation }, slot.live.as_deref()?))
+        })
+    }
+
+    /// How many connections there are.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Bytes read from and written to clients.
+    pub fn traffic(&self) -> crate::broker::Traffic {
+        crate::broker::Traffic { bytes_received: self.bytes_received, bytes_sent: self.bytes_sent }
+    }
+
+    /// Counts bytes that a client sent.
+    pub fn count_received(&mut self, bytes: usize) {
+        self.bytes_received += bytes as u64;
+    }
+
+    /// A CONNECT was read: how to encode for its sender, and who it is.
+    pub fn introduce(&mut self, id: ConnectionId, peer: Peer, client: Client) {
+        if let Some(live) = self.live(id) {
+            live.peer = peer;
+            live.client = Some(client);
+        }
+    }
+
+    /// How to encode for a client of which nothing else is known.
+    pub fn set_version(&mut self, id: ConnectionId, version: Version) {
+        if let Some(live) = self.live(id) {
+            live.peer.version = version;
+        }
+    }
+
+    /// The connection is past CONNECT, or will never be: its deadline is void.
+    pub fn clear_deadline(&mut self, id: ConnectionId) {
+        if let Some(deadline) = self.live(id).and_then(|live| live.deadline.take()) {
+            self.deadlines.remove(&(deadline, id));
+        }
+    }
+
+    /// When the next connection must be past CONNECT.
+    pub fn next_deadline(&self) -> Option<Time> {
+        self.deadlines.first().map(|(at, _)| *at)
+    }
+
+    /// Ends the connections whose time before CONNECT is over.
+    pub fn expire(&mut self, now: Time) {
+        while let Some(&(at, id)) = self.deadlines.first() {
+            if at > now {
+                return;
+            }
+            self.deadlines.pop_first();
+            if let Some(live) = self.live(id) {
+                live.deadline = None;
+                live.closing = Some(Close {
+                    reason: ReasonCode::MAXIMUM_CONNECT_TIME,
+                    what: "no CONNECT in time",
+                });
+                log::debug!("{}: closed: no CONNECT in time", live.name());
+                live.io.terminate();
+            }
+        }
+    }
+
+    /// The verdict about a connection's password has come.
+    pub fn set_verdict(&mut self, id: ConnectionId, verdict: Verdict) {
+        if let Some(live) = self.live(id) {
+            live.verdict = Some(verdict);
+            live.io.notify_dispatcher();
+        }
+    }
+
+    /// Takes the verdict about a connection's password.
+    pub fn take_verdict(&mut self, id: ConnectionId) -> Option<Verdict> {
+        self.live(id)?.verdict.take()
+    }
+
+    /// Whether the broker was told that a connection's output is full.
+    pub fn is_congested(&mut self, id: ConnectionId) -> bool {
+        self.live(id).is_some_and(|live| live.is_congested)
+    }
+
+    /// A full output has drained.
+    pub fn set_drained(&mut self, id: ConnectionId) {
+        if let Some(live) = self.live(id) {
+            live.is_congested = false;
+            live.unsent = 0;
+        }
+    }
+
+    /// Whether a connection is being closed.
+    pub fn is_closing(&mut self, id: ConnectionId) -> bool {
+        self.live(id).is_none_or(|live| live.closing.is_some())
+    }
+
+    /// Whether a flush has something to do.
+    pub fn is_dirty(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    /// Gives every output of this turn to its socket, and closes what is to be closed.
+    pub fn flush(&mut self) {
+        self.encoded = None;
+        for index in std::mem::take(&mut self.dirty) {
+            let Some(live) = self.slots[index as usize].live.as_deref_mut() else {
+                continue;
+            };
+            live.is_dirty = false;
+            if !live.output.is_empty() {
+                let (output, pool) = (&mut live.output, &mut self.pool);
+                self.bytes_sent += output.len() as u64;
+                // An error means that the connection is going already: its future sees that.
+                let pending = live.io.with_write_buf(|pages| {
+                    output.drain_to(pages, pool);
+                    pages.len()
+                });
+                live.unsent = pending.unwrap_or(0);
+                live.output.clear(&mut self.pool);
+            }
+            if live.closing.is_some() {
+                live.io.close();
+            }
+        }
+    }
+
+    /// A connection's output, noted for the next flush.
+    #[inline]
+    fn output(&mut self, id: ConnectionId) -> Option<&mut Live> {
+        let slot = self.slots.get_mut(id.index as usize)?;
+        let live = slot.live.as_deref_mut().filter(|_| slot.generation == id.generation)?;
+        if live.closing.is_some() {
+            return None;
+        }
+        if !live.is_dirty {
+            live.is_dirty = true;
+            live.output.borrow(&mut self.pool);
+            self.dirty.push(id.index);
+        }
+        Some(live)
+    }
+
+    /// Copies the packet that was encoded for an earlier receiver, if it is the same for this one.
+    #[inline]
+    fn copy_encoded(&mut self, to: ConnectionId, delivery: &Delivery<'_>) -> Option<Sent> {
+        let encoded = self.encoded.as_ref().filter(|encoded| encoded.serial == delivery.serial)?;
+        let Encoded { is_v5, retain, slot, from, to: end, .. } = *encoded;
+        let live = self.output(to)?;
+        let fits = live.peer.version.is_v5() == is_v5
+            && delivery.retain == retain
+            && live.peer.maximum_packet_size.is_none()
+            && live.door.listener.mount_point.is_none()
+            && is_common(delivery);
+        if !fits || slot == to.index as usize {
+            return None;
+        }
+        let [source, target] = self.slots.get_disjoint_mut([slot, to.index as usize]).ok()?;
+        let (source, target) = (source.live.as_deref_mut()?, target.live.as_deref_mut()?);
+        let bytes = source.output.bytes().get(from..end)?;
+        target.output.bytes().extend_from_slice(bytes);
+        Some(target.congestion())
+    }
+}
+
+impl Live {
+    /// Whether the output is full now.
+    #[inline]
+    fn congestion(&mut self) -> Sent {
+        if self.output.len() + self.unsent < CONGESTED_BYTES {
+            return Sent::Sent;
+        }
+        self.is_congested = true;
+        Sent::Congested
+    }
+
+    /// Appends a PUBLISH.
+    #[inline]
+    fn publish(&mut self, delivery: &Delivery<'_>) -> Sent {
+        let topic = match &self.door.listener.mount_point {
+            None => delivery.topic,
+            // A message of a session that was made through another listener may lie outside of this one's mount point.
+            Some(mount) => match delivery.topic.strip_prefix(mount.as_str()) {
+                Some(topic) => topic,
+                None => return Sent::TooLarge,
+            },
+        };
+        let payload = delivery.payload.bytes();
+        let head = PublishHead {
+            topic,
+            topic_alias: None,
+            packet_id: delivery.packet_id,
+            qos: delivery.qos,
+            duplicate: delivery.duplicate,
+            retain: delivery.retain,
+            expiry_s: delivery.expiry_s,
+            subscription_ids: delivery.subscription_ids,
+            properties: delivery.properties,
+            payload_bytes: payload.len(),
+        };
+        let version = self.peer.version;
+        let too_large =
+            |maximum: u32| u64::try_from(head.size(version)).map_or(true, |size| size > u64::from(maximum));
+        if self.peer.maximum_packet_size.is_some_and(too_large) {
+            return Sent::TooLarge;
+        }
+        head.encode(version, self.output.bytes());
+        match delivery.payload {
+            Payload::Kept(message) if payload.len() > limits::COPY_PAYLOAD_MAX => {
+                self.output.share(message.payload_shared());
+            }
+            _ => self.output.bytes().extend_from_slice(payload),
+        }
+        self.congestion()
+    }
+}
+
+/// Whether a delivery's packet is the same for all receivers that speak the same version.
+#[inline]
+fn is_common(delivery: &Delivery<'_>) -> bool {
+    delivery.qos == Qos::AtMostOnce
+        && delivery.expiry_s.is_none()
+        && delivery.subscription_ids.is_empty()
+        && delivery.payload.bytes().len() <= limits::COPY_PAYLOAD_MAX
+}
+
+impl Effects for Table {
+    #[inline]
+    fn deliver(&mut self, to: ConnectionId, delivery: &Delivery<'_>) -> Sent {
+        if let Some(sent) = self.copy_encoded(to, delivery) {
+            return sent;
+        }
+        let Some(live) = self.output(to) else {
+            return Sent::Sent;
+        };
+        let from = live.output.bytes().len();
+        let sent = live.publish(delivery);
+        let (is_v5, end) = (live.peer.version.is_v5(), live.output.bytes().len());
+        if sent != Sent::TooLarge && live.door.listener.mount_point.is_none() && is_common(delivery) {
+            self.encoded = Some(Encoded {
+                serial: delivery.serial,
+                is_v5,
+                retain: delivery.retain,
+                slot: to.index as usize,
+                from,
+                to: end,
+            });
+        }
+        sent
+    }
+
+    #[inline]
+    fn send(&mut self, to: ConnectionId, packet: &ServerPacket<'_>) {
+        let Some(live) = self.output(to) else {
+            return;
+        };
+        let version = live.peer.version;
+        let mut answer = |kind, ack: &Ack| codec::acks(kind, ack.packet_id, ack.reason, version, live.output.bytes());
+        match packet {
+            ServerPacket::PubAck(ack) => answer(AckKind::PubAck, ack),
+            ServerPacket::PubRec(ack) => answer(AckKind::PubRec, ack),
+            ServerPacket::PubRel(ack) => answer(AckKind::PubRel, ack),
+            ServerPacket::PubComp(ack) => answer(AckKind::PubComp, ack),
+            ServerPacket::PingResp => live.output.bytes().extend_from_slice(&[0xD0, 0]),
+            _ => live.send_rare(packet),
+        }
+    }
+
+    fn close(&mut self, connection: ConnectionId, close: Close) {
+        let Some(live) = self.output(connection) else {
+            return;
+        };
+        live.closing = Some(close);
+        let name = live.name();
+        match close.reason {
+            ReasonCode::SUCCESS => log::debug!("{name}: disconnected"),
+            ReasonCode::DISCONNECT_WITH_WILL | ReasonCode::SERVER_SHUTTING_DOWN => {
+                log::debug!("{name}: closed: {}", close.what);
+            }
+            _ => log::info!("{name}: closed: {} (0x{:02X})", close.what, close.reason.0),
+        }
+    }
+
+    fn denied(&mut self, connection: ConnectionId, action: Action, topic: &str) {
+        let Some(live) = self.live(connection) else {
+            return;
+        };
+        live.denials = live.denials.saturating_add(1);
+        // A client that is denied again and again is told of ever more seldom: a log is not for a flood.
+        if live.denials.is_power_of_two() {
+            let what = match action {
+                Action::Write => "publish to",
+                Action::Read => "read",
+                Action::Subscribe => "subscribe to",
+            };
+            let (name, topic, count) = (live.name(), Escaped(topic), live.denials);
+            log::info!("{name}: denied: may not {what} '{topic}' (refusal {count} of this connection)");
+        }
+    }
+
+    fn store(&mut self, _operation: &StoreOp<'_>) {
+        // Sessions live as long as the process: nothing is written yet that outlives it.
+    }
+}
+
+impl Live {
+    /// Appends a packet that is seldom sent.
+    fn send_rare(&mut self, packet: &ServerPacket<'_>) {
+        if let ServerPacket::ConnAck(connack) = packet
+            && let (Some(assigned), Some(client)) = (connack.properties.assigned_client_id, &mut self.client)
+        {
+            client.client_id = Rc::from(assigned);
+        }
+        let mut pages = ntex_bytes::BytePages::new(ntex_bytes::BytePageSize::Size4);
+        if codec::encode(packet, &self.peer, &mut pages).is_err() {
+            self.closing = Some(Close {
+                reason: ReasonCode::PACKET_TOO_LARGE,
+                what: "the client takes no packet that is large enough to answer it",
+            });
+            log::info!("{}: closed: its maximum packet size is too small to be answered", self.name());
+            return;
+        }
+        for page in pages.iter() {
+            self.output.bytes().extend_from_slice(page);
+        }
+    }
+}
