@@ -117,9 +117,9 @@ pub fn ensure_local(root: &Path) -> Result<LocalCredentials, Fault> {
     }
     let _lock = file::DirectoryLock::acquire(&paths.directory)
         .map_err(|error| failed(&paths.directory, "locked", &error))?;
-    let plain = read(&paths.plain)?.unwrap_or_default();
+    let plain = Secret::of(read(&paths.plain)?.unwrap_or_default());
     let hashed = read(&paths.hashed)?;
-    match (local_password(&plain), hashed) {
+    match (local_password(plain.expose()), hashed) {
         (Some(password), Some(hashed)) if agrees(&hashed, password.expose()) => {
             Ok(LocalCredentials::Kept)
         }

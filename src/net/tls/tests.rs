@@ -4,6 +4,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
+use openssl::pkey::{PKey, Private};
 use openssl::ssl::SslStream;
 
 use super::*;
