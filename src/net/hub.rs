@@ -2,7 +2,6 @@
 //! network knows who owns the broker.
 
 use std::cell::RefCell;
-use std::rc::Rc;
 
 use super::codec::Scratch;
 use super::door::Door;
@@ -19,7 +18,7 @@ pub trait Hub: 'static {
     /// All connections.
     fn table(&self) -> &RefCell<Table>;
 
-    /// Memory for decoding.
+    /// Memory for decoding packets.
     fn scratch(&self) -> &RefCell<Scratch>;
 
     /// Has a password checked; the verdict comes through [`Table::set_verdict`].
@@ -33,7 +32,7 @@ pub trait Hub: 'static {
 
     /// Asks for the end of the loop's turn, after everything that is to be done in it already.
     fn end_turn_soon(&self);
-}
 
-/// A shared hub.
-pub type Shared<H> = Rc<H>;
+    /// A listener that waited has room for another connection.
+    fn accept_more(&self);
+}

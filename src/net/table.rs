@@ -19,7 +19,7 @@ use crate::auth::{Identity, Verdict};
 use crate::broker::effect::StoreOp;
 use crate::broker::{Close, ConnectionId, Delivery, Effects, Payload, Sent, Time, limits};
 use crate::log::Escaped;
-use crate::mqtt::packet::{Ack, ServerPacket};
+use crate::mqtt::packet::{Ack, Connect, ServerPacket};
 use crate::mqtt::{Qos, ReasonCode, Version};
 
 /// An output of this many bytes is full. It holds several turns of a busy subscriber, so that one that keeps up is never taken
@@ -75,6 +75,8 @@ pub struct Live {
     address: Address,
     client: Option<Client>,
     verdict: Option<Verdict>,
+    /// Whether it is past CONNECT, so that its listener no longer counts it among those that are not.
+    is_admitted: bool,
     denials: u32,
 }
 
@@ -124,6 +126,16 @@ impl Live {
         &self.door
     }
 
+    /// Where it comes from.
+    pub fn address(&self) -> Address {
+        self.address
+    }
+
+    /// Whether it is past CONNECT.
+    pub fn is_admitted(&self) -> bool {
+        self.is_admitted
+    }
+
     /// Its client.
     pub fn client(&self) -> Option<&Client> {
         self.client.as_ref()
@@ -152,6 +164,7 @@ impl Table {
             address,
             client: None,
             verdict: None,
+            is_admitted: false,
             denials: 0,
         }));
         let id = ConnectionId { index, generation: slot.generation };
@@ -231,7 +244,24 @@ impl Table {
         }
     }
 
-    /// The connection is past CONNECT, or will never be: its deadline is void.
+    /// A connection is past CONNECT: its deadline is void.
+    pub fn admit(&mut self, id: ConnectionId, connect: &Connect<'_>) {
+        self.clear_deadline(id);
+        let Some(live) = self.live(id) else {
+            return;
+        };
+        live.is_admitted = true;
+        log::debug!(
+            "{}: connected: user '{}', MQTT {}, keep alive {} s, listener '{}'",
+            live.name(),
+            Escaped(live.client.as_ref().and_then(|client| client.identity.user()).unwrap_or_default()),
+            connect.version.name(),
+            connect.keep_alive_s,
+            live.door.listener.name,
+        );
+    }
+
+    /// The connection will never be past CONNECT: its deadline is void.
     pub fn clear_deadline(&mut self, id: ConnectionId) {
         if let Some(deadline) = self.live(id).and_then(|live| live.deadline.take()) {
             self.deadlines.remove(&(deadline, id));
@@ -285,6 +315,13 @@ impl Table {
         if let Some(live) = self.live(id) {
             live.is_congested = false;
             live.unsent = 0;
+        }
+    }
+
+    /// Closes a connection of which the log has been told already.
+    pub fn close_silently(&mut self, id: ConnectionId, close: Close) {
+        if let Some(live) = self.output(id) {
+            live.closing = Some(close);
         }
     }
 
@@ -368,8 +405,20 @@ impl Live {
         if self.output.len() + self.unsent < CONGESTED_BYTES {
             return Sent::Sent;
         }
+        // What the socket had not taken at the last flush it may have taken since. A connection that is called congested
+        // MUST hold more than the socket's high-water mark, or nobody would ever say that it has drained.
+        self.unsent = self.pending();
+        if self.output.len() + self.unsent < CONGESTED_BYTES {
+            return Sent::Sent;
+        }
         self.is_congested = true;
         Sent::Congested
+    }
+
+    /// Bytes that the socket has not taken, before and after encryption.
+    fn pending(&self) -> usize {
+        let encrypted = if self.door.tls.is_some() { self.io.with_write_dst_buf(|pages| pages.len()) } else { 0 };
+        encrypted + self.io.with_write_buf(|pages| pages.len()).unwrap_or(0)
     }
 
     /// Appends a PUBLISH.

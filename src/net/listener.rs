@@ -1,0 +1,373 @@
+//! Listening sockets, and the thread that accepts from all of them.
+//!
+//! The event loop adds and removes sockets at run time with [`Acceptor::listen`] and [`Acceptor::ignore`]; what is accepted comes back
+//! in batches through the function given to [`Acceptor::start`]. The thread does nothing else, so that a flood of
+//! connections costs the event loop no more than what it takes of it: a listener with too many clients before their
+//! CONNECT leaves the next ones in the kernel's queue. The process's signals arrive here too, since this thread waits for
+//! descriptors anyway. It reads nothing from a connection and knows nothing of TLS.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
+
+use super::door::{Crowd, Room};
+use crate::config::Bind;
+
+/// The kernel's queue of connections that wait to be accepted; it takes its own bound if that is lower.
+const BACKLOG: i32 = 1024;
+
+/// Connections that are accepted in a row before they are handed over.
+const BATCH: usize = 64;
+
+/// How long the thread stays away from its sockets when the process has no descriptors or memory left, in milliseconds:
+/// a connection that cannot be accepted stays ready, and asking again at once would be a loop.
+const EXHAUSTED_PAUSE_MS: i32 = 200;
+
+/// A dead client is noticed by the kernel after about two minutes, also where it asked for no keep alive.
+const TCP_KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(60), Duration::from_secs(15), 4);
+
+/// The number of a listening socket; never used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SocketId(pub u32);
+
+/// A new connection.
+#[derive(Debug)]
+pub struct Accepted {
+    /// The socket that it came through.
+    pub socket: SocketId,
+    /// The connection.
+    pub stream: Stream,
+}
+
+/// The kinds of connections.
+#[derive(Debug)]
+pub enum Stream {
+    /// TCP, with the client's address.
+    Tcp(TcpStream, SocketAddr),
+    /// A Unix socket.
+    Unix(UnixStream),
+}
+
+/// What the thread reports.
+#[derive(Debug)]
+pub enum Event {
+    /// New connections.
+    Accepted(Vec<Accepted>),
+    /// The process got this signal.
+    Signal(i32),
+}
+
+enum Command {
+    Listen(SocketId, Socket, Arc<Crowd>, String),
+    Ignore(SocketId, Sender<()>),
+    Stop,
+}
+
+/// The handle of the thread `fosquitto-accept`, which ends when this is dropped.
+pub struct Acceptor {
+    commands: Sender<Command>,
+    wake: UnixStream,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Acceptor {
+    /// Starts the thread. `signals` is a descriptor from which each signal's number is read as a byte; `report` is called on the
+    /// thread.
+    ///
+    /// # Errors
+    /// The system gives no thread or no descriptors.
+    pub fn start(signals: UnixStream, report: impl Fn(Event) + Send + 'static) -> io::Result<Acceptor> {
+        let (commands, inbox) = channel();
+        let (wake, woken) = UnixStream::pair()?;
+        wake.set_nonblocking(true)?;
+        woken.set_nonblocking(true)?;
+        signals.set_nonblocking(true)?;
+        let worker = Worker { inbox, woken, signals, sockets: Vec::new(), report, is_exhausted: false };
+        let thread = std::thread::Builder::new()
+            .name("fosquitto-accept".into())
+            .stack_size(128 * 1024)
+            .spawn(move || worker.run())?;
+        Ok(Acceptor { commands, wake, thread: Some(thread) })
+    }
+
+    /// Accepts from a socket as long as `crowd` has room. `name` is for the log.
+    pub fn listen(&self, id: SocketId, socket: Socket, crowd: Arc<Crowd>, name: String) {
+        self.command(Command::Listen(id, socket, crowd, name));
+    }
+
+    /// Closes a listening socket; it is closed when this returns.
+    pub fn ignore(&self, id: SocketId) {
+        let (done, is_done) = channel();
+        self.command(Command::Ignore(id, done));
+        // An error means that the thread is gone, and with it the socket.
+        let _ = is_done.recv();
+    }
+
+    /// Looks again at listeners that had no room.
+    pub fn look_again(&self) {
+        // A full pipe has woken the thread already.
+        let _ = (&self.wake).write(&[0]);
+    }
+
+    fn command(&self, command: Command) {
+        // An error means that the thread is gone: it only ends with the process.
+        let _ = self.commands.send(command);
+        self.look_again();
+    }
+}
+
+impl Drop for Acceptor {
+    fn drop(&mut self) {
+        self.command(Command::Stop);
+        if let Some(thread) = self.thread.take() {
+            // An error means that the thread panicked, which has been told already.
+            let _ = thread.join();
+        }
+    }
+}
+
+struct Listening {
+    id: SocketId,
+    socket: Socket,
+    crowd: Arc<Crowd>,
+    name: String,
+    /// Connections that were closed because the listener is full.
+    refused: u32,
+}
+
+struct Worker<F> {
+    inbox: Receiver<Command>,
+    woken: UnixStream,
+    signals: UnixStream,
+    sockets: Vec<Listening>,
+    report: F,
+    /// Whether the process had no descriptors or memory left at the last attempt.
+    is_exhausted: bool,
+}
+
+impl<F: Fn(Event)> Worker<F> {
+    fn run(mut self) {
+        loop {
+            let ready = self.wait();
+            drain(&self.woken);
+            while let Ok(command) = self.inbox.try_recv() {
+                match command {
+                    Command::Listen(id, socket, crowd, name) => {
+                        self.sockets.push(Listening { id, socket, crowd, name, refused: 0 });
+                    }
+                    Command::Ignore(id, done) => {
+                        self.sockets.retain(|listening| listening.id != id);
+                        // An error means that nobody waits.
+                        let _ = done.send(());
+                    }
+                    Command::Stop => return,
+                }
+            }
+            for signal in drain(&self.signals) {
+                (self.report)(Event::Signal(i32::from(signal)));
+            }
+            let mut batch = Vec::new();
+            for listening in &mut self.sockets {
+                if ready.contains_key(&listening.socket.as_raw_fd()) {
+                    self.is_exhausted |= !listening.accept(&mut batch);
+                }
+            }
+            if !batch.is_empty() {
+                (self.report)(Event::Accepted(batch));
+            }
+        }
+    }
+
+    /// Waits for something to do: the descriptors that are ready.
+    fn wait(&mut self) -> HashMap<RawFd, ()> {
+        let poll_fd = |fd: RawFd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
+        let mut fds = vec![poll_fd(self.woken.as_raw_fd()), poll_fd(self.signals.as_raw_fd())];
+        let mut timeout_ms = -1;
+        if std::mem::take(&mut self.is_exhausted) {
+            timeout_ms = EXHAUSTED_PAUSE_MS;
+        } else {
+            let with_room = self.sockets.iter().filter(|listening| listening.crowd.room() != Room::Wait);
+            fds.extend(with_room.map(|listening| poll_fd(listening.socket.as_raw_fd())));
+        }
+        // SAFETY: `fds` is a valid array of that many entries for the whole call.
+        let count = unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, timeout_ms) };
+        if count < 0 {
+            // Interrupted: nothing is known to be ready.
+            return HashMap::new();
+        }
+        fds.iter().filter(|fd| fd.revents != 0).map(|fd| (fd.fd, ())).collect()
+    }
+}
+
+impl Listening {
+    /// Accepts what waits, as far as there is room. `false` when the process has nothing left to accept with.
+    fn accept(&mut self, batch: &mut Vec<Accepted>) -> bool {
+        for _ in 0..BATCH {
+            let room = self.crowd.room();
+            if room == Room::Wait {
+                return true;
+            }
+            let (socket, address) = match self.socket.accept() {
+                Ok(accepted) => accepted,
+                Err(error) => return self.is_harmless(&error),
+            };
+            if room == Room::Full {
+                self.refused = self.refused.saturating_add(1);
+                if self.refused.is_power_of_two() {
+                    log::warn!("listener '{}': full: {} connections refused so far", self.name, self.refused);
+                }
+                continue;
+            }
+            self.crowd.enter();
+            let stream = match address.as_socket() {
+                Some(address) => Stream::Tcp(OwnedFd::from(socket).into(), address),
+                None => Stream::Unix(OwnedFd::from(socket).into()),
+            };
+            batch.push(Accepted { socket: self.id, stream });
+        }
+        true
+    }
+
+    /// Whether accepting may go on at once after an error. Most are of the connection that was to be accepted (accept(2)).
+    fn is_harmless(&self, error: &io::Error) -> bool {
+        match error.raw_os_error() {
+            Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
+                log::warn!("listener '{}': cannot accept for now: {error}", self.name);
+                false
+            }
+            _ => true,
+        }
+    }
+}
+
+/// Reads what there is.
+fn drain(mut stream: &UnixStream) -> Vec<u8> {
+    let mut bytes = [0; 64];
+    let mut all = Vec::new();
+    while let Ok(count @ 1..) = stream.read(&mut bytes) {
+        all.extend_from_slice(&bytes[..count]);
+    }
+    all
+}
+
+/// Opens a listening socket.
+///
+/// An address that the router does not have yet is bound all the same (IP_FREEBIND): it may come later, and then the
+/// listener is there.
+///
+/// # Errors
+/// The address is in use, or the system refuses for another reason.
+pub fn open(bind: &Bind) -> io::Result<Socket> {
+    let socket = match bind {
+        Bind::Tcp { address, device } => open_tcp(*address, device.as_deref())?,
+        Bind::Unix(path) => open_unix(path)?,
+    };
+    socket.listen(BACKLOG)?;
+    Ok(socket)
+}
+
+fn open_tcp(address: SocketAddr, device: Option<&str>) -> io::Result<Socket> {
+    let domain = Domain::for_address(address);
+    let socket = Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+        socket.set_freebind_v6(true)?;
+    } else {
+        socket.set_freebind_v4(true)?;
+    }
+    if let Some(device) = device {
+        socket.bind_device(Some(device.as_bytes()))?;
+    }
+    // Accepted sockets inherit both.
+    socket.set_tcp_nodelay(true)?;
+    let (time, interval, retries) = TCP_KEEPALIVE;
+    let keepalive = TcpKeepalive::new().with_time(time).with_interval(interval).with_retries(retries);
+    socket.set_tcp_keepalive(&keepalive)?;
+    socket.bind(&SockAddr::from(address))?;
+    Ok(socket)
+}
+
+/// A Unix socket that its owner and group may connect to. One that a former process left behind is replaced; one that is
+/// listened on is not.
+fn open_unix(path: &Path) -> io::Result<Socket> {
+    let is_left_behind = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket())
+        && UnixStream::connect(path).is_err();
+    if is_left_behind {
+        fs::remove_file(path)?;
+    }
+    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
+    Ok(socket)
+}
+
+/// Removes what a listening socket leaves behind in the file system.
+pub fn clean_up(bind: &Bind) {
+    if let Bind::Unix(path) = bind {
+        // An error means that it is gone already.
+        let _ = fs::remove_file(path);
+    }
+}
+
+/// Where a socket listens: with the port that the kernel chose, if it was to.
+pub fn describe(bind: &Bind, socket: &Socket) -> String {
+    match bind {
+        Bind::Unix(path) => path.display().to_string(),
+        Bind::Tcp { address, device } => {
+            let bound = socket.local_addr().ok().and_then(|bound| bound.as_socket()).unwrap_or(*address);
+            match device {
+                Some(device) => format!("{bound} ({device})"),
+                None => bound.to_string(),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_is_not_there_yet_can_be_listened_on() {
+        // 192.0.2.0/24 is nobody's (RFC 5737).
+        let address = SocketAddr::from(([192, 0, 2, 1], 0));
+        assert!(open(&Bind::Tcp { address, device: None }).is_ok());
+    }
+
+    #[test]
+    fn connections_are_accepted_only_while_there_is_room() {
+        let (events, reported) = channel();
+        let (_signals, their_signals) = UnixStream::pair().expect("two descriptors");
+        let acceptor = Acceptor::start(their_signals, move |event| {
+            let _ = events.send(event);
+        });
+        let acceptor = acceptor.expect("a thread");
+        let bind = Bind::Tcp { address: SocketAddr::from(([127, 0, 0, 1], 0)), device: None };
+        let socket = open(&bind).expect("a port");
+        let address = socket.local_addr().ok().and_then(|bound| bound.as_socket()).expect("an address");
+        let crowd = Arc::new(Crowd::new(10, 1));
+        acceptor.listen(SocketId(1), socket, crowd.clone(), "test".into());
+        let _clients = [(); 2].map(|()| TcpStream::connect(address).expect("the kernel queues it"));
+        let next = || match reported.recv_timeout(Duration::from_secs(20)).expect("one is accepted") {
+            Event::Accepted(batch) => batch.len(),
+            Event::Signal(signal) => panic!("signal {signal}"),
+        };
+        assert_eq!(next(), 1);
+        assert!(reported.try_recv().is_err(), "there is no room for another");
+        assert!(crowd.admit());
+        acceptor.look_again();
+        assert_eq!(next(), 1);
+    }
+}
