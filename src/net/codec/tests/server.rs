@@ -293,7 +293,7 @@ fn a_publish_of_5_0_is_read_as_it_was_meant() {
         duplicate: true,
         ..HEAD
     };
-    let mut bytes = BytesMut::copy_from_slice(&publish(&head, Version::V5, b"payload"));
+    let mut bytes = BytesMut::copy_from_slice(publish(&head, Version::V5, b"payload"));
     let Ok(Some(v5::codec::Decoded::Publish(read, payload, _))) =
         v5::codec::Codec::new().decode(&mut bytes)
     else {
