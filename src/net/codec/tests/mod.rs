@@ -2,12 +2,26 @@
 
 mod malformed;
 mod mutation;
+mod refused_connect;
 mod round_trip;
 mod samples;
 mod server;
 
 use super::*;
 use crate::mqtt::packet::Connect;
+
+const ALL: [Version; 3] = [Version::V3_1, Version::V3_1_1, Version::V5];
+
+/// Strings that are no UTF-8 Encoded Strings (1.5.4).
+const ILL_FORMED: [&[u8]; 7] = [
+    b"a\0b",
+    b"\xFF",
+    b"\xC3",
+    b"\xC0\xAF",              // overlong
+    b"\xED\xA0\x80",          // a lone surrogate
+    b"\xF4\x90\x80\x80",      // beyond U+10FFFF
+    b"\xF0\x82\x82\xAC tail", // overlong
+];
 
 /// A UTF-8 Encoded String or Binary Data.
 fn field(bytes: impl AsRef<[u8]>) -> Vec<u8> {
