@@ -131,7 +131,7 @@ impl OwnRule {
     fn new(rule: &Rule, subject: &Subject<'_>) -> Option<Self> {
         let own = |topic: &Pattern| topic.substituted(subject.user, subject.client_id);
         let filters: Vec<_> = rule.topics.iter().filter_map(own).collect();
-        (!filters.is_empty()).then(|| OwnRule {
+        (!filters.is_empty()).then_some(OwnRule {
             line: rule.line,
             access: rule.access,
             allow: rule.allow,

@@ -1,6 +1,299 @@
-//! The command line.
+//! The command line: `fosquitto COMMAND`, one file a command. Entered through [`run`].
+//!
+//! What is not understood starts nothing. The meaning of the exit statuses is here and nowhere else; what a command
+//! does is in its file.
 
-/// Runs the program.
-pub fn run(_args: impl Iterator<Item = std::ffi::OsString>) -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+mod check;
+pub mod passwd;
+mod serve;
+
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use lexopt::{Arg, Parser};
+
+use crate::config::fault::{Quoted, did_you_mean};
+use crate::log::Target;
+
+/// All went as asked.
+pub const OK: u8 = 0;
+/// What was asked has faults: a configuration that is wrong, a bus that could not start.
+pub const FAULTS: u8 = 1;
+/// The command line was not understood, and nothing was done.
+pub const USAGE: u8 = 2;
+
+const HELP: &str = "\
+The MQTT message bus of an OpenWrt router.
+
+Usage: fosquitto [--root DIR] COMMAND
+
+Commands:
+  serve [--log stderr|syslog]  run the bus in the foreground
+  check [FILE]                 say what is wrong with the configuration, or with FILE as one
+  passwd ...                   set and check passwords; 'fosquitto passwd --help' says more
+  help                         show this
+
+Options:
+  --root DIR                   take all of the router's paths below DIR (default /)
+  --log stderr|syslog          where 'serve' logs to (default stderr)
+  -h, --help                   show this
+  -V, --version                show the version
+
+The configuration is DIR/etc/config/fosquitto, and DIR/var/run/uci/fosquitto instead if that exists.
+SIGHUP makes a running bus read it again, SIGTERM ends it.
+
+Exit status: 0 all went as asked, 1 there are faults, 2 the command line was not understood.
+";
+
+const COMMANDS: [&str; 4] = ["serve", "check", "passwd", "help"];
+
+/// What the command line asks for.
+#[derive(Debug, PartialEq, Eq)]
+enum Operation {
+    Serve {
+        log: Target,
+    },
+    Check {
+        file: Option<PathBuf>,
+    },
+    /// What follows the command's name is understood by the command itself.
+    Passwd(Vec<OsString>),
+    Help,
+    Version,
+}
+
+/// Runs the program with its arguments, the program's name first.
+pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let (root, operation) = match parse(arguments) {
+        Ok(understood) => understood,
+        Err(what) => {
+            eprintln!("fosquitto: {what}\nTry 'fosquitto --help'.");
+            return ExitCode::from(USAGE);
+        }
+    };
+    match operation {
+        Operation::Serve { log } => serve::run(root, log),
+        Operation::Check { file } => check::run(&root, file),
+        Operation::Passwd(arguments) => passwd::run(&root, arguments),
+        Operation::Help => print(HELP),
+        Operation::Version => print(concat!("fosquitto ", env!("CARGO_PKG_VERSION"), "\n")),
+    }
+}
+
+/// Prints to standard output. That the reader has gone away, as `head` does, is no reason to panic.
+fn print(text: &str) -> ExitCode {
+    use std::io::Write as _;
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => ExitCode::from(OK),
+        Err(_) => ExitCode::from(FAULTS),
+    }
+}
+
+/// The root and what is asked for, or why it is not understood.
+fn parse(arguments: impl Iterator<Item = OsString>) -> Result<(PathBuf, Operation), String> {
+    let mut parser = Parser::from_iter(arguments);
+    let mut line = Line::default();
+    loop {
+        let in_words = |error: lexopt::Error| error.to_string();
+        match parser.next().map_err(in_words)? {
+            None => break,
+            Some(Arg::Short('h') | Arg::Long("help")) => return Ok((line.root, Operation::Help)),
+            Some(Arg::Short('V') | Arg::Long("version")) => {
+                return Ok((line.root, Operation::Version));
+            }
+            Some(Arg::Long("root")) => line.root = parser.value().map_err(in_words)?.into(),
+            Some(Arg::Long("log")) => line.log = Some(target(&parser.value().map_err(in_words)?)?),
+            Some(Arg::Long(other)) => {
+                let other = format!("--{other}");
+                let hint = did_you_mean(&other, ["--root", "--log", "--help", "--version"]);
+                return Err(format!("unknown option {}{hint}", Quoted(&other)));
+            }
+            Some(Arg::Short(other)) => {
+                return Err(format!("unknown option '-{}'", other.escape_debug()));
+            }
+            Some(Arg::Value(word)) if line.command.is_none() => {
+                let command = command(&word)?;
+                if command == "passwd" {
+                    let rest = parser.raw_args().map_err(in_words)?.collect();
+                    return line
+                        .only_root("passwd")
+                        .map(|root| (root, Operation::Passwd(rest)));
+                }
+                line.command = Some(command);
+            }
+            Some(Arg::Value(word)) => line.operand(word)?,
+        }
+    }
+    line.operation()
+}
+
+/// The command line as far as it was read.
+struct Line {
+    root: PathBuf,
+    log: Option<Target>,
+    command: Option<&'static str>,
+    file: Option<PathBuf>,
+}
+
+impl Default for Line {
+    fn default() -> Self {
+        Line {
+            root: "/".into(),
+            log: None,
+            command: None,
+            file: None,
+        }
+    }
+}
+
+impl Line {
+    fn operand(&mut self, word: OsString) -> Result<(), String> {
+        if self.command == Some("check") && self.file.is_none() {
+            self.file = Some(word.into());
+            return Ok(());
+        }
+        Err(format!(
+            "one word too many: {}",
+            Quoted(&word.to_string_lossy())
+        ))
+    }
+
+    fn operation(self) -> Result<(PathBuf, Operation), String> {
+        match self.command {
+            Some("serve") => Ok((
+                self.root,
+                Operation::Serve {
+                    log: self.log.unwrap_or_default(),
+                },
+            )),
+            Some("check") => {
+                let file = self.file.clone();
+                self.only_root("check")
+                    .map(|root| (root, Operation::Check { file }))
+            }
+            Some(_) => Ok((self.root, Operation::Help)),
+            None => Err("a command is missing: serve, check, passwd or help".into()),
+        }
+    }
+
+    fn only_root(self, command: &str) -> Result<PathBuf, String> {
+        match self.log {
+            None => Ok(self.root),
+            Some(_) => Err(format!("'{command}' does not log: --log is for 'serve'")),
+        }
+    }
+}
+
+fn command(word: &OsStr) -> Result<&'static str, String> {
+    let word = word.to_string_lossy();
+    COMMANDS
+        .into_iter()
+        .find(|command| *command == word)
+        .ok_or_else(|| {
+            let hint = did_you_mean(&word, COMMANDS);
+            format!("unknown command {}{hint}", Quoted(&word))
+        })
+}
+
+fn target(word: &OsStr) -> Result<Target, String> {
+    match word.to_string_lossy().as_ref() {
+        "stderr" => Ok(Target::Stderr),
+        "syslog" => Ok(Target::Syslog),
+        other => {
+            let hint = did_you_mean(other, ["stderr", "syslog"]);
+            Err(format!(
+                "--log {} is not stderr or syslog{hint}",
+                Quoted(other)
+            ))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn understood(line: &str) -> Result<(PathBuf, Operation), String> {
+        parse(
+            std::iter::once("fosquitto")
+                .chain(line.split_whitespace())
+                .map(OsString::from),
+        )
+    }
+
+    #[test]
+    fn commands_take_the_root_before_or_after_their_name() {
+        let serve = |log| Ok(("/r".into(), Operation::Serve { log }));
+        assert_eq!(understood("serve --root /r"), serve(Target::Stderr));
+        assert_eq!(
+            understood("--root=/r serve --log syslog"),
+            serve(Target::Syslog)
+        );
+        assert_eq!(
+            understood("check"),
+            Ok(("/".into(), Operation::Check { file: None }))
+        );
+        let file = Some("/tmp/f".into());
+        assert_eq!(
+            understood("check --root /r /tmp/f"),
+            Ok(("/r".into(), Operation::Check { file }))
+        );
+    }
+
+    #[test]
+    fn what_follows_passwd_is_passed_on_as_it_stands() {
+        let rest = ["--check", "--root", "/q", "anna"]
+            .map(OsString::from)
+            .into();
+        assert_eq!(
+            understood("--root /r passwd --check --root /q anna"),
+            Ok(("/r".into(), Operation::Passwd(rest)))
+        );
+    }
+
+    #[test]
+    fn help_and_version_win_over_what_is_missing() {
+        for line in ["help", "--help", "-h", "serve --help"] {
+            assert_eq!(
+                understood(line).map(|(_, operation)| operation),
+                Ok(Operation::Help),
+                "{line}"
+            );
+        }
+        assert_eq!(
+            understood("--version").map(|(_, operation)| operation),
+            Ok(Operation::Version)
+        );
+        for command in COMMANDS {
+            assert!(HELP.contains(&format!("\n  {command} ")), "{command}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_understood_starts_nothing_and_says_what_was_near() {
+        for (line, what) in [
+            ("", "a command is missing: serve, check, passwd or help"),
+            ("sevre", "unknown command 'sevre' (did you mean 'serve'?)"),
+            (
+                "serve --rot /r",
+                "unknown option '--rot' (did you mean '--root'?)",
+            ),
+            ("serve --frobnicate", "unknown option '--frobnicate'"),
+            ("serve -x", "unknown option '-x'"),
+            ("serve now", "one word too many: 'now'"),
+            ("check a b", "one word too many: 'b'"),
+            (
+                "check --log syslog",
+                "'check' does not log: --log is for 'serve'",
+            ),
+            (
+                "serve --log sylog",
+                "--log 'sylog' is not stderr or syslog (did you mean 'syslog'?)",
+            ),
+        ] {
+            assert_eq!(understood(line), Err(what.into()), "{line}");
+        }
+        assert!(understood("serve --root").is_err());
+    }
 }

@@ -9,6 +9,7 @@
 //! certificates or passwords; comparing two configurations is the server's matter.
 
 mod acl;
+mod bind;
 pub mod fault;
 mod global;
 mod listener;
@@ -27,9 +28,10 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
+pub use bind::Bind;
 pub use fault::{Fault, Faults};
 pub use global::Global;
-pub use listener::{Bind, IdentitySource, Listener, Protocol, Tls, TlsVersion};
+pub use listener::{IdentitySource, Listener, Protocol, Tls, TlsVersion};
 pub use subordinate::{Reach, Subordinate};
 pub use user::User;
 
@@ -192,7 +194,7 @@ impl<'a> Parser<'a> {
         }));
 
         let listeners: Vec<_> = local.into_iter().chain(remote).chain(own).collect();
-        for (listener, what) in listener::conflicts(&listeners) {
+        for (listener, what) in bind::conflicts(&listeners) {
             let what = format!("fosquitto.{}: {what}", listener.name);
             self.faults.push(self.path, listener.line, what);
         }

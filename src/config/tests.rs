@@ -265,7 +265,7 @@ fn what_users_are_known_by_is_read() {
     let config = good(&format!(
         "config user 'anna'\n\tlist pin '{pin}'\n\tlist group 'a'\n\tlist group 'b'\n"
     ));
-    let pins = vec![[0x0a, 0xff].repeat(16).try_into().expect("it has 32 bytes")];
+    let pins = vec!["0aff".repeat(16)];
     assert_eq!(
         config.users,
         [User {

@@ -11,9 +11,9 @@ pub struct User {
     pub name: String,
     /// The groups for access rules.
     pub groups: Vec<String>,
-    /// SHA-256 fingerprints of the certificates of which one must be shown where certificates are asked for; any one of
-    /// the listener's CA if empty.
-    pub pins: Vec<[u8; 32]>,
+    /// SHA-256 fingerprints of the certificates of which one must be shown where certificates are asked for, each of 64
+    /// lower-case hexadecimal digits; any certificate of the listener's CA will do if empty.
+    pub pins: Vec<String>,
 }
 
 impl User {

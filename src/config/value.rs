@@ -95,25 +95,17 @@ pub fn path(text: &str) -> Option<PathBuf> {
     (text.starts_with('/') && !text.bytes().any(|byte| byte < b' ')).then(|| text.into())
 }
 
-/// A SHA-256 fingerprint: 64 hexadecimal digits, with or without colons between the bytes.
-pub fn fingerprint(text: &str) -> Option<[u8; 32]> {
-    let digits: Vec<u8> = match text.len() {
-        64 => text.bytes().collect(),
-        95 if text.bytes().skip(2).step_by(3).all(|byte| byte == b':') => text
-            .bytes()
-            .enumerate()
-            .filter(|(at, _)| at % 3 != 2)
-            .map(|(_, byte)| byte)
-            .collect(),
-        _ => return None,
+/// A SHA-256 fingerprint: 64 hexadecimal digits, with or without colons between the bytes. The result has lower-case
+/// digits and no colons, so that two spellings of one fingerprint are equal.
+pub fn fingerprint(text: &str) -> Option<String> {
+    let colons = text.len() == 95 && text.bytes().skip(2).step_by(3).all(|byte| byte == b':');
+    let digits = if colons {
+        text.replace(':', "")
+    } else {
+        text.to_owned()
     };
-    let mut bytes = [0; 32];
-    for (byte, pair) in bytes.iter_mut().zip(digits.chunks(2)) {
-        let high = (pair[0] as char).to_digit(16)?;
-        let low = (pair[1] as char).to_digit(16)?;
-        *byte = (high << 4 | low) as u8;
-    }
-    Some(bytes)
+    let valid = digits.len() == 64 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+    valid.then(|| digits.to_ascii_lowercase())
 }
 
 /// Whether the text is a value of this kind. The parsers of the sections read only what passed here.
@@ -213,7 +205,7 @@ mod tests {
         let plain = "00ff".repeat(16);
         let colons = ["00:FF"; 16].join(":");
         assert_eq!(fingerprint(&plain), fingerprint(&colons));
-        assert_eq!(fingerprint(&plain).map(|bytes| bytes[1]), Some(0xff));
+        assert_eq!(fingerprint(&plain), Some(plain.clone()));
         for wrong in [
             &plain[1..],
             &colons.replace(':', "-"),
