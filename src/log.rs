@@ -110,7 +110,7 @@ fn open_syslog() -> Result<Syslog, syslog::Error> {
 
 impl Log for Syslog {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.level() <= ::log::max_level()
+        is_written(metadata)
     }
 
     fn log(&self, record: &Record<'_>) {
@@ -149,7 +149,7 @@ struct Stderr;
 
 impl Log for Stderr {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.level() <= ::log::max_level()
+        is_written(metadata)
     }
 
     fn log(&self, record: &Record<'_>) {
@@ -159,6 +159,13 @@ impl Log for Stderr {
     }
 
     fn flush(&self) {}
+}
+
+/// Whether a line is of the level that was asked for. What the libraries say of their own workings is written only when
+/// something is wrong: their levels are not this program's.
+fn is_written(metadata: &Metadata<'_>) -> bool {
+    let is_ours = metadata.target().starts_with(env!("CARGO_PKG_NAME"));
+    metadata.level() <= ::log::max_level() && (is_ours || metadata.level() <= ::log::Level::Warn)
 }
 
 /// One `write` a line, so that lines of two threads or processes do not mix. A line that cannot be written is lost:

@@ -100,8 +100,11 @@ struct Rule {
     user: Arc<str>,
     groups: Arc<[Box<str>]>,
     /// If there are any, only a certificate with one of these SHA-256 fingerprints is this user's.
-    pins: Vec<[u8; 32]>,
+    pins: Vec<Pin>,
 }
+
+/// `None` stands for a pin that is no SHA-256 fingerprint: it fits no certificate, and the user stays pinned.
+type Pin = Option<[u8; 32]>;
 
 impl Policy {
     /// Takes what it needs from a listener and from the UCI users.
@@ -131,7 +134,7 @@ impl Policy {
                 .iter()
                 .map(|group| group.as_str().into())
                 .collect(),
-            pins: user.pins.clone(),
+            pins: user.pins.iter().map(|pin| parse_pin(pin)).collect(),
         };
         Policy {
             source,
@@ -244,9 +247,22 @@ impl Policy {
         let is_admissible = rule.pins.is_empty()
             || certificate
                 .and_then(certificate::sha256)
-                .is_some_and(|fingerprint| rule.pins.contains(&fingerprint));
+                .is_some_and(|fingerprint| rule.pins.contains(&Some(fingerprint)));
         (identity, is_admissible)
     }
+}
+
+/// Reads a fingerprint as `openssl x509 -fingerprint` and others print it: 64 hexadecimal digits of any case, with or without colons.
+fn parse_pin(text: &str) -> Pin {
+    let mut pin = [0; 32];
+    let mut count = 0;
+    for character in text.chars().filter(|character| *character != ':') {
+        let digit = u8::try_from(character.to_digit(16)?).ok()?;
+        let byte: &mut u8 = pin.get_mut(count / 2)?;
+        *byte = *byte << 4 | digit;
+        count += 1;
+    }
+    (count == 64).then_some(pin)
 }
 
 #[cfg(test)]

@@ -9,14 +9,8 @@ fn user(name: &str, groups: &[&str], pins: &[&str]) -> User {
     User {
         name: name.into(),
         groups: owned(groups),
-        pins: pins.iter().map(|pin| bytes_of(pin)).collect(),
+        pins: owned(pins),
     }
-}
-
-/// The bytes of a fingerprint in hexadecimal digits.
-fn bytes_of(pin: &str) -> [u8; 32] {
-    let digit = |at: usize| u8::from_str_radix(&pin[2 * at..2 * at + 2], 16).expect("two hexadecimal digits");
-    std::array::from_fn(digit)
 }
 
 fn granted(step: Step) -> String {
@@ -176,6 +170,32 @@ fn a_pinned_users_password_does_not_help_without_the_certificate() {
         panic!("both are right");
     };
     assert_eq!(identity.means(), Means::Password);
+}
+
+#[test]
+fn a_pin_that_is_no_fingerprint_fits_nothing_and_keeps_the_user_pinned() {
+    let certificate = Authority::new("CA").client().sign().0;
+    let pin = fingerprint(&certificate);
+    for pin in [
+        "",
+        "zz",
+        &pin[2..],
+        &format!("{pin}00"),
+        &pin.replace(|_: char| true, "é"),
+    ] {
+        assert_eq!(parse_pin(pin), None);
+        let policy = policy(
+            IdentitySource::CommonName,
+            false,
+            true,
+            &[user("client", &[], &[pin])],
+        );
+        assert_eq!(
+            denied(policy.begin(Some(&certificate), None, None)),
+            Denied::BadUserNameOrPassword,
+            "{pin}"
+        );
+    }
 }
 
 #[test]

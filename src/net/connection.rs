@@ -34,9 +34,17 @@ const CONNECT_BYTES_MAX: usize = 256 * 1024;
 const PACKETS_PER_TURN: usize = 1024;
 
 /// Takes a socket that was accepted: makes it a connection of the table and runs it to its end.
-pub async fn accept<H: Hub>(hub: Rc<H>, accepted: Accepted, door: Rc<Door>, deadline: Time, cfg: SharedCfg) {
+pub async fn accept<H: Hub>(
+    hub: Rc<H>,
+    accepted: Accepted,
+    door: Rc<Door>,
+    deadline: Time,
+    cfg: SharedCfg,
+) {
     let (io, address) = match accepted.stream {
-        Stream::Tcp(stream, address) => (ntex::rt::from_tcp_stream(stream, cfg), Address::Ip(address)),
+        Stream::Tcp(stream, address) => {
+            (ntex::rt::from_tcp_stream(stream, cfg), Address::Ip(address))
+        }
         Stream::Unix(stream) => (ntex::rt::from_unix_stream(stream, cfg), Address::Unix),
     };
     let io = match io {
@@ -47,18 +55,37 @@ pub async fn accept<H: Hub>(hub: Rc<H>, accepted: Accepted, door: Rc<Door>, dead
             return;
         }
     };
-    let id = hub.table().borrow_mut().add(io.get_ref(), door.clone(), address, deadline);
+    let id = hub
+        .table()
+        .borrow_mut()
+        .add(io.get_ref(), door.clone(), address, deadline);
     match shake_hands(io, &door).await {
         Ok(io) => {
-            ntex::rt::spawn(Connection { hub, io, id, door, state: State::Connect, assembler: None });
+            ntex::rt::spawn(Connection {
+                hub,
+                io,
+                id,
+                door,
+                state: State::Connect,
+                assembler: None,
+            });
         }
         Err(what) => {
             let reason = ReasonCode::UNSPECIFIED_ERROR;
             let mut table = hub.table().borrow_mut();
             if !table.is_closing(id) {
-                log::info!("{address} on listener '{}': closed: TLS handshake failed: {what}", door.listener.name);
+                log::info!(
+                    "{address} on listener '{}': closed: TLS handshake failed: {what}",
+                    door.listener.name
+                );
             }
-            table.close_silently(id, Close { reason, what: "TLS handshake failed" });
+            table.close_silently(
+                id,
+                Close {
+                    reason,
+                    what: "TLS handshake failed",
+                },
+            );
             table.clear_deadline(id);
             table.remove(id);
             drop(table);
@@ -74,7 +101,9 @@ async fn shake_hands(io: Io, door: &Door) -> Result<IoBoxed, String> {
     };
     let ssl = tls.ssl().map_err(|error| error.to_string())?;
     // The handshake's direction is the context's: it is in accept state.
-    let io = ntex::tls::openssl::connect(io, ssl).await.map_err(|error| error.to_string())?;
+    let io = ntex::tls::openssl::connect(io, ssl)
+        .await
+        .map_err(|error| error.to_string())?;
     Ok(io.boxed())
 }
 
@@ -128,7 +157,11 @@ impl<H: Hub> Future for Connection<H> {
             }
             if let State::Verifying(_) = this.state {
                 this.io.poll_dispatch(cx);
-                return if this.io.is_closed() { this.end() } else { Poll::Pending };
+                return if this.io.is_closed() {
+                    this.end()
+                } else {
+                    Poll::Pending
+                };
             }
             if let Read::More = this.read() {
                 cx.waker().wake_by_ref();
@@ -169,7 +202,11 @@ impl<H: Hub> Connection<H> {
             debug_assert!(used <= before);
             buffer.advance_to(used);
         });
-        if handled == PACKETS_PER_TURN { Read::More } else { Read::All }
+        if handled == PACKETS_PER_TURN {
+            Read::More
+        } else {
+            Read::All
+        }
     }
 
     /// Handles the first packet of `bytes`, or gathers what there is of it. How many bytes it used; 0 when it takes more of
@@ -185,13 +222,20 @@ impl<H: Hub> Connection<H> {
         let max = match self.state {
             State::Running(_) => self.hub.max_packet_size(),
             _ if !frame::may_come_first(bytes[0]) => {
-                self.refuse(Fault { reason: ReasonCode::PROTOCOL_ERROR, what: "the first packet is not a CONNECT" });
+                self.refuse(Fault {
+                    reason: ReasonCode::PROTOCOL_ERROR,
+                    what: "the first packet is not a CONNECT",
+                });
                 return bytes.len();
             }
             _ => CONNECT_BYTES_MAX.min(self.hub.max_packet_size()),
         };
         match frame::scan(bytes, max) {
-            Ok(Scan::Frame { first, header, size }) => {
+            Ok(Scan::Frame {
+                first,
+                header,
+                size,
+            }) => {
                 self.packet(first, &bytes[header..size], &bytes[..size]);
                 size
             }
@@ -219,11 +263,18 @@ impl<H: Hub> Connection<H> {
             self.assembler = Some(assembler);
             if matches!(self.state, State::Running(_)) {
                 // A large packet over a slow line may take longer than the keep alive.
-                self.hub.handle(Input::Alive { connection: self.id });
+                self.hub.handle(Input::Alive {
+                    connection: self.id,
+                });
             }
             return used;
         };
-        if let Ok(Scan::Frame { first, header, size }) = frame::scan(packet, packet.len()) {
+        if let Ok(Scan::Frame {
+            first,
+            header,
+            size,
+        }) = frame::scan(packet, packet.len())
+        {
             self.packet(first, &packet[header..size], packet);
         }
         used
@@ -246,7 +297,10 @@ impl<H: Hub> Connection<H> {
                     None => hub.handle(Input::Packet { connection, packet }),
                     Some(mount) => {
                         let prefixed = Prefixed::of(mount, &packet);
-                        hub.handle(Input::Packet { connection, packet: prefixed.packet(packet) });
+                        hub.handle(Input::Packet {
+                            connection,
+                            packet: prefixed.packet(packet),
+                        });
                     }
                 }
             }
@@ -272,7 +326,10 @@ impl<H: Hub> Connection<H> {
         };
         let certificate = self.io.query::<PeerCert>();
         let certificate = certificate.as_ref().map(|certificate| &*certificate.0);
-        let step = self.door.policy.begin(certificate, connect.user_name, connect.password);
+        let step = self
+            .door
+            .policy
+            .begin(certificate, connect.user_name, connect.password);
         match step {
             Step::Granted(identity) => self.granted(&connect, identity),
             Step::Denied(denied) => self.denied(&connect, denied),
@@ -293,7 +350,12 @@ impl<H: Hub> Connection<H> {
             return;
         };
         let mut scratch = Scratch::new();
-        let Ok(Scan::Frame { first, header, size }) = frame::scan(&packet, packet.len()) else {
+        let Ok(Scan::Frame {
+            first,
+            header,
+            size,
+        }) = frame::scan(&packet, packet.len())
+        else {
             return;
         };
         let Ok(connect) = codec::decode_connect(first, &packet[header..size], &mut scratch) else {
@@ -304,7 +366,10 @@ impl<H: Hub> Connection<H> {
             Verdict::Denied(denied) => self.denied(&connect, denied),
             Verdict::Busy => {
                 self.answer_connect(connect.version, ReasonCode::SERVER_BUSY);
-                self.close(ReasonCode::SERVER_BUSY, "too many passwords wait to be checked");
+                self.close(
+                    ReasonCode::SERVER_BUSY,
+                    "too many passwords wait to be checked",
+                );
             }
         }
     }
@@ -313,6 +378,16 @@ impl<H: Hub> Connection<H> {
     fn granted(&mut self, connect: &Connect<'_>, identity: Identity) {
         let hub = self.hub.clone();
         let id = self.id;
+        let identity = match hub.current(&self.door, &identity, &self.io) {
+            Ok((door, identity)) => {
+                self.door = door;
+                identity
+            }
+            Err(what) => {
+                self.answer_connect(connect.version, ReasonCode::NOT_AUTHORIZED);
+                return self.close(ReasonCode::NOT_AUTHORIZED, what);
+            }
+        };
         let owner = owner_of(&identity);
         let permissions = hub.permissions(&self.door, &identity, connect.client_id);
         let peer = Peer {
@@ -320,14 +395,27 @@ impl<H: Hub> Connection<H> {
             maximum_packet_size: connect.properties.maximum_packet_size,
             problem_information: connect.properties.request_problem_information,
         };
-        let client = Client { client_id: Rc::from(connect.client_id), identity };
+        let client = Client {
+            client_id: Rc::from(connect.client_id),
+            identity,
+        };
         hub.table().borrow_mut().introduce(id, peer, client);
         match &self.door.listener.mount_point {
-            None => hub.handle(Input::Connect { connection: id, connect, owner, permissions }),
+            None => hub.handle(Input::Connect {
+                connection: id,
+                connect,
+                owner,
+                permissions,
+            }),
             Some(mount) => {
                 let prefixed = Prefixed::of_will(mount, connect);
                 let connect = &prefixed.connect(connect.clone());
-                hub.handle(Input::Connect { connection: id, connect, owner, permissions });
+                hub.handle(Input::Connect {
+                    connection: id,
+                    connect,
+                    owner,
+                    permissions,
+                });
             }
         }
         let mut table = hub.table().borrow_mut();
@@ -345,7 +433,12 @@ impl<H: Hub> Connection<H> {
 
     fn denied(&mut self, connect: &Connect<'_>, denied: Denied) {
         let user = Escaped(connect.user_name.unwrap_or_default());
-        let address = self.hub.table().borrow_mut().live(self.id).map(|live| live.address());
+        let address = self
+            .hub
+            .table()
+            .borrow_mut()
+            .live(self.id)
+            .map(|live| live.address());
         if let Some(address) = address {
             let (client, what) = (Escaped(connect.client_id), denied.describe());
             log::info!("client '{client}' from {address}: refused: {what} (user '{user}')");
@@ -355,7 +448,10 @@ impl<H: Hub> Connection<H> {
             _ => ReasonCode::NOT_AUTHORIZED,
         };
         self.answer_connect(connect.version, reason);
-        let close = Close { reason, what: denied.describe() };
+        let close = Close {
+            reason,
+            what: denied.describe(),
+        };
         self.hub.table().borrow_mut().close_silently(self.id, close);
         self.hub.end_turn_soon();
         self.state = State::Closing;
@@ -365,14 +461,24 @@ impl<H: Hub> Connection<H> {
     fn answer_connect(&mut self, version: Version, reason: ReasonCode) {
         let mut table = self.hub.table().borrow_mut();
         table.set_version(self.id, version);
-        table.send(self.id, &ServerPacket::ConnAck(ConnAck { reason, ..ConnAck::default() }));
+        table.send(
+            self.id,
+            &ServerPacket::ConnAck(ConnAck {
+                reason,
+                ..ConnAck::default()
+            }),
+        );
     }
 
     /// The client broke the protocol.
     fn refuse(&mut self, fault: Fault) {
         if let State::Running(_) = self.state {
             let Fault { reason, what } = fault;
-            self.hub.handle(Input::Violation { connection: self.id, reason, what });
+            self.hub.handle(Input::Violation {
+                connection: self.id,
+                reason,
+                what,
+            });
             self.state = State::Closing;
         } else {
             self.close(fault.reason, fault.what);
@@ -380,12 +486,18 @@ impl<H: Hub> Connection<H> {
     }
 
     fn refuse_frame(&mut self, fault: FrameFault) {
-        self.refuse(Fault { reason: fault.reason(), what: fault.what() });
+        self.refuse(Fault {
+            reason: fault.reason(),
+            what: fault.what(),
+        });
     }
 
     /// Closes a connection that the broker does not know.
     fn close(&mut self, reason: ReasonCode, what: &'static str) {
-        self.hub.table().borrow_mut().close(self.id, Close { reason, what });
+        self.hub
+            .table()
+            .borrow_mut()
+            .close(self.id, Close { reason, what });
         self.hub.end_turn_soon();
         self.state = State::Closing;
     }
@@ -396,13 +508,17 @@ impl<H: Hub> Connection<H> {
         if table.is_congested(self.id) && self.io.poll_flush(cx, false).is_ready() {
             table.set_drained(self.id);
             drop(table);
-            self.hub.handle(Input::Drained { connection: self.id });
+            self.hub.handle(Input::Drained {
+                connection: self.id,
+            });
         }
     }
 
     /// The socket is closed.
     fn end(&mut self) -> Poll<()> {
-        self.hub.handle(Input::Closed { connection: self.id });
+        self.hub.handle(Input::Closed {
+            connection: self.id,
+        });
         let mut table = self.hub.table().borrow_mut();
         let before_connect = table.live(self.id).is_some_and(|live| !live.is_admitted());
         table.remove(self.id);

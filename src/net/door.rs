@@ -56,12 +56,15 @@ impl Crowd {
     /// Changes the bounds.
     pub fn set_bounds(&self, open_max: u32, unauthenticated_max: u32) {
         self.open_max.store(open_max, Ordering::Relaxed);
-        self.unauthenticated_max.store(unauthenticated_max, Ordering::Relaxed);
+        self.unauthenticated_max
+            .store(unauthenticated_max, Ordering::Relaxed);
     }
 
     /// Whether there is room for one more.
     pub fn room(&self) -> Room {
-        if self.unauthenticated.load(Ordering::Acquire) >= self.unauthenticated_max.load(Ordering::Relaxed) {
+        if self.unauthenticated.load(Ordering::Acquire)
+            >= self.unauthenticated_max.load(Ordering::Relaxed)
+        {
             Room::Wait
         } else if self.open.load(Ordering::Acquire) >= self.open_max.load(Ordering::Relaxed) {
             Room::Full

@@ -2,6 +2,9 @@
 //! network knows who owns the broker.
 
 use std::cell::RefCell;
+use std::rc::Rc;
+
+use ntex::io::IoRef;
 
 use super::codec::Scratch;
 use super::door::Door;
@@ -26,6 +29,15 @@ pub trait Hub: 'static {
 
     /// What a client of this identity may do.
     fn permissions(&self, door: &Door, identity: &Identity, client_id: &str) -> Permissions;
+
+    /// The present state of a listener, and whether an identity that `door` granted may still come in through it, by
+    /// which name; or why not. A reload may have come between.
+    fn current(
+        &self,
+        door: &Rc<Door>,
+        identity: &Identity,
+        io: &IoRef,
+    ) -> Result<(Rc<Door>, Identity), &'static str>;
 
     /// The largest packet that a client may send, in bytes.
     fn max_packet_size(&self) -> usize;

@@ -35,7 +35,8 @@ const BATCH: usize = 64;
 const EXHAUSTED_PAUSE_MS: i32 = 200;
 
 /// A dead client is noticed by the kernel after about two minutes, also where it asked for no keep alive.
-const TCP_KEEPALIVE: (Duration, Duration, u32) = (Duration::from_secs(60), Duration::from_secs(15), 4);
+const TCP_KEEPALIVE: (Duration, Duration, u32) =
+    (Duration::from_secs(60), Duration::from_secs(15), 4);
 
 /// The number of a listening socket; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -64,8 +65,8 @@ pub enum Stream {
 pub enum Event {
     /// New connections.
     Accepted(Vec<Accepted>),
-    /// The process got this signal.
-    Signal(i32),
+    /// The process got a signal.
+    Signalled,
 }
 
 enum Command {
@@ -82,23 +83,36 @@ pub struct Acceptor {
 }
 
 impl Acceptor {
-    /// Starts the thread. `signals` is a descriptor from which each signal's number is read as a byte; `report` is called on the
-    /// thread.
+    /// Starts the thread. `signals` can be read from when the process got a signal; `report` is called on the thread.
     ///
     /// # Errors
     /// The system gives no thread or no descriptors.
-    pub fn start(signals: UnixStream, report: impl Fn(Event) + Send + 'static) -> io::Result<Acceptor> {
+    pub fn start(
+        signals: UnixStream,
+        report: impl Fn(Event) + Send + 'static,
+    ) -> io::Result<Acceptor> {
         let (commands, inbox) = channel();
         let (wake, woken) = UnixStream::pair()?;
         wake.set_nonblocking(true)?;
         woken.set_nonblocking(true)?;
         signals.set_nonblocking(true)?;
-        let worker = Worker { inbox, woken, signals, sockets: Vec::new(), report, is_exhausted: false };
+        let worker = Worker {
+            inbox,
+            woken,
+            signals,
+            sockets: Vec::new(),
+            report,
+            is_exhausted: false,
+        };
         let thread = std::thread::Builder::new()
             .name("fosquitto-accept".into())
             .stack_size(128 * 1024)
             .spawn(move || worker.run())?;
-        Ok(Acceptor { commands, wake, thread: Some(thread) })
+        Ok(Acceptor {
+            commands,
+            wake,
+            thread: Some(thread),
+        })
     }
 
     /// Accepts from a socket as long as `crowd` has room. `name` is for the log.
@@ -164,7 +178,13 @@ impl<F: Fn(Event)> Worker<F> {
             while let Ok(command) = self.inbox.try_recv() {
                 match command {
                     Command::Listen(id, socket, crowd, name) => {
-                        self.sockets.push(Listening { id, socket, crowd, name, refused: 0 });
+                        self.sockets.push(Listening {
+                            id,
+                            socket,
+                            crowd,
+                            name,
+                            refused: 0,
+                        });
                     }
                     Command::Ignore(id, done) => {
                         self.sockets.retain(|listening| listening.id != id);
@@ -174,8 +194,8 @@ impl<F: Fn(Event)> Worker<F> {
                     Command::Stop => return,
                 }
             }
-            for signal in drain(&self.signals) {
-                (self.report)(Event::Signal(i32::from(signal)));
+            if drain(&self.signals) {
+                (self.report)(Event::Signalled);
             }
             let mut batch = Vec::new();
             for listening in &mut self.sockets {
@@ -191,13 +211,23 @@ impl<F: Fn(Event)> Worker<F> {
 
     /// Waits for something to do: the descriptors that are ready.
     fn wait(&mut self) -> HashMap<RawFd, ()> {
-        let poll_fd = |fd: RawFd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 };
-        let mut fds = vec![poll_fd(self.woken.as_raw_fd()), poll_fd(self.signals.as_raw_fd())];
+        let poll_fd = |fd: RawFd| libc::pollfd {
+            fd,
+            events: libc::POLLIN,
+            revents: 0,
+        };
+        let mut fds = vec![
+            poll_fd(self.woken.as_raw_fd()),
+            poll_fd(self.signals.as_raw_fd()),
+        ];
         let mut timeout_ms = -1;
         if std::mem::take(&mut self.is_exhausted) {
             timeout_ms = EXHAUSTED_PAUSE_MS;
         } else {
-            let with_room = self.sockets.iter().filter(|listening| listening.crowd.room() != Room::Wait);
+            let with_room = self
+                .sockets
+                .iter()
+                .filter(|listening| listening.crowd.room() != Room::Wait);
             fds.extend(with_room.map(|listening| poll_fd(listening.socket.as_raw_fd())));
         }
         // SAFETY: `fds` is a valid array of that many entries for the whole call.
@@ -206,7 +236,10 @@ impl<F: Fn(Event)> Worker<F> {
             // Interrupted: nothing is known to be ready.
             return HashMap::new();
         }
-        fds.iter().filter(|fd| fd.revents != 0).map(|fd| (fd.fd, ())).collect()
+        fds.iter()
+            .filter(|fd| fd.revents != 0)
+            .map(|fd| (fd.fd, ()))
+            .collect()
     }
 }
 
@@ -225,7 +258,11 @@ impl Listening {
             if room == Room::Full {
                 self.refused = self.refused.saturating_add(1);
                 if self.refused.is_power_of_two() {
-                    log::warn!("listener '{}': full: {} connections refused so far", self.name, self.refused);
+                    log::warn!(
+                        "listener '{}': full: {} connections refused so far",
+                        self.name,
+                        self.refused
+                    );
                 }
                 continue;
             }
@@ -234,7 +271,10 @@ impl Listening {
                 Some(address) => Stream::Tcp(OwnedFd::from(socket).into(), address),
                 None => Stream::Unix(OwnedFd::from(socket).into()),
             };
-            batch.push(Accepted { socket: self.id, stream });
+            batch.push(Accepted {
+                socket: self.id,
+                stream,
+            });
         }
         true
     }
@@ -251,14 +291,14 @@ impl Listening {
     }
 }
 
-/// Reads what there is.
-fn drain(mut stream: &UnixStream) -> Vec<u8> {
+/// Reads what there is; whether there was anything.
+fn drain(mut stream: &UnixStream) -> bool {
     let mut bytes = [0; 64];
-    let mut all = Vec::new();
-    while let Ok(count @ 1..) = stream.read(&mut bytes) {
-        all.extend_from_slice(&bytes[..count]);
+    let mut was_there = false;
+    while let Ok(1..) = stream.read(&mut bytes) {
+        was_there = true;
     }
-    all
+    was_there
 }
 
 /// Opens a listening socket.
@@ -293,7 +333,10 @@ fn open_tcp(address: SocketAddr, device: Option<&str>) -> io::Result<Socket> {
     // Accepted sockets inherit both.
     socket.set_tcp_nodelay(true)?;
     let (time, interval, retries) = TCP_KEEPALIVE;
-    let keepalive = TcpKeepalive::new().with_time(time).with_interval(interval).with_retries(retries);
+    let keepalive = TcpKeepalive::new()
+        .with_time(time)
+        .with_interval(interval)
+        .with_retries(retries);
     socket.set_tcp_keepalive(&keepalive)?;
     socket.bind(&SockAddr::from(address))?;
     Ok(socket)
@@ -302,7 +345,8 @@ fn open_tcp(address: SocketAddr, device: Option<&str>) -> io::Result<Socket> {
 /// A Unix socket that its owner and group may connect to. One that a former process left behind is replaced; one that is
 /// listened on is not.
 fn open_unix(path: &Path) -> io::Result<Socket> {
-    let is_left_behind = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket())
+    let is_left_behind = fs::symlink_metadata(path)
+        .is_ok_and(|metadata| metadata.file_type().is_socket())
         && UnixStream::connect(path).is_err();
     if is_left_behind {
         fs::remove_file(path)?;
@@ -326,7 +370,11 @@ pub fn describe(bind: &Bind, socket: &Socket) -> String {
     match bind {
         Bind::Unix(path) => path.display().to_string(),
         Bind::Tcp { address, device } => {
-            let bound = socket.local_addr().ok().and_then(|bound| bound.as_socket()).unwrap_or(*address);
+            let bound = socket
+                .local_addr()
+                .ok()
+                .and_then(|bound| bound.as_socket())
+                .unwrap_or(*address);
             match device {
                 Some(device) => format!("{bound} ({device})"),
                 None => bound.to_string(),
@@ -343,7 +391,13 @@ mod tests {
     fn an_address_that_is_not_there_yet_can_be_listened_on() {
         // 192.0.2.0/24 is nobody's (RFC 5737).
         let address = SocketAddr::from(([192, 0, 2, 1], 0));
-        assert!(open(&Bind::Tcp { address, device: None }).is_ok());
+        assert!(
+            open(&Bind::Tcp {
+                address,
+                device: None
+            })
+            .is_ok()
+        );
     }
 
     #[test]
@@ -354,15 +408,25 @@ mod tests {
             let _ = events.send(event);
         });
         let acceptor = acceptor.expect("a thread");
-        let bind = Bind::Tcp { address: SocketAddr::from(([127, 0, 0, 1], 0)), device: None };
+        let bind = Bind::Tcp {
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            device: None,
+        };
         let socket = open(&bind).expect("a port");
-        let address = socket.local_addr().ok().and_then(|bound| bound.as_socket()).expect("an address");
+        let address = socket
+            .local_addr()
+            .ok()
+            .and_then(|bound| bound.as_socket())
+            .expect("an address");
         let crowd = Arc::new(Crowd::new(10, 1));
         acceptor.listen(SocketId(1), socket, crowd.clone(), "test".into());
         let _clients = [(); 2].map(|()| TcpStream::connect(address).expect("the kernel queues it"));
-        let next = || match reported.recv_timeout(Duration::from_secs(20)).expect("one is accepted") {
+        let next = || match reported
+            .recv_timeout(Duration::from_secs(20))
+            .expect("one is accepted")
+        {
             Event::Accepted(batch) => batch.len(),
-            Event::Signal(signal) => panic!("signal {signal}"),
+            Event::Signalled => panic!("nobody sent a signal"),
         };
         assert_eq!(next(), 1);
         assert!(reported.try_recv().is_err(), "there is no room for another");

@@ -111,7 +111,11 @@ impl Live {
     /// How log lines call it.
     fn name(&self) -> String {
         match &self.client {
-            Some(client) => format!("client '{}' from {}", Escaped(&client.client_id), self.address),
+            Some(client) => format!(
+                "client '{}' from {}",
+                Escaped(&client.client_id),
+                self.address
+            ),
             None => format!("{} on listener '{}'", self.address, self.door.listener.name),
         }
     }
@@ -136,6 +140,14 @@ impl Live {
         self.is_admitted
     }
 
+    /// The listener and the identity that it has after a reload.
+    pub fn renew(&mut self, door: Rc<Door>, identity: Identity) {
+        self.door = door;
+        if let Some(client) = &mut self.client {
+            client.identity = identity;
+        }
+    }
+
     /// Its client.
     pub fn client(&self) -> Option<&Client> {
         self.client.as_ref()
@@ -144,7 +156,13 @@ impl Live {
 
 impl Table {
     /// Adds a connection that must be past CONNECT by `deadline`.
-    pub fn add(&mut self, io: IoRef, door: Rc<Door>, address: Address, deadline: Time) -> ConnectionId {
+    pub fn add(
+        &mut self,
+        io: IoRef,
+        door: Rc<Door>,
+        address: Address,
+        deadline: Time,
+    ) -> ConnectionId {
         let index = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot::default());
             (self.slots.len() - 1) as u32
@@ -158,7 +176,11 @@ impl Table {
             is_dirty: false,
             is_congested: false,
             closing: None,
-            peer: Peer { version: Version::V3_1_1, maximum_packet_size: None, problem_information: true },
+            peer: Peer {
+                version: Version::V3_1_1,
+                maximum_packet_size: None,
+                problem_information: true,
+            },
             deadline: Some(deadline),
             door,
             address,
@@ -167,7 +189,10 @@ impl Table {
             is_admitted: false,
             denials: 0,
         }));
-        let id = ConnectionId { index, generation: slot.generation };
+        let id = ConnectionId {
+            index,
+            generation: slot.generation,
+        };
         self.deadlines.insert((deadline, id));
         self.count += 1;
         id
@@ -199,13 +224,23 @@ impl Table {
     #[inline]
     pub fn live(&mut self, id: ConnectionId) -> Option<&mut Live> {
         let slot = self.slots.get_mut(id.index as usize)?;
-        if slot.generation == id.generation { slot.live.as_deref_mut() } else { None }
+        if slot.generation == id.generation {
+            slot.live.as_deref_mut()
+        } else {
+            None
+        }
     }
 
     /// All connections.
     pub fn all(&self) -> impl Iterator<Item = (ConnectionId, &Live)> {
         self.slots.iter().zip(0..).filter_map(|(slot, index)| {
-            Some((ConnectionId { index, generation: slot.generation }, slot.live.as_deref()?))
+            Some((
+                ConnectionId {
+                    index,
+                    generation: slot.generation,
+                },
+                slot.live.as_deref()?,
+            ))
         })
     }
 
@@ -221,7 +256,10 @@ impl Table {
 
     /// Bytes read from and written to clients.
     pub fn traffic(&self) -> crate::broker::Traffic {
-        crate::broker::Traffic { bytes_received: self.bytes_received, bytes_sent: self.bytes_sent }
+        crate::broker::Traffic {
+            bytes_received: self.bytes_received,
+            bytes_sent: self.bytes_sent,
+        }
     }
 
     /// Counts bytes that a client sent.
@@ -254,7 +292,12 @@ impl Table {
         log::debug!(
             "{}: connected: user '{}', MQTT {}, keep alive {} s, listener '{}'",
             live.name(),
-            Escaped(live.client.as_ref().and_then(|client| client.identity.user()).unwrap_or_default()),
+            Escaped(
+                live.client
+                    .as_ref()
+                    .and_then(|client| client.identity.user())
+                    .unwrap_or_default()
+            ),
             connect.version.name(),
             connect.keep_alive_s,
             live.door.listener.name,
@@ -364,7 +407,10 @@ impl Table {
     #[inline]
     fn output(&mut self, id: ConnectionId) -> Option<&mut Live> {
         let slot = self.slots.get_mut(id.index as usize)?;
-        let live = slot.live.as_deref_mut().filter(|_| slot.generation == id.generation)?;
+        let live = slot
+            .live
+            .as_deref_mut()
+            .filter(|_| slot.generation == id.generation)?;
         if live.closing.is_some() {
             return None;
         }
@@ -379,8 +425,18 @@ impl Table {
     /// Copies the packet that was encoded for an earlier receiver, if it is the same for this one.
     #[inline]
     fn copy_encoded(&mut self, to: ConnectionId, delivery: &Delivery<'_>) -> Option<Sent> {
-        let encoded = self.encoded.as_ref().filter(|encoded| encoded.serial == delivery.serial)?;
-        let Encoded { is_v5, retain, slot, from, to: end, .. } = *encoded;
+        let encoded = self
+            .encoded
+            .as_ref()
+            .filter(|encoded| encoded.serial == delivery.serial)?;
+        let Encoded {
+            is_v5,
+            retain,
+            slot,
+            from,
+            to: end,
+            ..
+        } = *encoded;
         let live = self.output(to)?;
         let fits = live.peer.version.is_v5() == is_v5
             && delivery.retain == retain
@@ -390,7 +446,10 @@ impl Table {
         if !fits || slot == to.index as usize {
             return None;
         }
-        let [source, target] = self.slots.get_disjoint_mut([slot, to.index as usize]).ok()?;
+        let [source, target] = self
+            .slots
+            .get_disjoint_mut([slot, to.index as usize])
+            .ok()?;
         let (source, target) = (source.live.as_deref_mut()?, target.live.as_deref_mut()?);
         let bytes = source.output.bytes().get(from..end)?;
         target.output.bytes().extend_from_slice(bytes);
@@ -417,7 +476,11 @@ impl Live {
 
     /// Bytes that the socket has not taken, before and after encryption.
     fn pending(&self) -> usize {
-        let encrypted = if self.door.tls.is_some() { self.io.with_write_dst_buf(|pages| pages.len()) } else { 0 };
+        let encrypted = if self.door.tls.is_some() {
+            self.io.with_write_dst_buf(|pages| pages.len())
+        } else {
+            0
+        };
         encrypted + self.io.with_write_buf(|pages| pages.len()).unwrap_or(0)
     }
 
@@ -446,8 +509,9 @@ impl Live {
             payload_bytes: payload.len(),
         };
         let version = self.peer.version;
-        let too_large =
-            |maximum: u32| u64::try_from(head.size(version)).map_or(true, |size| size > u64::from(maximum));
+        let too_large = |maximum: u32| {
+            u64::try_from(head.size(version)).map_or(true, |size| size > u64::from(maximum))
+        };
         if self.peer.maximum_packet_size.is_some_and(too_large) {
             return Sent::TooLarge;
         }
@@ -483,7 +547,8 @@ impl Effects for Table {
         let from = live.output.bytes().len();
         let sent = live.publish(delivery);
         let (is_v5, end) = (live.peer.version.is_v5(), live.output.bytes().len());
-        if sent != Sent::TooLarge && live.door.listener.mount_point.is_none() && is_common(delivery) {
+        if sent != Sent::TooLarge && live.door.listener.mount_point.is_none() && is_common(delivery)
+        {
             self.encoded = Some(Encoded {
                 serial: delivery.serial,
                 is_v5,
@@ -502,7 +567,15 @@ impl Effects for Table {
             return;
         };
         let version = live.peer.version;
-        let mut answer = |kind, ack: &Ack| codec::acks(kind, ack.packet_id, ack.reason, version, live.output.bytes());
+        let mut answer = |kind, ack: &Ack| {
+            codec::acks(
+                kind,
+                ack.packet_id,
+                ack.reason,
+                version,
+                live.output.bytes(),
+            )
+        };
         match packet {
             ServerPacket::PubAck(ack) => answer(AckKind::PubAck, ack),
             ServerPacket::PubRec(ack) => answer(AckKind::PubRec, ack),
@@ -541,7 +614,9 @@ impl Effects for Table {
                 Action::Subscribe => "subscribe to",
             };
             let (name, topic, count) = (live.name(), Escaped(topic), live.denials);
-            log::info!("{name}: denied: may not {what} '{topic}' (refusal {count} of this connection)");
+            log::info!(
+                "{name}: denied: may not {what} '{topic}' (refusal {count} of this connection)"
+            );
         }
     }
 
@@ -554,7 +629,8 @@ impl Live {
     /// Appends a packet that is seldom sent.
     fn send_rare(&mut self, packet: &ServerPacket<'_>) {
         if let ServerPacket::ConnAck(connack) = packet
-            && let (Some(assigned), Some(client)) = (connack.properties.assigned_client_id, &mut self.client)
+            && let (Some(assigned), Some(client)) =
+                (connack.properties.assigned_client_id, &mut self.client)
         {
             client.client_id = Rc::from(assigned);
         }
@@ -564,7 +640,10 @@ impl Live {
                 reason: ReasonCode::PACKET_TOO_LARGE,
                 what: "the client takes no packet that is large enough to answer it",
             });
-            log::info!("{}: closed: its maximum packet size is too small to be answered", self.name());
+            log::info!(
+                "{}: closed: its maximum packet size is too small to be answered",
+                self.name()
+            );
             return;
         }
         for page in pages.iter() {

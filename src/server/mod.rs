@@ -1,3 +1,249 @@
-//! s
-pub struct Options { pub root: std::path::PathBuf, pub log: crate::log::Target }
-pub fn run(_: Options) -> std::process::ExitCode { std::process::ExitCode::SUCCESS }
+//! The running program: entered through [`run`], left when a signal asks for it.
+//!
+//! Threads, each with its reason: the event loop does all network I/O and owns the broker; `fosquitto-accept` waits for new
+//! connections and signals, so that a flood of them costs the loop nothing; `fosquitto-auth` computes hashes, which take
+//! milliseconds; and ntex has one that closes sockets and one for its timers.
+//!
+//! `bus` is the loop's state, `doors` the open listeners, `reload` and `judge` what SIGHUP does, `signals` and `clock` what their names
+//! say. What a command line means is `cli`'s matter.
+
+mod bus;
+mod clock;
+mod doors;
+mod judge;
+mod reload;
+mod signals;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::rc::Rc;
+
+use ntex::rt::{Handle, System};
+use ntex::service::cfg::SharedCfg;
+use ntex::time::{Millis, sleep};
+use ntex::util::BytePageSize;
+
+use crate::auth::{self, Credentials, LocalCredentials, Verifier};
+use crate::broker::Input;
+use crate::config::{self, Config};
+use crate::log as logging;
+use crate::net::connection;
+use crate::net::hub::Hub;
+use crate::net::listener::{Accepted, Acceptor, Event};
+use bus::{Bus, Parts};
+use signals::Asked;
+
+/// What the command line says about the program.
+#[derive(Debug)]
+pub struct Options {
+    /// The directory that stands for `/` in the router's paths.
+    pub root: PathBuf,
+    /// Where log lines go.
+    pub log: logging::Target,
+}
+
+/// How long an ordered stop waits for its clients' sockets, in milliseconds: procd kills after 5 s.
+const STOP_MS: u64 = 2000;
+
+/// A read takes so many bytes of a connection at once. It bounds what one connection does in a turn, and the buffers
+/// that are passed around among the busy ones.
+const READ_BYTES: usize = 32 * 1024;
+
+/// A socket that holds more than this many bytes tells its connection when it has drained to the half.
+const WRITE_HIGH_BYTES: usize = 64 * 1024;
+
+/// Runs the bus until a signal ends it.
+pub fn run(options: Options) -> ExitCode {
+    let config = match config::load(&options.root) {
+        Ok(config) => config,
+        Err(faults) => {
+            logging::start(options.log, logging::Level::Notice);
+            for fault in faults.0 {
+                log::error!("{fault}");
+            }
+            return ExitCode::FAILURE;
+        }
+    };
+    logging::start(options.log, config.global.log_level);
+    match serve(options.root, config) {
+        Ok(code) => code,
+        Err(error) => {
+            log::error!("cannot start: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(root: PathBuf, config: Config) -> io::Result<ExitCode> {
+    raise_descriptor_limit();
+    let pid_file = write_pid_file(&root);
+    let credentials = credentials(&root, &config);
+    let (asked, told) = signals::install()?;
+    let mut seed = [0; 8];
+    openssl::rand::rand_bytes(&mut seed)?;
+    let verifier = Verifier::start()?;
+    let (started, outcome) = std::sync::mpsc::channel();
+    let system = System::build()
+        .name("fosquitto")
+        .ping_interval(0)
+        // Sockets are closed through this pool, and nothing else is.
+        .thread_pool_limit(1)
+        .build(ntex::rt::DefaultRuntime);
+    system.run(move || {
+        let handle = Handle::current();
+        let acceptor = Acceptor::start(told, move |event| report(&handle, event, &asked))?;
+        let seed = u64::from_ne_bytes(seed);
+        let bus = Bus::start(Parts {
+            root,
+            config,
+            credentials,
+            acceptor,
+            verifier,
+            seed,
+        });
+        let config = bus.config.borrow().clone();
+        bus.doors.borrow_mut().follow(&bus, &config);
+        if bus.doors.borrow().sockets() == 0 {
+            log::error!("no listener could be opened");
+            // An error means that nobody waits for the outcome any more, and nobody does not.
+            let _ = started.send(ExitCode::FAILURE);
+            System::current().stop();
+        } else {
+            log::info!("fosquitto {} ready", env!("CARGO_PKG_VERSION"));
+        }
+        Ok(())
+    })?;
+    if let Some(path) = pid_file {
+        // An error means that it is gone already.
+        let _ = fs::remove_file(path);
+    }
+    Ok(outcome.try_recv().unwrap_or(ExitCode::SUCCESS))
+}
+
+/// Passes what the accept thread has to say to the event loop.
+fn report(handle: &Handle, event: Event, asked: &Asked) {
+    match event {
+        Event::Accepted(batch) => {
+            handle.spawn(async move { Bus::with(|bus| accept(bus, batch)) });
+        }
+        Event::Signalled => {
+            let asked = asked.clone();
+            handle.spawn(async move {
+                Bus::with(|bus| {
+                    if asked.stop() {
+                        stop(bus);
+                    } else if asked.take_reload() {
+                        reload::reload(bus);
+                    }
+                });
+            });
+        }
+    }
+}
+
+fn accept(bus: &Rc<Bus>, batch: Vec<Accepted>) {
+    let timeout = bus.config.borrow().global.connect_timeout;
+    let deadline = clock::now().after_ms(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
+    for accepted in batch {
+        // A socket of a listener that was removed in the meantime is closed.
+        if let Some(door) = bus.doors.borrow().by_socket(accepted.socket) {
+            ntex::rt::spawn(connection::accept(
+                bus.clone(),
+                accepted,
+                door,
+                deadline,
+                io_config(),
+            ));
+        }
+    }
+    bus.end_turn_soon();
+}
+
+/// How sockets are read and written; the same for all.
+fn io_config() -> SharedCfg {
+    thread_local! {
+        static CONFIG: SharedCfg = SharedCfg::new("fosquitto")
+            .add(
+                ntex::io::IoConfig::new()
+                    .set_read_buf(READ_BYTES, 1024, 16)
+                    .set_write_buf(WRITE_HIGH_BYTES, 1024, 16)
+                    .set_write_page_size(BytePageSize::Size16)
+                    // Output is written at the end of the turn, never in between.
+                    .set_write_buf_threshold(0),
+            )
+            .build();
+    }
+    CONFIG.with(Clone::clone)
+}
+
+/// Stops in order: nobody comes in any more, every client is told, and what is on its way to them is sent.
+fn stop(bus: &Rc<Bus>) {
+    log::info!("stopping");
+    bus.doors.borrow_mut().close_all(bus);
+    bus.handle(Input::Shutdown);
+    let bus = bus.clone();
+    ntex::rt::spawn(async move {
+        let deadline = clock::now().after_ms(STOP_MS);
+        // Each connection ends when its socket has taken everything or its client is gone.
+        while !bus.table.borrow().is_empty() && clock::now() < deadline {
+            sleep(Millis(10)).await;
+        }
+        log::info!("stopped");
+        System::current().stop();
+    });
+}
+
+/// The passwords, and on the first start those of the local side. If they cannot be had, nobody comes in by password.
+fn credentials(root: &Path, config: &Config) -> Credentials {
+    if config
+        .listeners
+        .iter()
+        .any(|listener| listener.name == "local")
+    {
+        match auth::ensure_local(root) {
+            Ok(LocalCredentials::Kept) => {}
+            Ok(LocalCredentials::Created) => log::info!("the local credentials were made"),
+            Ok(LocalCredentials::Repaired) => log::warn!("the local credentials were repaired"),
+            Err(fault) => log::error!("the local credentials cannot be made: {fault}"),
+        }
+    }
+    Credentials::load(root).unwrap_or_else(|faults| {
+        for fault in faults {
+            log::error!("{fault}");
+        }
+        log::error!("nobody can log in with a password");
+        Credentials::none()
+    })
+}
+
+/// Writes the process's number where the router's scripts look for it. A router whose /var/run is full runs all the same.
+fn write_pid_file(root: &Path) -> Option<PathBuf> {
+    let directory = root.join("var/run/fosquitto");
+    let path = directory.join("fosquitto.pid");
+    let written = fs::create_dir_all(&directory)
+        .and_then(|()| fs::write(&path, format!("{}\n", std::process::id())));
+    match written {
+        Ok(()) => Some(path),
+        Err(error) => {
+            log::warn!("{}: cannot be written: {error}", path.display());
+            None
+        }
+    }
+}
+
+/// Takes as many descriptors as the process may have: each connection needs one.
+fn raise_descriptor_limit() {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: `limit` is a valid rlimit for both calls. A failure leaves the limit as it is, which is then the bound.
+    unsafe {
+        if libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) == 0 {
+            limit.rlim_cur = limit.rlim_max;
+            libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
+        }
+    }
+}

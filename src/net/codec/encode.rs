@@ -207,6 +207,7 @@ fn v5_connack(packet: &ConnAck<'_>, reason_string: Option<ByteString>) -> v5::co
         assigned_client_id: properties.assigned_client_id.map(ByteString::from),
         topic_alias_max: properties.topic_alias_maximum.unwrap_or(0),
         server_keepalive_sec: properties.server_keep_alive_s,
+        shared_subscription_available: properties.shared_subscription_available.unwrap_or(true),
         reason_string,
         ..ConnectAck::default()
     }

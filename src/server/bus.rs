@@ -1,0 +1,262 @@
+//! The running bus: the broker, its connections and its configuration, on the event loop's thread.
+//!
+//! A [`Bus`] is the connections' [`Hub`]. It gives each input to the broker with the present time, and ends each turn of the loop: timers
+//! that are due, then every output to its socket. The order matters: whatever an acknowledgement promises holds before it leaves.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use ntex::io::IoRef;
+use ntex::rt::Handle;
+use ntex::task::LocalWaker;
+use ntex::time::{Millis, Sleep, sleep};
+
+use super::clock;
+use super::doors::Doors;
+use super::judge;
+use crate::acl::{Permissions, Subject};
+use crate::auth::{Attempt, Credentials, Identity, Verifier};
+use crate::broker::{Broker, ConnectionId, Input, Settings, Time};
+use crate::config::{Config, Global};
+use crate::net::codec::Scratch;
+use crate::net::door::Door;
+use crate::net::hub::Hub;
+use crate::net::listener::Acceptor;
+use crate::net::table::Table;
+
+thread_local! {
+    /// The bus of this thread, for what other threads have to say to it.
+    static BUS: RefCell<Option<Rc<Bus>>> = const { RefCell::new(None) };
+}
+
+/// The longest that the loop sleeps, in milliseconds: a timer has 32 bits for it.
+const SLEEP_MAX_MS: u64 = 3_600_000;
+
+/// The bus.
+pub struct Bus {
+    /// The router's root.
+    pub root: PathBuf,
+    /// The broker.
+    pub broker: RefCell<Broker>,
+    /// Its connections.
+    pub table: RefCell<Table>,
+    /// The configuration that holds.
+    pub config: RefCell<Config>,
+    /// The passwords that hold.
+    pub credentials: RefCell<Arc<Credentials>>,
+    /// The open listeners.
+    pub doors: RefCell<Doors>,
+    /// The thread that accepts.
+    pub acceptor: Acceptor,
+    /// The thread that checks passwords.
+    pub verifier: Verifier,
+    scratch: RefCell<Scratch>,
+    handle: Handle,
+    /// The time of the turn at hand.
+    now: Cell<Option<Time>>,
+    turn: LocalWaker,
+}
+
+/// What a [`Bus`] is made of.
+pub struct Parts {
+    /// The router's root.
+    pub root: PathBuf,
+    /// The configuration.
+    pub config: Config,
+    /// The passwords.
+    pub credentials: Credentials,
+    /// The thread that accepts.
+    pub acceptor: Acceptor,
+    /// The thread that checks passwords.
+    pub verifier: Verifier,
+    /// What clients cannot know.
+    pub seed: u64,
+}
+
+impl Bus {
+    /// The bus of this thread, from now on. Must be called on the event loop.
+    pub fn start(parts: Parts) -> Rc<Bus> {
+        let settings = settings_of(&parts.config.global);
+        let bus = Rc::new(Bus {
+            root: parts.root,
+            broker: RefCell::new(Broker::new(settings, parts.seed, clock::now())),
+            table: RefCell::default(),
+            config: RefCell::new(parts.config),
+            credentials: RefCell::new(Arc::new(parts.credentials)),
+            doors: RefCell::default(),
+            acceptor: parts.acceptor,
+            verifier: parts.verifier,
+            scratch: RefCell::default(),
+            handle: Handle::current(),
+            now: Cell::new(None),
+            turn: LocalWaker::new(),
+        });
+        BUS.set(Some(bus.clone()));
+        ntex::rt::spawn(Turns {
+            bus: bus.clone(),
+            sleep: None,
+        });
+        bus
+    }
+
+    /// Runs `act` with the bus of this thread, if it has one.
+    pub fn with(act: impl FnOnce(&Rc<Bus>)) {
+        let bus = BUS.with_borrow(Clone::clone);
+        if let Some(bus) = bus {
+            act(&bus);
+        }
+    }
+
+    /// The time of the turn at hand: all that happens in one turn happens at once.
+    fn now(&self) -> Time {
+        self.now.get().unwrap_or_else(|| {
+            let now = clock::now();
+            self.now.set(Some(now));
+            self.turn.wake();
+            now
+        })
+    }
+
+    /// Ends the turn: what is due, and what is to be sent. When to wake up again without an event.
+    fn end_turn(&self) -> Option<Time> {
+        let now = clock::now();
+        self.now.set(None);
+        let mut broker = self.broker.borrow_mut();
+        let mut table = self.table.borrow_mut();
+        table.expire(now);
+        if broker.next_timeout().is_some_and(|at| at <= now) {
+            let traffic = table.traffic();
+            broker.handle(now, Input::Tick(traffic), &mut *table);
+        }
+        table.flush();
+        let due = [broker.next_timeout(), table.next_deadline()];
+        due.into_iter().flatten().min()
+    }
+}
+
+/// The settings of the broker that the configuration asks for.
+pub fn settings_of(global: &Global) -> Settings {
+    let seconds =
+        |duration: std::time::Duration| u32::try_from(duration.as_secs()).unwrap_or(u32::MAX);
+    let millis =
+        |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    Settings {
+        max_packet_size: global.max_packet_size,
+        max_inflight: global.max_inflight,
+        queue_messages: global.queue_messages,
+        queue_bytes: global.queue_bytes,
+        qos0_queue_ttl_ms: millis(global.qos0_queue_ttl),
+        session_expiry_s: seconds(global.session_expiry),
+        max_session_expiry_s: global.max_session_expiry.map_or(u32::MAX, seconds),
+        sys_interval_ms: millis(global.sys_interval),
+        ..Settings::default()
+    }
+}
+
+impl Hub for Bus {
+    #[inline]
+    fn handle(&self, input: Input<'_>) {
+        let now = self.now();
+        self.broker
+            .borrow_mut()
+            .handle(now, input, &mut *self.table.borrow_mut());
+    }
+
+    fn table(&self) -> &RefCell<Table> {
+        &self.table
+    }
+
+    fn scratch(&self) -> &RefCell<Scratch> {
+        &self.scratch
+    }
+
+    fn verify(&self, connection: ConnectionId, attempt: Attempt) {
+        let handle = self.handle.clone();
+        let reply = Box::new(move |verdict| {
+            handle.spawn(async move {
+                Bus::with(|bus| bus.table.borrow_mut().set_verdict(connection, verdict));
+            });
+        });
+        self.verifier
+            .verify(self.credentials.borrow().clone(), attempt, reply);
+    }
+
+    fn permissions(&self, door: &Door, identity: &Identity, client_id: &str) -> Permissions {
+        let groups: Vec<String> = identity.groups().map(str::to_owned).collect();
+        self.config.borrow().acl.permissions(&Subject {
+            user: identity.user(),
+            groups: &groups,
+            listener: &door.listener.name,
+            client_id,
+        })
+    }
+
+    fn current(
+        &self,
+        door: &Rc<Door>,
+        identity: &Identity,
+        io: &IoRef,
+    ) -> Result<(Rc<Door>, Identity), &'static str> {
+        let current = self
+            .doors
+            .borrow()
+            .by_name(&door.listener.name)
+            .ok_or("the listener was removed")?;
+        if Rc::ptr_eq(&current, door) {
+            return Ok((current, identity.clone()));
+        }
+        let identity = judge::renew(door, &current, identity, &self.credentials.borrow(), io)?;
+        Ok((current, identity))
+    }
+
+    #[inline]
+    fn max_packet_size(&self) -> usize {
+        self.config.borrow().global.max_packet_size as usize
+    }
+
+    fn end_turn_soon(&self) {
+        self.now();
+    }
+
+    fn accept_more(&self) {
+        self.acceptor.look_again();
+    }
+}
+
+/// The future that ends the turns of the loop and sleeps in between.
+struct Turns {
+    bus: Rc<Bus>,
+    /// When it wakes up by itself.
+    sleep: Option<(Time, Sleep)>,
+}
+
+impl Future for Turns {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        self.bus.turn.register(cx.waker());
+        loop {
+            let due = self.bus.end_turn();
+            let Some(due) = due else {
+                self.sleep = None;
+                return Poll::Pending;
+            };
+            if self.sleep.as_ref().is_none_or(|(at, _)| *at != due) {
+                let ms = due.since_ms(clock::now()).clamp(1, SLEEP_MAX_MS);
+                self.sleep = Some((due, sleep(Millis(ms as u32))));
+            }
+            let Some((_, sleeping)) = &self.sleep else {
+                return Poll::Pending;
+            };
+            if sleeping.poll_elapsed(cx).is_pending() {
+                return Poll::Pending;
+            }
+            self.sleep = None;
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! The listeners that are open, and how they follow the configuration.
+//!
+//! A listener that cannot be opened is said with the line that asked for it and stays closed, and the others are served: what
+//! its clients would have had to show is never left out. Sockets that a reload does not touch stay open.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::bus::Bus;
+use crate::auth::Policy;
+use crate::config::{Bind, Config, Listener};
+use crate::net::door::{Crowd, Door};
+use crate::net::listener::{self, SocketId};
+use crate::net::tls::TlsContext;
+
+/// All open listeners.
+#[derive(Default)]
+pub struct Doors {
+    by_name: HashMap<String, Rc<Door>>,
+    sockets: Vec<Open>,
+    last_socket: u32,
+}
+
+/// A listening socket.
+struct Open {
+    id: SocketId,
+    listener: String,
+    bind: Bind,
+}
+
+impl Doors {
+    /// The listener of a name.
+    pub fn by_name(&self, name: &str) -> Option<Rc<Door>> {
+        self.by_name.get(name).cloned()
+    }
+
+    /// The listener of a socket.
+    pub fn by_socket(&self, id: SocketId) -> Option<Rc<Door>> {
+        let open = self.sockets.iter().find(|open| open.id == id)?;
+        self.by_name(&open.listener)
+    }
+
+    /// How many listening sockets are open.
+    pub fn sockets(&self) -> usize {
+        self.sockets.len()
+    }
+
+    /// Makes the open listeners those of the configuration.
+    pub fn follow(&mut self, bus: &Bus, config: &Config) {
+        let former = std::mem::take(&mut self.by_name);
+        for listener in &config.listeners {
+            if let Some(door) = self.door(listener, config, former.get(&listener.name)) {
+                self.by_name.insert(listener.name.clone(), Rc::new(door));
+            }
+        }
+        self.close_others(bus);
+        for listener in &config.listeners {
+            if let Some(door) = self.by_name(&listener.name) {
+                self.open(bus, listener, &door.crowd);
+            }
+        }
+        let open: Vec<&str> = self
+            .sockets
+            .iter()
+            .map(|open| open.listener.as_str())
+            .collect();
+        self.by_name.retain(|name, _| open.contains(&name.as_str()));
+    }
+
+    /// A listener's door, or `None` when it has to stay closed.
+    fn door(
+        &self,
+        listener: &Listener,
+        config: &Config,
+        former: Option<&Rc<Door>>,
+    ) -> Option<Door> {
+        let tls = match &listener.tls {
+            None => None,
+            Some(tls) => match TlsContext::build(tls) {
+                Ok(context) => {
+                    for warning in context.warnings() {
+                        log::warn!("listener '{}': {warning}", listener.name);
+                    }
+                    Some(context)
+                }
+                Err(faults) => {
+                    for fault in faults {
+                        log::error!("{}: {fault}", place(listener));
+                    }
+                    // The files may be in the middle of being replaced: what was good goes on, as with the configuration.
+                    let kept = former
+                        .filter(|door| door.listener.tls == listener.tls)?
+                        .tls
+                        .clone()?;
+                    log::warn!(
+                        "listener '{}': goes on with the certificates that it had",
+                        listener.name
+                    );
+                    Some(kept)
+                }
+            },
+        };
+        let waiting_max = u32::try_from(config.global.max_unauthenticated).unwrap_or(u32::MAX);
+        let crowd = match former {
+            Some(door) => door.crowd.clone(),
+            None => Arc::new(Crowd::new(listener.max_connections, waiting_max)),
+        };
+        crowd.set_bounds(listener.max_connections, waiting_max);
+        Some(Door {
+            policy: Policy::new(listener, &config.users),
+            listener: listener.clone(),
+            tls,
+            crowd,
+        })
+    }
+
+    /// Closes the sockets that no listener asks for any more.
+    fn close_others(&mut self, bus: &Bus) {
+        let by_name = &self.by_name;
+        self.sockets.retain(|open| {
+            let is_wanted = by_name
+                .get(&open.listener)
+                .is_some_and(|door| door.listener.binds.contains(&open.bind));
+            if !is_wanted {
+                bus.acceptor.ignore(open.id);
+                listener::clean_up(&open.bind);
+                log::info!(
+                    "listener '{}': no longer listening on {}",
+                    open.listener,
+                    bind_name(&open.bind)
+                );
+            }
+            is_wanted
+        });
+    }
+
+    /// Opens the sockets of a listener that are not open yet.
+    fn open(&mut self, bus: &Bus, listener: &Listener, crowd: &Arc<Crowd>) {
+        for bind in &listener.binds {
+            let is_open = |open: &Open| open.listener == listener.name && open.bind == *bind;
+            if self.sockets.iter().any(is_open) {
+                continue;
+            }
+            match listener::open(bind) {
+                Ok(socket) => {
+                    let place = listener::describe(bind, &socket);
+                    self.last_socket += 1;
+                    let id = SocketId(self.last_socket);
+                    bus.acceptor
+                        .listen(id, socket, crowd.clone(), listener.name.clone());
+                    self.sockets.push(Open {
+                        id,
+                        listener: listener.name.clone(),
+                        bind: bind.clone(),
+                    });
+                    log::info!("listener '{}': listening on {place}", listener.name);
+                }
+                Err(error) if is_without_ipv6(bind, &error) => {
+                    log::info!("listener '{}': the system has no IPv6", listener.name);
+                }
+                Err(error) => {
+                    log::error!(
+                        "{}: cannot listen on {}: {error}",
+                        place(listener),
+                        bind_name(bind)
+                    );
+                }
+            }
+        }
+    }
+
+    /// Closes all sockets.
+    pub fn close_all(&mut self, bus: &Bus) {
+        for open in self.sockets.drain(..) {
+            bus.acceptor.ignore(open.id);
+            listener::clean_up(&open.bind);
+        }
+        self.by_name.clear();
+    }
+}
+
+/// Where a listener was asked for, as faults name it.
+fn place(listener: &Listener) -> String {
+    let (path, line, name) = (listener.path.display(), listener.line, &listener.name);
+    if line == 0 {
+        format!("{path}: fosquitto.{name}")
+    } else {
+        format!("{path}:{line}: fosquitto.{name}")
+    }
+}
+
+fn bind_name(bind: &Bind) -> String {
+    match bind {
+        Bind::Tcp {
+            address,
+            device: None,
+        } => address.to_string(),
+        Bind::Tcp {
+            address,
+            device: Some(device),
+        } => format!("{address} ({device})"),
+        Bind::Unix(path) => path.display().to_string(),
+    }
+}
+
+/// Whether a bind failed only because the kernel has no IPv6, which a router may well have not.
+fn is_without_ipv6(bind: &Bind, error: &std::io::Error) -> bool {
+    matches!(bind, Bind::Tcp { address, .. } if address.is_ipv6())
+        && error.raw_os_error() == Some(libc::EAFNOSUPPORT)
+}

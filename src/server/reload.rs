@@ -1,0 +1,98 @@
+//! Reading the configuration again while the bus runs.
+//!
+//! Old and new are compared, and only what differs is touched: listeners that changed, settings, rules. Passwords, certificates and revocation
+//! lists are read again in any case. A client stays if it would be let in as who it is; its rights follow the rules. A
+//! configuration with faults changes nothing.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::bus::{Bus, settings_of};
+use super::judge;
+use crate::auth::Credentials;
+use crate::broker::{ConnectionId, Input};
+use crate::mqtt::ReasonCode;
+use crate::net::hub::Hub;
+use crate::{config, log as logging};
+
+/// Reads everything again.
+pub fn reload(bus: &Rc<Bus>) {
+    let config = match config::load(&bus.root) {
+        Ok(config) => config,
+        Err(faults) => {
+            for fault in faults.0 {
+                log::error!("{fault}");
+            }
+            log::error!("configuration kept: the new one has faults");
+            return;
+        }
+    };
+    match Credentials::load(&bus.root) {
+        Ok(credentials) => *bus.credentials.borrow_mut() = Arc::new(credentials),
+        Err(faults) => {
+            for fault in faults {
+                log::error!("{fault}");
+            }
+            log::error!("passwords kept: a file of passwords has faults");
+        }
+    }
+    logging::set_level(config.global.log_level);
+    bus.doors.borrow_mut().follow(bus, &config);
+    let settings = settings_of(&config.global);
+    *bus.config.borrow_mut() = config;
+    bus.handle(Input::Settings(settings));
+    review_clients(bus);
+    bus.accept_more();
+    log::info!("configuration reloaded");
+}
+
+/// Decides about each client again.
+fn review_clients(bus: &Rc<Bus>) {
+    let clients: Vec<ConnectionId> = bus.table.borrow().all().map(|(id, _)| id).collect();
+    for id in clients {
+        match review(bus, id) {
+            Ok(Some(permissions)) => bus.handle(Input::Permissions {
+                connection: id,
+                permissions,
+            }),
+            Ok(None) => {}
+            Err(what) => {
+                let reason = ReasonCode::NOT_AUTHORIZED;
+                bus.handle(Input::Disconnect {
+                    connection: id,
+                    reason,
+                    what,
+                });
+            }
+        }
+    }
+}
+
+/// What a client may do now, or why it must go. `None` for a connection before CONNECT: it is judged then.
+fn review(
+    bus: &Rc<Bus>,
+    id: ConnectionId,
+) -> Result<Option<crate::acl::Permissions>, &'static str> {
+    let mut table = bus.table.borrow_mut();
+    let Some(live) = table.live(id).filter(|live| live.is_admitted()) else {
+        return Ok(None);
+    };
+    let Some(client) = live.client() else {
+        return Ok(None);
+    };
+    let current = bus
+        .doors
+        .borrow()
+        .by_name(&live.door().listener.name)
+        .ok_or("the listener was removed")?;
+    let identity = judge::renew(
+        live.door(),
+        &current,
+        &client.identity,
+        &bus.credentials.borrow(),
+        live.io(),
+    )?;
+    let permissions = bus.permissions(&current, &identity, &client.client_id);
+    live.renew(current, identity);
+    Ok(Some(permissions))
+}
