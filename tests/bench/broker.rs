@@ -43,6 +43,7 @@ impl Kind {
 }
 
 /// Where the programs are, and where brokers may run.
+#[derive(Clone)]
 pub struct Programs {
     /// Debian's mosquitto.
     pub mosquitto: PathBuf,
@@ -50,6 +51,8 @@ pub struct Programs {
     pub fosquitto: PathBuf,
     /// The processors that brokers may use; empty: all.
     pub processors: Vec<usize>,
+    /// The processors that the generator does not use, as far as there are such.
+    pub apart: Vec<usize>,
     /// What brokers are run under (callgrind), or nothing.
     pub wrapper: Vec<String>,
 }
@@ -57,7 +60,7 @@ pub struct Programs {
 /// A running broker. Dropping it kills it and removes its folder.
 pub struct Broker {
     child: Child,
-    folder: PathBuf,
+    folder: Scratch,
     /// The plain listener's port on the loopback.
     pub port: u16,
     /// The TLS listener's port on the loopback, if the case wants one.
@@ -69,12 +72,13 @@ pub struct Broker {
 impl Broker {
     /// Starts a broker and awaits its first CONNACK.
     pub fn start(kind: Kind, programs: &Programs, tls: bool) -> io::Result<Broker> {
-        let folder = scratch_folder()?;
+        let scratch = Scratch::new()?;
+        let folder = scratch.0.as_path();
         let port = free_port()?;
         let tls_port = if tls { Some(free_port()?) } else { None };
         let arguments = match kind {
-            Kind::Mosquitto => mosquitto(&programs.mosquitto, &folder, port, tls_port)?,
-            Kind::Fosquitto => fosquitto(&programs.fosquitto, &folder, port, tls_port)?,
+            Kind::Mosquitto => mosquitto(&programs.mosquitto, folder, port, tls_port)?,
+            Kind::Fosquitto => fosquitto(&programs.fosquitto, folder, port, tls_port)?,
             Kind::Relay => vec![
                 path(&std::env::current_exe()?),
                 "--relay".to_owned(),
@@ -96,7 +100,7 @@ impl Broker {
             .map_err(|error| io::Error::other(format!("{}: {error}", arguments[0])))?;
         let mut broker = Broker {
             child,
-            folder,
+            folder: scratch,
             port,
             tls_port,
             start_up: Duration::ZERO,
@@ -123,7 +127,7 @@ impl Broker {
 
     /// Adds the end of the broker's log to an error.
     pub fn explain(&self, error: io::Error) -> io::Error {
-        let log = fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+        let log = fs::read_to_string(self.folder.0.join("log")).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
         let last = lines[lines.len().saturating_sub(5)..].join(" | ");
         io::Error::other(format!("{error}; the broker's log ends: {last}"))
@@ -141,7 +145,7 @@ impl Broker {
 
     /// The file with the certificate of the TLS listener, which is its own authority.
     pub fn authority(&self) -> PathBuf {
-        self.folder.join("cert.pem")
+        self.folder.0.join("cert.pem")
     }
 
     /// Ends it by SIGTERM, so that it can write what it writes at its end.
@@ -161,10 +165,9 @@ impl Broker {
 
 impl Drop for Broker {
     fn drop(&mut self) {
-        // Nothing can be done about a child that is gone already or a folder that cannot be removed.
+        // Nothing can be done about a child that is gone already.
         let _ = self.child.kill();
         let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.folder);
     }
 }
 
@@ -253,19 +256,31 @@ fn path(path: &Path) -> String {
     path.display().to_string()
 }
 
-/// A new folder, in memory where the system has such a place: the journal of a router is in memory too.
-fn scratch_folder() -> io::Result<PathBuf> {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let shared_memory = Path::new("/dev/shm");
-    let parent = if shared_memory.is_dir() {
-        shared_memory.to_owned()
-    } else {
-        std::env::temp_dir()
-    };
-    let number = NEXT.fetch_add(1, Ordering::Relaxed);
-    let folder = parent.join(format!("bench-bus-{}-{number}", std::process::id()));
-    fs::create_dir(&folder)?;
-    Ok(folder)
+/// A folder for one broker, removed with it.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    /// A new folder, in memory where the system has such a place: the journal of a router is in memory too.
+    fn new() -> io::Result<Scratch> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let shared_memory = Path::new("/dev/shm");
+        let parent = if shared_memory.is_dir() {
+            shared_memory.to_owned()
+        } else {
+            std::env::temp_dir()
+        };
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let folder = parent.join(format!("bench-bus-{}-{number}", std::process::id()));
+        fs::create_dir(&folder)?;
+        Ok(Scratch(folder))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // Nothing can be done about a folder that cannot be removed.
+        let _ = fs::remove_dir_all(&self.0);
+    }
 }
 
 /// A port that nobody listens on now. Another process could take it before the broker does; then the start fails and says so.

@@ -289,7 +289,7 @@ impl Publisher {
         if flow.qos == 0 {
             room
         } else {
-            room.min(free(UNACKNOWLEDGED, self.unacknowledged))
+            room.min(UNACKNOWLEDGED - self.unacknowledged)
         }
     }
 

@@ -26,13 +26,11 @@ fn total(kind: Kind, programs: &Programs, messages: u32) -> io::Result<u64> {
         .map(str::to_owned)
         .to_vec();
     let programs = Programs {
-        mosquitto: programs.mosquitto.clone(),
-        fosquitto: programs.fosquitto.clone(),
-        processors: programs.processors.clone(),
         wrapper,
+        ..programs.clone()
     };
     let broker = Broker::start(kind, &programs, false)?;
-    let mut driver = Driver::new(cases::counted_flow(), &broker)?;
+    let mut driver = Driver::new(cases::COUNTED, &broker)?;
     let count = driver.run(Amount::Messages(messages))?;
     if count.lost + count.disordered > 0 {
         return Err(io::Error::other(format!(

@@ -83,6 +83,7 @@ impl Options {
                 mosquitto: PathBuf::from("/usr/sbin/mosquitto"),
                 fosquitto: built_binary(),
                 processors: Vec::new(),
+                apart: Vec::new(),
                 wrapper: Vec::new(),
             },
             instructions: false,
@@ -149,8 +150,9 @@ impl Options {
             cases.iter().for_each(|case| println!("{}", case.name));
             return Ok(true);
         }
+        self.find_programs()?;
         machine::raise_open_files()?;
-        self.share_processors()?;
+        self.share_processor()?;
         if self.instructions {
             return self.count_instructions();
         }
@@ -166,14 +168,37 @@ impl Options {
         self.cases.is_empty() || self.cases.iter().any(fits)
     }
 
-    /// The last processor is the generator's, the others are the brokers', so that they never take turns on one.
-    fn share_processors(&mut self) -> io::Result<()> {
+    /// Says at once which broker is missing, not once a case and round.
+    fn find_programs(&self) -> io::Result<()> {
+        let programs = [
+            (Kind::Mosquitto, &self.programs.mosquitto),
+            (Kind::Fosquitto, &self.programs.fosquitto),
+        ];
+        for (kind, program) in programs {
+            if self.kinds().contains(&kind) && !program.is_file() {
+                let (name, shown) = (kind.name(), program.display());
+                let remedy = format!("give its path by --{name}, or do without by --only");
+                return Err(io::Error::other(format!(
+                    "there is no {name} at {shown}: {remedy}"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Generator and broker take turns on the last processor: whoever works has a batch waiting when it is its turn, as on a router with one
+    /// core. On two processors the broker would also pay for waking the other one at each write, or not, as chance has it: that made the
+    /// same run differ by half.
+    fn share_processor(&mut self) -> io::Result<()> {
         let mut processors = machine::processors();
-        if processors.len() > 1
-            && let Some(last) = processors.pop()
-        {
+        if let Some(last) = processors.pop() {
             machine::stay_on(&[last])?;
-            self.programs.processors = processors;
+            self.programs.processors = vec![last];
+            self.programs.apart = if processors.is_empty() {
+                vec![last]
+            } else {
+                processors
+            };
         }
         Ok(())
     }
