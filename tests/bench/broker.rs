@@ -1,0 +1,291 @@
+//! A broker as a child process: its configuration in a scratch folder of its own, its ports, its processor time and memory, its end.
+//! Both brokers run as they are shipped, with no more than a listener and anonymous access added. What they log goes to `log` in the scratch
+//! folder, which is removed with the broker.
+
+use std::fs::{self, File};
+use std::io;
+use std::net::{Ipv4Addr, TcpListener};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::certificate;
+use crate::client::Client;
+use crate::machine::{self, Memory};
+
+/// How long a broker may take until its first CONNACK; under callgrind that is many times what it takes alone.
+const READY_WITHIN: Duration = Duration::from_secs(60);
+/// How long a broker may take to end after SIGTERM.
+const ENDED_WITHIN: Duration = Duration::from_secs(30);
+
+/// What is measured.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Debian's mosquitto.
+    Mosquitto,
+    /// This project's binary.
+    Fosquitto,
+    /// The relay of `relay`, which only copies bytes: what the system calls cost alone.
+    Relay,
+}
+
+impl Kind {
+    /// The name in options and in the report.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Mosquitto => "mosquitto",
+            Kind::Fosquitto => "fosquitto",
+            Kind::Relay => "relay",
+        }
+    }
+}
+
+/// Where the programs are, and where brokers may run.
+#[derive(Clone)]
+pub struct Programs {
+    /// Debian's mosquitto.
+    pub mosquitto: PathBuf,
+    /// This project's release binary.
+    pub fosquitto: PathBuf,
+    /// The processors that brokers may use; empty: all.
+    pub processors: Vec<usize>,
+    /// The processors that the generator does not use, as far as there are such.
+    pub apart: Vec<usize>,
+    /// What brokers are run under (callgrind), or nothing.
+    pub wrapper: Vec<String>,
+}
+
+/// A running broker. Dropping it kills it and removes its folder.
+pub struct Broker {
+    child: Child,
+    folder: Scratch,
+    /// The plain listener's port on the loopback.
+    pub port: u16,
+    /// The TLS listener's port on the loopback, if the case wants one.
+    pub tls_port: Option<u16>,
+    /// From the start of the process to its first CONNACK.
+    pub start_up: Duration,
+}
+
+impl Broker {
+    /// Starts a broker and awaits its first CONNACK.
+    pub fn start(kind: Kind, programs: &Programs, tls: bool) -> io::Result<Broker> {
+        let scratch = Scratch::new()?;
+        let folder = scratch.0.as_path();
+        let port = free_port()?;
+        let tls_port = if tls { Some(free_port()?) } else { None };
+        let arguments = match kind {
+            Kind::Mosquitto => mosquitto(&programs.mosquitto, folder, port, tls_port)?,
+            Kind::Fosquitto => fosquitto(&programs.fosquitto, folder, port, tls_port)?,
+            Kind::Relay => vec![
+                path(&std::env::current_exe()?),
+                "--relay".to_owned(),
+                port.to_string(),
+            ],
+        };
+        let mut command = command(
+            &[&programs.wrapper[..], &arguments].concat(),
+            &programs.processors,
+        );
+        let log = File::create(folder.join("log"))?;
+        command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        let started = Instant::now();
+        let child = command
+            .spawn()
+            .map_err(|error| io::Error::other(format!("{}: {error}", arguments[0])))?;
+        let mut broker = Broker {
+            child,
+            folder: scratch,
+            port,
+            tls_port,
+            start_up: Duration::ZERO,
+        };
+        broker.await_ready(started)?;
+        Ok(broker)
+    }
+
+    fn await_ready(&mut self, started: Instant) -> io::Result<()> {
+        loop {
+            match Client::connect(self.port, "bench-ready") {
+                Ok(_) => {
+                    self.start_up = started.elapsed();
+                    return Ok(());
+                }
+                Err(error) if started.elapsed() > READY_WITHIN => return Err(self.explain(error)),
+                Err(_) => std::thread::sleep(Duration::from_micros(100)),
+            }
+            if let Some(status) = self.child.try_wait()? {
+                return Err(self.explain(io::Error::other(format!("ended with {status}"))));
+            }
+        }
+    }
+
+    /// Adds the end of the broker's log to an error.
+    pub fn explain(&self, error: io::Error) -> io::Error {
+        let log = fs::read_to_string(self.folder.0.join("log")).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        let last = lines[lines.len().saturating_sub(5)..].join(" | ");
+        io::Error::other(format!("{error}; the broker's log ends: {last}"))
+    }
+
+    /// The processor time that it has used so far, in nanoseconds.
+    pub fn processor_time_ns(&self) -> io::Result<u64> {
+        machine::processor_time_ns(self.child.id())
+    }
+
+    /// Its resident memory.
+    pub fn memory(&self) -> io::Result<Memory> {
+        Memory::of(self.child.id())
+    }
+
+    /// The file with the certificate of the TLS listener, which is its own authority.
+    pub fn authority(&self) -> PathBuf {
+        self.folder.0.join("cert.pem")
+    }
+
+    /// Ends it by SIGTERM, so that it can write what it writes at its end.
+    pub fn stop(mut self) -> io::Result<()> {
+        // SAFETY: the child has not been waited for, so the number is still its own.
+        unsafe { libc::kill(self.child.id() as libc::pid_t, libc::SIGTERM) };
+        let since = Instant::now();
+        while self.child.try_wait()?.is_none() {
+            if since.elapsed() > ENDED_WITHIN {
+                return Err(io::Error::other("the broker does not end after SIGTERM"));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        // Nothing can be done about a child that is gone already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The command line `arguments`, restricted to `processors` and ended by the kernel if the generator dies.
+fn command(arguments: &[String], processors: &[usize]) -> Command {
+    let mut command = Command::new(&arguments[0]);
+    command.args(&arguments[1..]);
+    let processors = processors.to_vec();
+    // SAFETY: between fork and exec only system calls are made, nothing is allocated.
+    unsafe {
+        command.pre_exec(move || {
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
+            if processors.is_empty() {
+                Ok(())
+            } else {
+                machine::stay_on(&processors)
+            }
+        });
+    }
+    command
+}
+
+/// Debian's configuration with its paths in the scratch folder, a listener and anonymous access; returns the command line. It stays the user that
+/// started it, because that is who may read the folder.
+fn mosquitto(
+    program: &Path,
+    folder: &Path,
+    port: u16,
+    tls_port: Option<u16>,
+) -> io::Result<Vec<String>> {
+    let shown = folder.display();
+    let mut text = format!(
+        "user root\npersistence true\npersistence_location {shown}/\nlog_dest file {shown}/log\n\
+         allow_anonymous true\nlistener {port} 127.0.0.1\n"
+    );
+    if let Some(tls_port) = tls_port {
+        let files = certificate::write(folder)?;
+        text += &format!(
+            "listener {tls_port} 127.0.0.1\ncertfile {}\nkeyfile {}\n",
+            files.certificate.display(),
+            files.key.display()
+        );
+    }
+    let file = folder.join("mosquitto.conf");
+    fs::write(&file, text)?;
+    Ok(vec![path(program), "-c".to_owned(), path(&file)])
+}
+
+/// The shipped defaults with a listener and anonymous access, in a root of its own; returns the command line.
+fn fosquitto(
+    program: &Path,
+    folder: &Path,
+    port: u16,
+    tls_port: Option<u16>,
+) -> io::Result<Vec<String>> {
+    let listener = |name: &str, port: u16| {
+        format!(
+            "\nconfig listener '{name}'\n\toption port '{port}'\n\tlist address '127.0.0.1'\n\toption allow_anonymous '1'\n"
+        )
+    };
+    let local = free_port()?;
+    let mut text = format!(
+        "config local 'local'\n\toption port '{local}'\n{}",
+        listener("bench", port)
+    );
+    if let Some(tls_port) = tls_port {
+        let files = certificate::write(folder)?;
+        text += &listener("bench_tls", tls_port);
+        text += &format!(
+            "\toption tls '1'\n\toption cert '{}'\n\toption key '{}'\n",
+            files.certificate.display(),
+            files.key.display()
+        );
+    }
+    fs::create_dir_all(folder.join("etc/config"))?;
+    fs::write(folder.join("etc/config/fosquitto"), text)?;
+    Ok(vec![
+        path(program),
+        "serve".to_owned(),
+        "--root".to_owned(),
+        path(folder),
+    ])
+}
+
+fn path(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// A folder for one broker, removed with it.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    /// A new folder, in memory where the system has such a place: the journal of a router is in memory too.
+    fn new() -> io::Result<Scratch> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let shared_memory = Path::new("/dev/shm");
+        let parent = if shared_memory.is_dir() {
+            shared_memory.to_owned()
+        } else {
+            std::env::temp_dir()
+        };
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let folder = parent.join(format!("bench-bus-{}-{number}", std::process::id()));
+        fs::create_dir(&folder)?;
+        Ok(Scratch(folder))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // Nothing can be done about a folder that cannot be removed.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A port that nobody listens on now. Another process could take it before the broker does; then the start fails and says so.
+fn free_port() -> io::Result<u16> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
+        .local_addr()?
+        .port())
+}
