@@ -51,6 +51,7 @@ fn connack(reason: ReasonCode) -> ServerPacket<'static> {
         session_present: true,
         reason,
         properties: ConnAckProperties {
+            shared_subscription_available: Some(false),
             session_expiry_s: Some(1),
             receive_maximum: Some(2),
             maximum_packet_size: Some(3),
@@ -79,6 +80,7 @@ fn a_connack_of_5_0_says_all_its_properties() {
             topic_alias_max: 4,
             reason_string: Some("in words".into()),
             server_keepalive_sec: Some(5),
+            shared_subscription_available: false,
             ..v5::codec::ConnectAck::default()
         }
     );
