@@ -6,14 +6,18 @@ use crate::harness::packet::{Connect, Packet, Publish, Version, frame, property,
 #[test]
 fn a_keep_alive_that_is_exceeded_ends_in_reason_8d_3_1_2_22() {
     let broker = Broker::start(LOCAL);
-    broker.join(&Connect::new(Version::V5, "a").keep_alive(1)).closed_because(0x8D);
+    broker
+        .join(&Connect::new(Version::V5, "a").keep_alive(1))
+        .closed_because(0x8D);
 }
 
 #[test]
 fn a_packet_larger_than_the_client_takes_is_not_sent_3_1_2_24() {
     let broker = Broker::start(LOCAL);
     let mut connect = Connect::new(Version::V5, "small");
-    connect.properties.push((property::MAXIMUM_PACKET_SIZE, 100u32.to_be_bytes().to_vec()));
+    connect
+        .properties
+        .push((property::MAXIMUM_PACKET_SIZE, 100u32.to_be_bytes().to_vec()));
     let mut client = broker.join(&connect);
     client.subscribe("a", 0);
     let mut publisher = broker.join(&Connect::new(Version::V5, "publisher"));
@@ -27,7 +31,11 @@ fn an_assigned_client_id_is_told_3_1_3_6() {
     let broker = Broker::start(LOCAL);
     let client = broker.join(&Connect::new(Version::V5, ""));
     let connack = client.connack.as_ref().expect("the client has joined");
-    assert!(connack.property(property::ASSIGNED_CLIENT_IDENTIFIER).is_some_and(|id| id.len() > 2));
+    assert!(
+        connack
+            .property(property::ASSIGNED_CLIENT_IDENTIFIER)
+            .is_some_and(|id| id.len() > 2)
+    );
 }
 
 #[test]
@@ -43,32 +51,51 @@ fn a_session_ends_when_its_expiry_interval_is_over_3_1_2_23() {
     let broker = Broker::start(LOCAL);
     let mut connect = Connect::new(Version::V5, "brief");
     connect.clean = false;
-    connect.properties.push((property::SESSION_EXPIRY_INTERVAL, 1u32.to_be_bytes().to_vec()));
+    connect.properties.push((
+        property::SESSION_EXPIRY_INTERVAL,
+        1u32.to_be_bytes().to_vec(),
+    ));
     broker.join(&connect).disconnect();
     // A client of its own measures the time: its keep alive ends after one and a half seconds.
     let mut clock = broker.join(&Connect::new(Version::V5, "clock").keep_alive(1));
     clock.closed_because(0x8D);
     let client = broker.join(&connect);
-    assert!(!client.connack.as_ref().expect("the client has joined").session_present);
+    assert!(
+        !client
+            .connack
+            .as_ref()
+            .expect("the client has joined")
+            .session_present
+    );
 }
 
 #[test]
-fn a_client_may_keep_its_session_longer_at_disconnect_3_14_2_2() {
+fn a_client_may_keep_its_session_shorter_at_disconnect_3_14_2_2_2() {
     let broker = Broker::start(LOCAL);
     let mut connect = Connect::new(Version::V5, "a");
     connect.clean = false;
-    connect.properties.push((property::SESSION_EXPIRY_INTERVAL, 3600u32.to_be_bytes().to_vec()));
+    connect.properties.push((
+        property::SESSION_EXPIRY_INTERVAL,
+        3600u32.to_be_bytes().to_vec(),
+    ));
     let mut client = broker.join(&connect);
     let mut body = vec![0, 5, property::SESSION_EXPIRY_INTERVAL];
     body.extend(0u32.to_be_bytes());
     client.send(&frame(0xE0, &body));
     client.closed();
     let client = broker.join(&connect);
-    assert!(!client.connack.as_ref().expect("the client has joined").session_present, "0 ends it at once");
+    assert!(
+        !client
+            .connack
+            .as_ref()
+            .expect("the client has joined")
+            .session_present,
+        "0 ends it at once"
+    );
 }
 
 #[test]
-fn a_session_expiry_of_0_cannot_be_raised_at_disconnect_3_14_2_2() {
+fn a_session_expiry_of_0_cannot_be_raised_at_disconnect_3_14_2_2_2() {
     let broker = Broker::start(LOCAL);
     let mut client = broker.join(&Connect::new(Version::V5, "a"));
     let mut body = vec![0, 5, property::SESSION_EXPIRY_INTERVAL];
@@ -111,7 +138,10 @@ fn reserved_bits_of_subscription_options_are_malformed_3_8_3_5() {
         let mut client = broker.join(&Connect::new(Version::V5, "a"));
         client.send(&subscribe(Version::V5, 1, &[("a", options)]));
         let packets = client.closed();
-        assert!(matches!(packets[..], [] | [Packet::Disconnect { code: 0x81 | 0x82 }]), "{options:#x}: {packets:?}");
+        assert!(
+            matches!(packets[..], [] | [Packet::Disconnect { code: 0x81 | 0x82 }]),
+            "{options:#x}: {packets:?}"
+        );
     }
 }
 
@@ -152,25 +182,39 @@ fn what_has_expired_is_not_delivered_3_3_2_5() {
     client.disconnect();
     let mut publisher = broker.join(&Connect::new(Version::V5, "publisher"));
     let expiring = |text: &str, seconds: u32| Publish {
-        properties: vec![(property::MESSAGE_EXPIRY_INTERVAL, seconds.to_be_bytes().to_vec())],
+        properties: vec![(
+            property::MESSAGE_EXPIRY_INTERVAL,
+            seconds.to_be_bytes().to_vec(),
+        )],
         ..Publish::new("a", text).qos(1, 0)
     };
     publisher.publish_acknowledged(expiring("short", 1));
     publisher.publish_acknowledged(expiring("long", 1000));
-    broker.join(&Connect::new(Version::V5, "clock").keep_alive(1)).closed_because(0x8D);
+    broker
+        .join(&Connect::new(Version::V5, "clock").keep_alive(1))
+        .closed_because(0x8D);
     let message = broker.join(&away).message();
     assert_eq!(message.payload, b"long");
-    let left = message.properties.iter().find(|(id, _)| *id == property::MESSAGE_EXPIRY_INTERVAL);
+    let left = message
+        .properties
+        .iter()
+        .find(|(id, _)| *id == property::MESSAGE_EXPIRY_INTERVAL);
     let left = left.map(|(_, bytes)| u32::from_be_bytes(bytes[..].try_into().expect("four bytes")));
     // [MQTT-3.3.2-6]: less the time that it waited.
-    assert!(left.is_some_and(|left| (900..1000).contains(&left)), "{left:?}");
+    assert!(
+        left.is_some_and(|left| (900..1000).contains(&left)),
+        "{left:?}"
+    );
 }
 
 #[test]
-fn the_same_property_twice_is_a_protocol_error_3_1_2_11() {
+fn the_same_property_twice_is_a_protocol_error_3_1_2_11_2() {
     let broker = Broker::start(LOCAL);
     let mut connect = broker.as_local(&Connect::new(Version::V5, "a"));
-    let expiry = (property::SESSION_EXPIRY_INTERVAL, 60u32.to_be_bytes().to_vec());
+    let expiry = (
+        property::SESSION_EXPIRY_INTERVAL,
+        60u32.to_be_bytes().to_vec(),
+    );
     connect.properties = vec![expiry.clone(), expiry];
     let mut client = broker.dial();
     client.send(&connect.encode());
@@ -181,7 +225,9 @@ fn the_same_property_twice_is_a_protocol_error_3_1_2_11() {
 fn a_receive_maximum_of_0_is_a_protocol_error_3_1_2_11_3() {
     let broker = Broker::start(LOCAL);
     let mut connect = broker.as_local(&Connect::new(Version::V5, "a"));
-    connect.properties.push((property::RECEIVE_MAXIMUM, vec![0, 0]));
+    connect
+        .properties
+        .push((property::RECEIVE_MAXIMUM, vec![0, 0]));
     let mut client = broker.dial();
     client.send(&connect.encode());
     client.refused();

@@ -6,7 +6,9 @@ use crate::harness::root::Root;
 
 /// A broker with the users alice and bob and these rules.
 fn broker(rules: &str) -> Broker {
-    let root = Root::with_uci(&format!("{LOCAL}\nconfig user 'alice'\n\nconfig user 'bob'\n\tlist group 'guests'\n\n{rules}"));
+    let root = Root::with_uci(&format!(
+        "{LOCAL}\nconfig user 'alice'\n\nconfig user 'bob'\n\tlist group 'guests'\n\n{rules}"
+    ));
     for user in ["alice", "bob"] {
         assert!(root.passwd(user, "password").status.success());
     }
@@ -15,7 +17,9 @@ fn broker(rules: &str) -> Broker {
 
 /// A rule as it stands in UCI.
 fn rule(who: &str, access: &str, topic: &str, action: &str) -> String {
-    format!("config acl\n{who}\toption access '{access}'\n\tlist topic '{topic}'\n\toption action '{action}'\n\n")
+    format!(
+        "config acl\n{who}\toption access '{access}'\n\tlist topic '{topic}'\n\toption action '{action}'\n\n"
+    )
 }
 
 fn alice(version: Version) -> Connect {
@@ -26,7 +30,8 @@ const ALICE: &str = "\tlist user 'alice'\n";
 
 #[test]
 fn a_denied_publish_reaches_nobody_and_is_answered() {
-    let broker = broker(&(rule(ALICE, "write", "open/#", "allow") + &rule(ALICE, "write", "#", "deny")));
+    let broker =
+        broker(&(rule(ALICE, "write", "open/#", "allow") + &rule(ALICE, "write", "#", "deny")));
     for version in BOTH {
         let mut watcher = broker.join(&Connect::new(version, "watcher"));
         watcher.subscribe("#", 0);
@@ -103,7 +108,9 @@ fn a_will_on_a_denied_topic_is_refused_with_its_connect() {
 
 #[test]
 fn the_first_rule_that_matches_decides() {
-    let broker = broker(&(rule(ALICE, "readwrite", "a/b", "allow") + &rule(ALICE, "readwrite", "a/#", "deny")));
+    let broker = broker(
+        &(rule(ALICE, "readwrite", "a/b", "allow") + &rule(ALICE, "readwrite", "a/#", "deny")),
+    );
     let mut watcher = broker.join(&Connect::new(Version::V311, "watcher"));
     watcher.subscribe("#", 0);
     let mut alice = broker.join(&alice(Version::V311));
@@ -121,8 +128,13 @@ fn a_rule_for_a_group_holds_for_its_members() {
     let mut watcher = broker.join(&Connect::new(Version::V311, "watcher"));
     watcher.subscribe("a", 0);
     let mut bob = broker.join(&Connect::new(Version::V5, "bob-1").user("bob", "password"));
-    assert_eq!(bob.publish_acknowledged(Publish::new("a", "denied").qos(1, 0)), 0x87);
-    broker.join(&alice(Version::V5)).publish("a", "alice is no guest");
+    assert_eq!(
+        bob.publish_acknowledged(Publish::new("a", "denied").qos(1, 0)),
+        0x87
+    );
+    broker
+        .join(&alice(Version::V5))
+        .publish("a", "alice is no guest");
     assert_eq!(watcher.text(), "alice is no guest");
 }
 
@@ -130,14 +142,20 @@ fn a_rule_for_a_group_holds_for_its_members() {
 fn a_rule_for_a_listener_holds_for_who_comes_by_it() {
     let broker = broker(&rule("\tlist listener 'local'\n", "write", "a", "deny"));
     let mut alice = broker.join(&alice(Version::V5));
-    assert_eq!(alice.publish_acknowledged(Publish::new("a", "denied").qos(1, 0)), 0x87);
+    assert_eq!(
+        alice.publish_acknowledged(Publish::new("a", "denied").qos(1, 0)),
+        0x87
+    );
     assert!(alice.publish_acknowledged(Publish::new("b", "allowed").qos(1, 0)) < 0x80);
 }
 
 #[test]
 fn patterns_stand_for_the_user_and_the_client() {
-    let rules = rule("", "readwrite", "user/%u/#", "allow") + &rule("", "readwrite", "client/%c", "allow");
-    let broker = broker(&format!("config global 'global'\n\toption acl_default 'deny'\n\n{rules}"));
+    let rules =
+        rule("", "readwrite", "user/%u/#", "allow") + &rule("", "readwrite", "client/%c", "allow");
+    let broker = broker(&format!(
+        "config global 'global'\n\toption acl_default 'deny'\n\n{rules}"
+    ));
     let mut alice = broker.join(&alice(Version::V5));
     for (topic, allowed) in [
         ("user/alice/x", true),
@@ -154,12 +172,18 @@ fn patterns_stand_for_the_user_and_the_client() {
 #[test]
 fn a_client_id_with_wildcards_does_not_widen_a_pattern() {
     let rules = rule("", "readwrite", "client/%c", "allow");
-    let broker = broker(&format!("config global 'global'\n\toption acl_default 'deny'\n\n{rules}"));
+    let broker = broker(&format!(
+        "config global 'global'\n\toption acl_default 'deny'\n\n{rules}"
+    ));
     for id in ["+", "#", "%u", "a/b"] {
         let mut client = broker.dial();
         let connack = client.connect(&Connect::new(Version::V5, id).user("alice", "password"));
         if connack.code == 0 {
-            assert_eq!(client.publish_acknowledged(Publish::new("client/victim", "x").qos(1, 0)), 0x87, "{id}");
+            assert_eq!(
+                client.publish_acknowledged(Publish::new("client/victim", "x").qos(1, 0)),
+                0x87,
+                "{id}"
+            );
         }
     }
 }

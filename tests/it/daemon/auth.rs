@@ -13,8 +13,16 @@ const VECTOR_PASSWORD: &str = "0123456789ABCDEF0123456789ABCDEF";
 /// Sends the CONNECT and holds the answer to a refusal for who one is, followed by a close.
 fn assert_refused(broker: &Broker, connect: &Connect) -> u8 {
     let (mut client, connack) = broker.attempt(connect);
-    let allowed: &[u8] = if connect.version == Version::V5 { &[0x86, 0x87] } else { &[4, 5] };
-    assert!(allowed.contains(&connack.code), "{connect:?} is answered by {:#x}", connack.code);
+    let allowed: &[u8] = if connect.version == Version::V5 {
+        &[0x86, 0x87]
+    } else {
+        &[4, 5]
+    };
+    assert!(
+        allowed.contains(&connack.code),
+        "{connect:?} is answered by {:#x}",
+        connack.code
+    );
     assert!(!connack.session_present);
     client.refused();
     connack.code
@@ -34,7 +42,13 @@ fn a_wrong_password_is_refused_like_an_unknown_user() {
 #[test]
 fn a_bad_password_is_answered_in_3_1_1_as_the_original_answers_it() {
     let broker = Broker::start(LOCAL);
-    assert_eq!(assert_refused(&broker, &Connect::new(Version::V311, "a").user("local", "wrong")), 5);
+    assert_eq!(
+        assert_refused(
+            &broker,
+            &Connect::new(Version::V311, "a").user("local", "wrong")
+        ),
+        5
+    );
 }
 
 #[test]
@@ -53,24 +67,46 @@ fn no_password_is_refused() {
 fn nearly_the_password_is_refused() {
     let broker = Broker::start(LOCAL);
     let password = broker.root().local_password();
-    for wrong in [&password[1..], &password.to_lowercase(), &format!("{password} "), &format!("{password}\n")] {
-        assert_refused(&broker, &Connect::new(Version::V311, "a").user("local", wrong));
+    for wrong in [
+        &password[1..],
+        &password.to_lowercase(),
+        &format!("{password} "),
+        &format!("{password}\n"),
+    ] {
+        assert_refused(
+            &broker,
+            &Connect::new(Version::V311, "a").user("local", wrong),
+        );
     }
-    assert_refused(&broker, &Connect::new(Version::V311, "a").user("Local", &password));
+    assert_refused(
+        &broker,
+        &Connect::new(Version::V311, "a").user("Local", &password),
+    );
 }
 
 #[test]
 fn the_first_start_makes_credentials_as_the_original_does() {
     let broker = Broker::start(LOCAL);
     let text = broker.root().read("etc/fosquitto/credentials.plain");
-    let password = text.strip_prefix("local:").and_then(|text| text.strip_suffix('\n')).expect("local:PASSWORD LF");
+    let password = text
+        .strip_prefix("local:")
+        .and_then(|text| text.strip_suffix('\n'))
+        .expect("local:PASSWORD LF");
     assert_eq!(password.len(), 32);
-    assert!(password.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'A'..=b'F')), "{password}");
+    assert!(
+        password
+            .bytes()
+            .all(|byte| matches!(byte, b'0'..=b'9' | b'A'..=b'F')),
+        "{password}"
+    );
     assert_eq!(broker.root().mode("etc/fosquitto/credentials.plain"), 0o600);
     assert_eq!(broker.root().mode("etc/fosquitto"), 0o700);
     let hashed = broker.root().read("etc/fosquitto/credentials.hashed");
     assert!(hashed.starts_with("local:$"), "{hashed}");
-    assert_eq!(broker.root().mode("etc/fosquitto/credentials.hashed"), 0o600);
+    assert_eq!(
+        broker.root().mode("etc/fosquitto/credentials.hashed"),
+        0o600
+    );
 }
 
 #[test]
@@ -86,27 +122,51 @@ fn the_next_start_keeps_the_credentials() {
 #[test]
 fn two_routers_have_two_passwords() {
     let (first, second) = (Broker::start(LOCAL), Broker::start(LOCAL));
-    assert_ne!(first.root().local_password(), second.root().local_password());
+    assert_ne!(
+        first.root().local_password(),
+        second.root().local_password()
+    );
 }
 
 #[test]
 fn hashes_that_mosquitto_made_are_accepted() {
-    let root = Root::with_uci(&format!("{LOCAL}\nconfig user 'pbkdf2'\n\nconfig user 'sha512'\n"));
+    let root = Root::with_uci(&format!(
+        "{LOCAL}\nconfig user 'pbkdf2'\n\nconfig user 'sha512'\n"
+    ));
     root.write("etc/fosquitto/passwd", VECTORS);
     let broker = Broker::start_on(root);
     for user in ["pbkdf2", "sha512"] {
-        broker.join(&Connect::new(Version::V5, user).user(user, VECTOR_PASSWORD)).ping();
-        assert_refused(&broker, &Connect::new(Version::V5, user).user(user, "wrong"));
+        broker
+            .join(&Connect::new(Version::V5, user).user(user, VECTOR_PASSWORD))
+            .ping();
+        assert_refused(
+            &broker,
+            &Connect::new(Version::V5, user).user(user, "wrong"),
+        );
     }
 }
 
 #[test]
 fn a_garbled_line_of_the_password_file_lets_nobody_in() {
-    let root = Root::with_uci(&format!("{LOCAL}\nconfig user 'empty'\n\nconfig user 'plain'\n\nconfig user 'cut'\n"));
-    root.write("etc/fosquitto/passwd", "empty:\nplain:secret\ncut:$7$101$AAEC\nnoline\n:$6$AA$AA\n");
+    let root = Root::with_uci(&format!(
+        "{LOCAL}\nconfig user 'empty'\n\nconfig user 'plain'\n\nconfig user 'cut'\n"
+    ));
+    root.write(
+        "etc/fosquitto/passwd",
+        "empty:\nplain:secret\ncut:$7$101$AAEC\nnoline\n:$6$AA$AA\n",
+    );
     let broker = Broker::start_on(root);
-    for (user, password) in [("empty", ""), ("plain", "secret"), ("cut", ""), ("noline", ""), ("", "")] {
-        assert_refused(&broker, &Connect::new(Version::V311, "a").user(user, password));
+    for (user, password) in [
+        ("empty", ""),
+        ("plain", "secret"),
+        ("cut", ""),
+        ("noline", ""),
+        ("", ""),
+    ] {
+        assert_refused(
+            &broker,
+            &Connect::new(Version::V311, "a").user(user, password),
+        );
     }
     broker.join(&Connect::new(Version::V311, "b")).ping();
 }
@@ -118,6 +178,10 @@ fn a_password_file_that_cannot_be_read_lets_nobody_of_it_in() {
     std::fs::create_dir_all(root.join("etc/fosquitto/passwd")).expect("a folder can be made");
     let broker = Broker::start_on(root);
     assert_refused(&broker, &Connect::new(Version::V311, "a").user("alice", ""));
-    let said = broker.log().lines().iter().any(|line| line.contains("etc/fosquitto/passwd"));
+    let said = broker
+        .log()
+        .lines()
+        .iter()
+        .any(|line| line.contains("etc/fosquitto/passwd"));
     assert!(said, "the log names the file: {:?}", broker.log().lines());
 }

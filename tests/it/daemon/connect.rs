@@ -23,7 +23,10 @@ fn a_client_without_an_id_gets_one() {
     let third = broker.join(&Connect::new(Version::V5, ""));
     let assigned = |client: &crate::harness::client::Client| {
         let connack = client.connack.as_ref().expect("the client has joined");
-        connack.property(property::ASSIGNED_CLIENT_IDENTIFIER).expect("5.0 tells the id").to_vec()
+        connack
+            .property(property::ASSIGNED_CLIENT_IDENTIFIER)
+            .expect("5.0 tells the id")
+            .to_vec()
     };
     assert_ne!(assigned(&second), assigned(&third));
     for mut client in [first, second, third] {
@@ -37,7 +40,13 @@ fn a_connection_that_disconnects_leaves_its_id_free() {
     for version in BOTH {
         for _ in 0..3 {
             let client = broker.join(&Connect::new(version, "again"));
-            assert!(!client.connack.as_ref().expect("the client has joined").session_present);
+            assert!(
+                !client
+                    .connack
+                    .as_ref()
+                    .expect("the client has joined")
+                    .session_present
+            );
             client.disconnect();
         }
     }

@@ -13,7 +13,10 @@ fn a_silent_client_is_closed_after_one_and_a_half_keep_alives() {
         let mut silent = broker.join(&Connect::new(version, "silent").keep_alive(1));
         silent.closed_because(0x8D);
         let silence = start.elapsed();
-        assert!(silence >= Duration::from_millis(1400), "closed after {silence:?}");
+        assert!(
+            silence >= Duration::from_millis(1400),
+            "closed after {silence:?}"
+        );
         assert!(silence < Duration::from_secs(8), "closed after {silence:?}");
     }
 }
@@ -43,6 +46,10 @@ fn the_will_of_a_silent_client_is_published() {
     let broker = Broker::start(LOCAL);
     let mut watcher = broker.join(&Connect::new(BOTH[0], "watcher"));
     watcher.subscribe("will", 0);
-    let _silent = broker.join(&Connect::new(BOTH[1], "silent").keep_alive(1).will("will", "gone"));
+    let _silent = broker.join(
+        &Connect::new(BOTH[1], "silent")
+            .keep_alive(1)
+            .will("will", "gone"),
+    );
     assert_eq!(watcher.text(), "gone");
 }

@@ -10,7 +10,9 @@ const SIZE: usize = 10_485_760;
 fn a_message_of_ten_mebibytes_passes_whole_in_both_directions() {
     let broker = Broker::start(LOCAL);
     // No two places of it look alike, so that a lost or doubled piece shows.
-    let payload: Vec<u8> = (0..SIZE / 4).flat_map(|number| (number as u32).to_be_bytes()).collect();
+    let payload: Vec<u8> = (0..SIZE / 4)
+        .flat_map(|number| (number as u32).to_be_bytes())
+        .collect();
     for version in BOTH {
         let mut here = broker.join(&Connect::new(version, "here"));
         let mut there = broker.join(&Connect::new(version, "there"));

@@ -11,8 +11,11 @@ fn a_user_of_the_password_command_gets_in() {
     assert!(output.status.success(), "{}", stderr(&output));
     assert_eq!(root.mode("etc/fosquitto/passwd"), 0o600);
     let broker = Broker::start_on(root);
-    broker.join(&Connect::new(Version::V311, "a").user("alice", "correct horse")).ping();
-    let (_, connack) = broker.attempt(&Connect::new(Version::V311, "a").user("alice", "wrong horse"));
+    broker
+        .join(&Connect::new(Version::V311, "a").user("alice", "correct horse"))
+        .ping();
+    let (_, connack) =
+        broker.attempt(&Connect::new(Version::V311, "a").user("alice", "wrong horse"));
     assert_eq!(connack.code, 5);
 }
 
@@ -26,8 +29,12 @@ fn a_second_password_replaces_the_first_and_leaves_other_users() {
     assert_eq!(text.lines().count(), 2, "{text}");
     assert!(text.lines().all(|line| line.contains(":$7$")), "{text}");
     let broker = Broker::start_on(root);
-    broker.join(&Connect::new(Version::V311, "a").user("alice", "three")).ping();
-    broker.join(&Connect::new(Version::V311, "b").user("bob", "two")).ping();
+    broker
+        .join(&Connect::new(Version::V311, "a").user("alice", "three"))
+        .ping();
+    broker
+        .join(&Connect::new(Version::V311, "b").user("bob", "two"))
+        .ping();
     let (_, connack) = broker.attempt(&Connect::new(Version::V311, "a").user("alice", "one"));
     assert_eq!(connack.code, 5);
 }
@@ -39,7 +46,11 @@ fn the_same_password_twice_gives_two_hashes() {
         assert!(root.passwd(user, "same").status.success());
     }
     let text = root.read("etc/fosquitto/passwd");
-    let hashes: Vec<&str> = text.lines().filter_map(|line| line.split_once(':')).map(|(_, hash)| hash).collect();
+    let hashes: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .map(|(_, hash)| hash)
+        .collect();
     assert_ne!(hashes[0], hashes[1], "each has a salt of its own");
 }
 
@@ -51,7 +62,9 @@ fn a_user_name_that_cannot_stand_in_the_file_is_refused() {
         assert!(!output.status.success(), "{user:?}");
         assert!(!stderr(&output).is_empty(), "it says why");
     }
-    assert!(!root.join("etc/fosquitto/passwd").exists() || root.read("etc/fosquitto/passwd").is_empty());
+    assert!(
+        !root.join("etc/fosquitto/passwd").exists() || root.read("etc/fosquitto/passwd").is_empty()
+    );
 }
 
 #[test]
@@ -65,17 +78,39 @@ fn mosquitto_reads_the_file() {
     );
     root.write("mosquitto.conf", configuration);
     let mut mosquitto = std::process::Command::new("/usr/sbin/mosquitto");
-    mosquitto.arg("-c").arg(root.join("mosquitto.conf")).stderr(std::process::Stdio::piped());
+    mosquitto
+        .arg("-c")
+        .arg(root.join("mosquitto.conf"))
+        .stderr(std::process::Stdio::piped());
     let mut child = mosquitto.spawn().expect("mosquitto is installed");
-    let log = crate::harness::log::Log::follow(child.stderr.take().expect("the standard error is a pipe"));
+    let log = crate::harness::log::Log::follow(
+        child.stderr.take().expect("the standard error is a pipe"),
+    );
     log.wait_from(0, "running");
     let publish = |password: &str| {
         let mut command = std::process::Command::new("mosquitto_pub");
-        command.args(["-h", "127.0.0.1", "-p", &port.to_string(), "-t", "a", "-m", "x", "-u", "alice", "-P", password]);
+        command.args([
+            "-h",
+            "127.0.0.1",
+            "-p",
+            &port.to_string(),
+            "-t",
+            "a",
+            "-m",
+            "x",
+            "-u",
+            "alice",
+            "-P",
+            password,
+        ]);
         run(&mut command, "").status.success()
     };
     let (right, wrong) = (publish("correct horse"), publish("wrong horse"));
     child.kill().expect("mosquitto runs until it is ended");
     child.wait().expect("a child can be waited for");
-    assert!(right && !wrong, "mosquitto accepts the right password ({right}) and refuses a wrong one ({})", !wrong);
+    assert!(
+        right && !wrong,
+        "mosquitto accepts the right password ({right}) and refuses a wrong one ({})",
+        !wrong
+    );
 }

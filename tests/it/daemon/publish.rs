@@ -37,8 +37,15 @@ fn a_message_arrives_at_the_lower_of_both_qualities_of_service() {
                         _ => assert_eq!(publisher.publish_acknowledged(message), 0),
                     }
                     let got = take(&mut subscriber);
-                    assert_eq!((got.topic.as_str(), got.payload.as_slice()), ("a/b", text.as_bytes()));
-                    assert_eq!((got.qos, got.retain, got.dup), (sent.min(granted), false, false), "{text}");
+                    assert_eq!(
+                        (got.topic.as_str(), got.payload.as_slice()),
+                        ("a/b", text.as_bytes())
+                    );
+                    assert_eq!(
+                        (got.qos, got.retain, got.dup),
+                        (sent.min(granted), false, false),
+                        "{text}"
+                    );
                 }
             }
             publisher.disconnect();
@@ -81,14 +88,35 @@ fn a_qos_2_message_that_is_sent_twice_arrives_once() {
         let mut publisher = broker.join(&Connect::new(version, "publisher"));
         let mut message = Publish::new("a", "once").qos(2, 7);
         publisher.send_publish(&message);
-        assert_eq!(publisher.receive(), Packet::Pubrec { packet_id: 7, code: 0 });
+        assert_eq!(
+            publisher.receive(),
+            Packet::Pubrec {
+                packet_id: 7,
+                code: 0
+            }
+        );
         message.dup = true;
         publisher.send_publish(&message);
-        assert_eq!(publisher.receive(), Packet::Pubrec { packet_id: 7, code: 0 });
+        assert_eq!(
+            publisher.receive(),
+            Packet::Pubrec {
+                packet_id: 7,
+                code: 0
+            }
+        );
         publisher.send(&packet::ack(0x62, 7));
-        assert_eq!(publisher.receive(), Packet::Pubcomp { packet_id: 7, code: 0 });
+        assert_eq!(
+            publisher.receive(),
+            Packet::Pubcomp {
+                packet_id: 7,
+                code: 0
+            }
+        );
         publisher.publish("a", "end");
-        assert_eq!((subscriber.text(), subscriber.text()), ("once".into(), "end".into()));
+        assert_eq!(
+            (subscriber.text(), subscriber.text()),
+            ("once".into(), "end".into())
+        );
         subscriber.disconnect();
     }
 }
@@ -139,7 +167,10 @@ fn user_properties_pass_through_in_their_order() {
         (property::USER_PROPERTY, bytes)
     };
     let properties = vec![pair("b", "1"), pair("a", "2"), pair("b", "3")];
-    publisher.send_publish(&Publish { properties: properties.clone(), ..Publish::new("a", "x") });
+    publisher.send_publish(&Publish {
+        properties: properties.clone(),
+        ..Publish::new("a", "x")
+    });
     assert_eq!(subscriber.message().properties, properties);
     assert_eq!(old.message(), Publish::new("a", "x"));
 }

@@ -16,12 +16,14 @@ fn fifty_clients_stay_connected_while_everything_around_them_changes() {
     let broker = Broker::start(LOCAL);
     let mut clients: Vec<Client> = (0..50)
         .map(|number| {
-            let mut client = broker.join(&Connect::new(BOTH[number % 2], &format!("client-{number}")));
+            let mut client =
+                broker.join(&Connect::new(BOTH[number % 2], &format!("client-{number}")));
             client.subscribe("news/#", 0);
             client
         })
         .collect();
-    let acl = "\nconfig acl\n\toption access 'write'\n\tlist topic 'secret/#'\n\toption action 'deny'\n";
+    let acl =
+        "\nconfig acl\n\toption access 'write'\n\tlist topic 'secret/#'\n\toption action 'deny'\n";
     let changes = [
         format!("config global 'global'\n\toption debug '1'\n\n{LOCAL}"),
         format!("{LOCAL}{LAN}"),
@@ -51,7 +53,10 @@ fn a_listener_comes_and_goes_with_its_section() {
     on_lan.ping();
     broker.reload(LOCAL);
     on_lan.closed();
-    assert!(std::net::TcpStream::connect(address).is_err(), "nobody listens there any more");
+    assert!(
+        std::net::TcpStream::connect(address).is_err(),
+        "nobody listens there any more"
+    );
 }
 
 #[test]
@@ -62,7 +67,9 @@ fn a_listener_that_did_not_change_keeps_its_port_and_its_clients() {
     broker.reload(&format!("{LOCAL}{LAN}"));
     broker.reload_files();
     client.ping();
-    Client::dial(address).join(&broker.as_local(&Connect::new(Version::V311, "b"))).ping();
+    Client::dial(address)
+        .join(&broker.as_local(&Connect::new(Version::V311, "b")))
+        .ping();
 }
 
 #[test]
@@ -73,11 +80,17 @@ fn a_faulty_file_changes_nothing_and_the_log_has_its_faults() {
     let log = broker.reload_refused(&faulty);
     for line in [2, 3] {
         let place = format!("etc/config/fosquitto:{line}: fosquitto.local.");
-        assert!(log.iter().any(|text| text.contains(&place)), "no {place} in {log:?}");
+        assert!(
+            log.iter().any(|text| text.contains(&place)),
+            "no {place} in {log:?}"
+        );
     }
     client.ping();
     broker.join(&Connect::new(Version::V311, "b")).ping();
-    assert!(broker.addresses("lan").is_empty(), "nothing of a faulty file is taken over");
+    assert!(
+        broker.addresses("lan").is_empty(),
+        "nothing of a faulty file is taken over"
+    );
     broker.reload(&format!("{LOCAL}{LAN}"));
     assert!(!broker.addresses("lan").is_empty(), "a repaired file is");
     client.ping();
@@ -89,7 +102,11 @@ fn a_client_whose_certificate_was_revoked_goes_and_the_others_stay() {
     REMOTE.install(&root);
     let broker = Broker::start_on(root);
     let (lost, kept) = (REMOTE.client("lost", 2), REMOTE.client("kept", 3));
-    let connect = |token, id: &str| Handshake::new(token).dial(broker.address("remote")).join(&Connect::new(Version::V311, id));
+    let connect = |token, id: &str| {
+        Handshake::new(token)
+            .dial(broker.address("remote"))
+            .join(&Connect::new(Version::V311, id))
+    };
     let (mut on_lost, mut on_kept) = (connect(&lost, "lost"), connect(&kept, "kept"));
     let mut local = broker.join(&Connect::new(Version::V311, "local"));
     REMOTE.install_crl(broker.root(), &[2]);
@@ -108,16 +125,30 @@ fn a_renewed_server_certificate_is_shown_to_new_clients() {
     REMOTE.install(&root);
     let broker = Broker::start_on(root);
     let token = REMOTE.client("notebook", 2);
-    let mut before = Handshake::new(&token).dial(broker.address("remote")).join(&Connect::new(Version::V311, "before"));
+    let mut before = Handshake::new(&token)
+        .dial(broker.address("remote"))
+        .join(&Connect::new(Version::V311, "before"));
     let renewed = REMOTE.server(VALID);
-    let pem = renewed.certificate.to_pem().expect("a certificate has a PEM form");
+    let pem = renewed
+        .certificate
+        .to_pem()
+        .expect("a certificate has a PEM form");
     broker.root().write("etc/ssl/ca/remote/01.crt", pem);
-    broker.root().write("etc/ssl/ca/remote/01.key", renewed.key_pem());
+    broker
+        .root()
+        .write("etc/ssl/ca/remote/01.key", renewed.key_pem());
     broker.reload_files();
     before.ping();
-    let stream = Handshake::new(&token).open(broker.address("remote")).expect("the handshake is accepted");
-    let shown = stream.ssl().peer_certificate().expect("a server shows its certificate");
-    let print = |certificate: &openssl::x509::X509| certificate.to_der().expect("a certificate has a DER form");
+    let stream = Handshake::new(&token)
+        .open(broker.address("remote"))
+        .expect("the handshake is accepted");
+    let shown = stream
+        .ssl()
+        .peer_certificate()
+        .expect("a server shows its certificate");
+    let print = |certificate: &openssl::x509::X509| {
+        certificate.to_der().expect("a certificate has a DER form")
+    };
     assert_eq!(print(&shown), print(&renewed.certificate));
 }
 
@@ -132,7 +163,11 @@ fn a_new_user_gets_in_and_a_removed_one_goes() {
     let mut bob = broker.join(&Connect::new(Version::V311, "bob").user("bob", "password"));
     alice.ping();
     let text = broker.root().read("etc/fosquitto/passwd");
-    let rest: String = text.lines().filter(|line| !line.starts_with("alice:")).map(|line| format!("{line}\n")).collect();
+    let rest: String = text
+        .lines()
+        .filter(|line| !line.starts_with("alice:"))
+        .map(|line| format!("{line}\n"))
+        .collect();
     broker.root().write("etc/fosquitto/passwd", rest);
     broker.reload_files();
     alice.closed();

@@ -13,7 +13,11 @@ fn a_retained_message_waits_for_subscribers() {
         for filter in ["state/lamp", "state/+", "#"] {
             let mut late = broker.join(&Connect::new(version, "late"));
             late.subscribe(filter, 0);
-            assert_eq!(late.message(), Publish::new("state/lamp", "on").retained(), "{filter}");
+            assert_eq!(
+                late.message(),
+                Publish::new("state/lamp", "on").retained(),
+                "{filter}"
+            );
             late.disconnect();
         }
         publisher.disconnect();
@@ -44,7 +48,10 @@ fn the_last_retained_message_of_a_topic_replaces_the_one_before() {
     let mut late = broker.join(&Connect::new(Version::V5, "late"));
     late.subscribe("a", 1);
     let message = late.message();
-    assert_eq!((message.payload.as_slice(), message.qos, message.retain), (&b"three"[..], 1, true));
+    assert_eq!(
+        (message.payload.as_slice(), message.qos, message.retain),
+        (&b"three"[..], 1, true)
+    );
 }
 
 #[test]

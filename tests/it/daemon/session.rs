@@ -5,7 +5,11 @@ use crate::harness::client::Client;
 use crate::harness::packet::{self, BOTH, Connect, Packet, Publish, Version};
 
 fn session_present(client: &Client) -> bool {
-    client.connack.as_ref().expect("the client has joined").session_present
+    client
+        .connack
+        .as_ref()
+        .expect("the client has joined")
+        .session_present
 }
 
 #[test]
@@ -26,7 +30,10 @@ fn a_persistent_session_keeps_its_subscriptions_and_queues_messages() {
         assert!(session_present(&client), "{version:?}");
         for text in ["one", "two", "three"] {
             let message = client.message();
-            assert_eq!((message.payload.as_slice(), message.qos), (text.as_bytes(), 1));
+            assert_eq!(
+                (message.payload.as_slice(), message.qos),
+                (text.as_bytes(), 1)
+            );
             client.send(&packet::ack(0x40, message.packet_id));
         }
         client.publish("a/live", "live");
@@ -53,7 +60,9 @@ fn a_clean_start_throws_the_session_away() {
         client.publish("end", "end");
         assert_eq!(client.text(), "end");
         client.disconnect();
-        broker.join(&Connect::new(version, "forgetful")).disconnect();
+        broker
+            .join(&Connect::new(version, "forgetful"))
+            .disconnect();
     }
 }
 
@@ -95,7 +104,11 @@ fn what_was_not_acknowledged_comes_again_marked_as_duplicate() {
         client.disconnect();
         let mut client = broker.join(&connect);
         publisher.publish("a", "next");
-        assert_eq!(client.text(), "next", "an acknowledged message does not come again");
+        assert_eq!(
+            client.text(),
+            "next",
+            "an acknowledged message does not come again"
+        );
         client.disconnect();
         broker.join(&Connect::new(version, "careless")).disconnect();
     }
@@ -133,20 +146,43 @@ fn a_qos_2_publish_goes_on_after_the_publisher_comes_back() {
         let mut publisher = broker.join(&connect);
         let mut message = Publish::new("a", "once").qos(2, 5);
         publisher.send_publish(&message);
-        assert_eq!(publisher.receive(), Packet::Pubrec { packet_id: 5, code: 0 });
+        assert_eq!(
+            publisher.receive(),
+            Packet::Pubrec {
+                packet_id: 5,
+                code: 0
+            }
+        );
         drop(publisher);
         let mut publisher = broker.join(&connect);
         assert!(session_present(&publisher));
         message.dup = true;
         publisher.send_publish(&message);
-        assert_eq!(publisher.receive(), Packet::Pubrec { packet_id: 5, code: 0 });
+        assert_eq!(
+            publisher.receive(),
+            Packet::Pubrec {
+                packet_id: 5,
+                code: 0
+            }
+        );
         publisher.send(&packet::ack(0x62, 5));
-        assert_eq!(publisher.receive(), Packet::Pubcomp { packet_id: 5, code: 0 });
+        assert_eq!(
+            publisher.receive(),
+            Packet::Pubcomp {
+                packet_id: 5,
+                code: 0
+            }
+        );
         publisher.publish("a", "end");
-        assert_eq!((subscriber.text(), subscriber.text()), ("once".into(), "end".into()));
+        assert_eq!(
+            (subscriber.text(), subscriber.text()),
+            ("once".into(), "end".into())
+        );
         publisher.disconnect();
         subscriber.disconnect();
-        broker.join(&Connect::new(version, "publisher")).disconnect();
+        broker
+            .join(&Connect::new(version, "publisher"))
+            .disconnect();
     }
 }
 

@@ -6,7 +6,9 @@ use crate::harness::packet::{BOTH, Connect, Version};
 #[test]
 fn sigterm_ends_it_in_order() {
     let broker = Broker::start(LOCAL);
-    let mut clients: Vec<_> = BOTH.map(|version| broker.join(&Connect::new(version, &format!("{version:?}")))).into();
+    let mut clients: Vec<_> = BOTH
+        .map(|version| broker.join(&Connect::new(version, &format!("{version:?}"))))
+        .into();
     let (status, _root) = broker.stop();
     assert_eq!(status.code(), Some(0));
     for client in &mut clients {

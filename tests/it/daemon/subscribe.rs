@@ -53,8 +53,18 @@ fn one_subscribe_may_hold_several_filters_and_each_is_answered_in_its_place() {
     let broker = Broker::start(LOCAL);
     for version in BOTH {
         let mut client = broker.join(&Connect::new(version, "client"));
-        client.send(&packet::subscribe(version, 9, &[("a", 2), ("b", 0), ("c/#", 1)]));
-        assert_eq!(client.receive(), Packet::Suback { packet_id: 9, codes: vec![2, 0, 1] });
+        client.send(&packet::subscribe(
+            version,
+            9,
+            &[("a", 2), ("b", 0), ("c/#", 1)],
+        ));
+        assert_eq!(
+            client.receive(),
+            Packet::Suback {
+                packet_id: 9,
+                codes: vec![2, 0, 1]
+            }
+        );
         for topic in ["c/d", "b", "a"] {
             client.publish(topic, topic);
             assert_eq!(client.text(), topic);

@@ -14,12 +14,29 @@ fn the_broker_tells_of_itself_to_who_subscribes() {
     let mut client = broker.join(&Connect::new(Version::V311, "client"));
     client.subscribe("$SYS/#", 0);
     let mut values = HashMap::new();
-    let names = ["version", "uptime", "clients/connected", "messages/received", "messages/sent", "bytes/received", "bytes/sent"];
-    while !names.iter().all(|name| values.contains_key(&format!("$SYS/broker/{name}"))) {
+    let names = [
+        "version",
+        "uptime",
+        "clients/connected",
+        "messages/received",
+        "messages/sent",
+        "bytes/received",
+        "bytes/sent",
+    ];
+    while !names
+        .iter()
+        .all(|name| values.contains_key(&format!("$SYS/broker/{name}")))
+    {
         let message = client.message();
-        values.insert(message.topic, String::from_utf8(message.payload).expect("a value is text"));
+        values.insert(
+            message.topic,
+            String::from_utf8(message.payload).expect("a value is text"),
+        );
     }
-    assert!(values["$SYS/broker/version"].contains("26.11.0"), "{values:?}");
+    assert!(
+        values["$SYS/broker/version"].contains("26.11.0"),
+        "{values:?}"
+    );
 }
 
 #[test]
@@ -28,7 +45,10 @@ fn the_version_is_retained() {
     let mut client = broker.join(&Connect::new(Version::V5, "client"));
     client.subscribe("$SYS/broker/version", 0);
     let message = client.message();
-    assert!(message.retain || message.payload.starts_with(b"fosquitto"), "{message:?}");
+    assert!(
+        message.retain || message.payload.starts_with(b"fosquitto"),
+        "{message:?}"
+    );
 }
 
 #[test]
@@ -36,7 +56,9 @@ fn the_count_of_clients_follows_them() {
     let broker = Broker::start(&format!("{FAST}{LOCAL}"));
     let mut watcher = broker.join(&Connect::new(Version::V311, "watcher"));
     watcher.subscribe("$SYS/broker/clients/connected", 0);
-    let others: Vec<_> = (0..4).map(|number| broker.join(&Connect::new(Version::V311, &number.to_string()))).collect();
+    let others: Vec<_> = (0..4)
+        .map(|number| broker.join(&Connect::new(Version::V311, &number.to_string())))
+        .collect();
     while watcher.text() != "5" {}
     drop(others);
     while watcher.text() != "1" {}

@@ -29,7 +29,13 @@ fn a_takeover_keeps_the_session_and_publishes_the_will() {
         let mut first = broker.join(&connect.clone().will("will", "gone"));
         first.subscribe("a", 0);
         let mut second = broker.join(&connect);
-        assert!(second.connack.as_ref().expect("the client has joined").session_present);
+        assert!(
+            second
+                .connack
+                .as_ref()
+                .expect("the client has joined")
+                .session_present
+        );
         first.closed_because(0x8E);
         assert_eq!(watcher.text(), "gone");
         watcher.publish("a", "for the second");
@@ -42,9 +48,15 @@ fn a_takeover_keeps_the_session_and_publishes_the_will() {
 
 /// A broker with the users alice and bob beside `local`.
 fn two_users() -> Broker {
-    let root = Root::with_uci(&format!("{LOCAL}\nconfig user 'alice'\n\nconfig user 'bob'\n"));
+    let root = Root::with_uci(&format!(
+        "{LOCAL}\nconfig user 'alice'\n\nconfig user 'bob'\n"
+    ));
     for user in ["alice", "bob"] {
-        assert!(root.passwd(user, &format!("{user}'s password")).status.success());
+        assert!(
+            root.passwd(user, &format!("{user}'s password"))
+                .status
+                .success()
+        );
     }
     Broker::start_on(root)
 }
@@ -63,18 +75,27 @@ fn another_identity_cannot_take_over_a_connected_session() {
     let broker = two_users();
     for version in BOTH {
         for clean in [true, false] {
-            let mut alice = broker.join(&as_user(Connect::new(version, "phone").persistent(), "alice"));
+            let mut alice = broker.join(&as_user(
+                Connect::new(version, "phone").persistent(),
+                "alice",
+            ));
             alice.subscribe("private", 1);
             let mut connect = as_user(Connect::new(version, "phone").persistent(), "bob");
             connect.clean = clean;
             let (mut bob, connack) = broker.attempt(&connect);
-            assert_eq!((connack.code, connack.session_present), (refusal(version), false), "{version:?}, clean: {clean}");
+            assert_eq!(
+                (connack.code, connack.session_present),
+                (refusal(version), false),
+                "{version:?}, clean: {clean}"
+            );
             bob.refused();
             alice.publish("private", "still here");
             assert_eq!(alice.text(), "still here");
             alice.disconnect();
         }
-        broker.join(&as_user(Connect::new(version, "phone"), "alice")).disconnect();
+        broker
+            .join(&as_user(Connect::new(version, "phone"), "alice"))
+            .disconnect();
     }
 }
 
@@ -90,16 +111,28 @@ fn another_identity_cannot_take_over_a_session_that_is_away() {
             let mut connect = as_user(Connect::new(version, "phone").persistent(), "bob");
             connect.clean = clean;
             let (mut bob, connack) = broker.attempt(&connect);
-            assert_eq!(connack.code, refusal(version), "{version:?}, clean: {clean}");
+            assert_eq!(
+                connack.code,
+                refusal(version),
+                "{version:?}, clean: {clean}"
+            );
             bob.refused();
         }
         let mut local = broker.join(&Connect::new(version, "publisher"));
         local.publish_acknowledged(Publish::new("private", "queued").qos(1, 0));
         let mut alice = broker.join(&persistent);
-        assert!(alice.connack.as_ref().expect("the client has joined").session_present);
+        assert!(
+            alice
+                .connack
+                .as_ref()
+                .expect("the client has joined")
+                .session_present
+        );
         assert_eq!(alice.text(), "queued");
         alice.disconnect();
-        broker.join(&as_user(Connect::new(version, "phone"), "alice")).disconnect();
+        broker
+            .join(&as_user(Connect::new(version, "phone"), "alice"))
+            .disconnect();
     }
 }
 
@@ -109,7 +142,10 @@ fn an_anonymous_client_cannot_take_over_the_session_of_a_user() {
     for version in BOTH {
         let mut user = broker.join(&Connect::new(version, "phone").persistent());
         let mut stranger = Client::dial(broker.address("open"));
-        assert_eq!(stranger.connect(&Connect::new(version, "phone")).code, refusal(version));
+        assert_eq!(
+            stranger.connect(&Connect::new(version, "phone")).code,
+            refusal(version)
+        );
         stranger.refused();
         user.ping();
         user.disconnect();
@@ -121,7 +157,11 @@ fn an_anonymous_client_cannot_take_over_the_session_of_a_user() {
 fn a_client_id_whose_session_has_ended_is_free_for_another_identity() {
     let broker = two_users();
     for version in BOTH {
-        broker.join(&as_user(Connect::new(version, "shared"), "alice")).disconnect();
-        broker.join(&as_user(Connect::new(version, "shared"), "bob")).disconnect();
+        broker
+            .join(&as_user(Connect::new(version, "shared"), "alice"))
+            .disconnect();
+        broker
+            .join(&as_user(Connect::new(version, "shared"), "bob"))
+            .disconnect();
     }
 }

@@ -9,8 +9,16 @@ const FAULTY: [(usize, &str, &str); 31] = [
     (0, "", "config global 'global'"),
     (2, "fosquitto.global.debug", "\toption debug 'perhaps'"),
     (3, "fosquitto.global.log_level", "\toption log_level 'loud'"),
-    (4, "fosquitto.global.max_packet_size", "\toption max_packet_size 'big'"),
-    (5, "fosquitto.global.acl_default", "\toption acl_default 'maybe'"),
+    (
+        4,
+        "fosquitto.global.max_packet_size",
+        "\toption max_packet_size 'big'",
+    ),
+    (
+        5,
+        "fosquitto.global.acl_default",
+        "\toption acl_default 'maybe'",
+    ),
     (0, "", ""),
     (0, "", "config local 'local'"),
     (8, "fosquitto.local.port", "\toption port '99999'"),
@@ -40,12 +48,19 @@ const FAULTY: [(usize, &str, &str); 31] = [
 ];
 
 fn faulty_file() -> String {
-    FAULTY.iter().map(|(_, _, line)| format!("{line}\n")).collect()
+    FAULTY
+        .iter()
+        .map(|(_, _, line)| format!("{line}\n"))
+        .collect()
 }
 
 /// Holds a report to the twelve faults: each on its line, and nothing else.
 fn assert_reports_all(report: &str) {
-    let expected: Vec<(usize, &str)> = FAULTY.iter().map(|(line, name, _)| (*line, *name)).filter(|(line, _)| *line > 0).collect();
+    let expected: Vec<(usize, &str)> = FAULTY
+        .iter()
+        .map(|(line, name, _)| (*line, *name))
+        .filter(|(line, _)| *line > 0)
+        .collect();
     assert_eq!(expected.len(), 12);
     for (line, name) in &expected {
         let place = format!("etc/config/fosquitto:{line}: fosquitto.");
@@ -53,7 +68,10 @@ fn assert_reports_all(report: &str) {
         let found = found.unwrap_or_else(|| panic!("no fault on line {line} in:\n{report}"));
         assert!(found.contains(name), "line {line} is about {name}: {found}");
     }
-    let count = report.lines().filter(|text| text.contains("etc/config/fosquitto:")).count();
+    let count = report
+        .lines()
+        .filter(|text| text.contains("etc/config/fosquitto:"))
+        .count();
     assert_eq!(count, expected.len(), "and no other fault:\n{report}");
 }
 
@@ -79,9 +97,17 @@ fn a_fault_says_what_was_expected_and_what_was_meant() {
     let report = stderr(&Root::with_uci(&faulty_file()).check());
     let line = |number: usize| {
         let place = format!("etc/config/fosquitto:{number}: ");
-        report.lines().find(|text| text.contains(&place)).unwrap_or_else(|| panic!("line {number} in {report}")).to_owned()
+        report
+            .lines()
+            .find(|text| text.contains(&place))
+            .unwrap_or_else(|| panic!("line {number} in {report}"))
+            .to_owned()
     };
-    assert!(line(8).ends_with("'99999' is not a port (1-65535)") || line(8).contains("65535"), "{}", line(8));
+    assert!(
+        line(8).ends_with("'99999' is not a port (1-65535)") || line(8).contains("65535"),
+        "{}",
+        line(8)
+    );
     assert!(line(9).contains("port"), "did you mean port: {}", line(9));
     assert!(line(20).contains("read"), "did you mean read: {}", line(20));
 }
@@ -91,7 +117,10 @@ fn an_unknown_section_type_is_a_fault_with_a_proposal() {
     let output = Root::with_uci("config lokal 'local'\n\toption port '0'\n").check();
     assert_eq!(output.status.code(), Some(1));
     let report = stderr(&output);
-    assert!(report.contains("etc/config/fosquitto:1: ") && report.contains("local"), "{report}");
+    assert!(
+        report.contains("etc/config/fosquitto:1: ") && report.contains("local"),
+        "{report}"
+    );
 }
 
 #[test]
@@ -105,7 +134,10 @@ fn a_syntax_error_is_a_fault_with_its_line() {
         let output = Root::with_uci(uci).check();
         assert_eq!(output.status.code(), Some(1), "{uci}");
         let report = stderr(&output);
-        assert!(report.contains(&format!("etc/config/fosquitto:{line}: ")), "{uci} is reported as {report}");
+        assert!(
+            report.contains(&format!("etc/config/fosquitto:{line}: ")),
+            "{uci} is reported as {report}"
+        );
     }
 }
 
@@ -117,7 +149,10 @@ fn the_file_of_the_original_is_correct() {
         config subsubordinate '0000000A00000215'\n\toption enabled '1'\n\toption via '0000000A00000214'\n";
     let output = Root::with_uci(uci).check();
     assert!(output.status.success(), "{}", stderr(&output));
-    assert!(Root::with_uci("").check().status.success(), "an empty file has every default");
+    assert!(
+        Root::with_uci("").check().status.success(),
+        "an empty file has every default"
+    );
 }
 
 #[test]
@@ -125,10 +160,17 @@ fn an_uncommitted_change_takes_no_effect_and_an_override_does() {
     let root = Root::with_uci("config local 'local'\n\toption port '0'\n");
     root.write("tmp/.uci/fosquitto", "fosquitto.local.port='99999'\n");
     assert!(root.check().status.success());
-    root.write("var/run/uci/fosquitto", "config local 'local'\n\toption port '99999'\n");
+    root.write(
+        "var/run/uci/fosquitto",
+        "config local 'local'\n\toption port '99999'\n",
+    );
     let output = root.check();
     assert_eq!(output.status.code(), Some(1));
-    assert!(stderr(&output).contains("var/run/uci/fosquitto:2: fosquitto.local.port"), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("var/run/uci/fosquitto:2: fosquitto.local.port"),
+        "{}",
+        stderr(&output)
+    );
 }
 
 #[test]

@@ -21,7 +21,9 @@ fn an_orderly_disconnect_discards_the_will() {
     for version in BOTH {
         let mut watcher = broker.join(&Connect::new(version, "watcher"));
         watcher.subscribe("will/#", 0);
-        broker.join(&Connect::new(version, "mortal").will("will/mortal", "gone")).disconnect();
+        broker
+            .join(&Connect::new(version, "mortal").will("will/mortal", "gone"))
+            .disconnect();
         watcher.publish("will/end", "end");
         assert_eq!(watcher.text(), "end");
         watcher.disconnect();
@@ -66,7 +68,10 @@ fn a_retained_will_is_there_for_who_comes_later() {
         let mut late = broker.join(&Connect::new(version, "late"));
         late.subscribe("will/#", 1);
         let message = late.message();
-        assert_eq!((message.payload.as_slice(), message.retain, message.qos), (&b"gone"[..], true, 1));
+        assert_eq!(
+            (message.payload.as_slice(), message.retain, message.qos),
+            (&b"gone"[..], true, 1)
+        );
         watcher.send_publish(&Publish::new("will/mortal", "").retained());
         watcher.ping_past_messages();
         watcher.disconnect();

@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::PATIENCE;
 use super::client::Client;
@@ -55,8 +55,17 @@ impl Broker {
             .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         let log = Log::follow(child.stderr.take().expect("the standard error is a pipe"));
         // Made before the wait, so that a broker that never gets ready is ended all the same.
-        let broker = Broker { child, root, log, reference };
-        let ready = if broker.reference.is_some() { " running" } else { "notice: ready" };
+        let broker = Broker {
+            child,
+            root,
+            log,
+            reference,
+        };
+        let ready = if broker.reference.is_some() {
+            " running"
+        } else {
+            "notice: ready"
+        };
         broker.log.wait_from(0, ready);
         broker
     }
@@ -76,22 +85,21 @@ impl Broker {
         libc::pid_t::try_from(self.child.id()).expect("a process id fits its type")
     }
 
-    /// Whether this is the broker that is only compared with.
-    pub fn is_reference(&self) -> bool {
-        self.reference.is_some()
-    }
-
     /// The first address that the listener with this section name is bound to.
     pub fn address(&self, listener: &str) -> SocketAddr {
         let addresses = self.addresses(listener);
-        *addresses.first().unwrap_or_else(|| panic!("the listener {listener} has an address"))
+        *addresses
+            .first()
+            .unwrap_or_else(|| panic!("the listener {listener} has an address"))
     }
 
     /// All addresses that this listener has been bound to, in the log's order.
     pub fn addresses(&self, listener: &str) -> Vec<SocketAddr> {
         match &self.reference {
             Some(reference) => vec![reference.address(listener)],
-            None => bound(&self.log, listener).filter_map(|place| place.parse().ok()).collect(),
+            None => bound(&self.log, listener)
+                .filter_map(|place| place.parse().ok())
+                .collect(),
         }
     }
 
@@ -124,11 +132,6 @@ impl Broker {
             Some(_) => connect.clone(),
             None => connect.clone().user("local", &self.root.local_password()),
         }
-    }
-
-    /// Joins the listener `open` of [`OPEN`] without credentials.
-    pub fn join_open(&self, connect: &Connect) -> Client {
-        Client::dial(self.address("open")).join(connect)
     }
 
     /// Writes a new UCI file and has it taken over.
@@ -174,22 +177,14 @@ impl Broker {
         self.child.wait().expect("a child can be waited for")
     }
 
-    /// The CPU time that the process has used so far.
-    pub fn cpu_time(&self) -> Duration {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).expect("the process runs");
-        let after_name = stat.rsplit_once(") ").expect("the name stands in brackets").1;
-        let field = |index: usize| -> u64 {
-            let text = after_name.split(' ').nth(index).expect("proc(5) lists 50 fields");
-            text.parse().expect("a time is a number")
-        };
-        // utime and stime are fields 14 and 15, counted from the process id; Linux counts them in 1/100 s.
-        Duration::from_millis((field(11) + field(12)) * 10)
-    }
-
     /// The memory of the process that is in RAM, in bytes.
     pub fn resident_bytes(&self) -> usize {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("the process runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("proc(5) lists VmRSS");
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()))
+            .expect("the process runs");
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .expect("proc(5) lists VmRSS");
         let kilobytes = line.trim().trim_end_matches(" kB").parse::<usize>();
         kilobytes.expect("VmRSS is a number") * 1024
     }

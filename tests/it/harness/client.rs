@@ -53,7 +53,9 @@ impl Client {
     pub fn dial(address: SocketAddr) -> Client {
         let stream = TcpStream::connect_timeout(&address, PATIENCE)
             .unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"));
-        stream.set_nodelay(true).expect("a TCP socket takes TCP_NODELAY");
+        stream
+            .set_nodelay(true)
+            .expect("a TCP socket takes TCP_NODELAY");
         Client::over(Box::new(stream))
     }
 
@@ -73,11 +75,6 @@ impl Client {
             packet_id: 0,
             connack: None,
         }
-    }
-
-    /// The version of the last CONNECT.
-    pub fn version(&self) -> Version {
-        self.version
     }
 
     /// A packet id that this client has not used yet.
@@ -119,7 +116,8 @@ impl Client {
     /// # Panics
     /// When the broker closes instead, or sends nothing for [`PATIENCE`].
     pub fn receive(&mut self) -> Packet {
-        self.next(PATIENCE).unwrap_or_else(|end| panic!("expected a packet, but {end}"))
+        self.next(PATIENCE)
+            .unwrap_or_else(|end| panic!("expected a packet, but {end}"))
     }
 
     /// The next packet, which must be a PUBLISH.
@@ -170,9 +168,16 @@ impl Client {
     /// Subscribes to one filter and returns what SUBACK says of it.
     pub fn subscribe(&mut self, filter: &str, qos: u8) -> u8 {
         let packet_id = self.fresh_packet_id();
-        self.send(&packet::subscribe(self.version, packet_id, &[(filter, qos)]));
+        self.send(&packet::subscribe(
+            self.version,
+            packet_id,
+            &[(filter, qos)],
+        ));
         match self.receive() {
-            Packet::Suback { packet_id: answered, codes } => {
+            Packet::Suback {
+                packet_id: answered,
+                codes,
+            } => {
                 assert_eq!((answered, codes.len()), (packet_id, 1));
                 codes[0]
             }
@@ -184,7 +189,9 @@ impl Client {
     pub fn unsubscribe(&mut self, filter: &str) {
         let packet_id = self.fresh_packet_id();
         self.send(&packet::unsubscribe(self.version, packet_id, &[filter]));
-        self.expect(|packet| matches!(packet, Packet::Unsuback { packet_id: id, .. } if *id == packet_id));
+        self.expect(
+            |packet| matches!(packet, Packet::Unsuback { packet_id: id, .. } if *id == packet_id),
+        );
     }
 
     /// Sends a PUBLISH as it stands and waits for nothing.
@@ -202,7 +209,10 @@ impl Client {
     pub fn publish_acknowledged(&mut self, publish: Publish) -> u8 {
         let packet_id = self.fresh_packet_id();
         let qos = publish.qos;
-        self.send_publish(&Publish { packet_id, ..publish });
+        self.send_publish(&Publish {
+            packet_id,
+            ..publish
+        });
         let (answered, code) = match self.receive() {
             Packet::Puback { packet_id, code } if qos == 1 => (packet_id, code),
             Packet::Pubrec { packet_id, code } if qos == 2 => (packet_id, code),
@@ -231,7 +241,11 @@ impl Client {
     /// Sends a SUBSCRIBE and leaves its answer to be received.
     pub fn send_subscribe(&mut self, filter: &str, qos: u8) {
         let packet_id = self.fresh_packet_id();
-        self.send(&packet::subscribe(self.version, packet_id, &[(filter, qos)]));
+        self.send(&packet::subscribe(
+            self.version,
+            packet_id,
+            &[(filter, qos)],
+        ));
     }
 
     /// The next packet, or nothing when the broker closes.
@@ -258,9 +272,13 @@ impl Client {
 
     /// Everything that the broker sends until it closes, as bytes: for an answer that is not MQTT.
     pub fn bytes_until_close(mut self) -> Vec<u8> {
-        self.wire.read_within(PATIENCE).expect("a socket takes a read deadline");
+        self.wire
+            .read_within(PATIENCE)
+            .expect("a socket takes a read deadline");
         match self.wire.read_to_end(&mut self.buffer) {
-            Err(error) if !is_close(&error) => panic!("expected a close, but reading failed: {error}"),
+            Err(error) if !is_close(&error) => {
+                panic!("expected a close, but reading failed: {error}")
+            }
             _ => self.buffer,
         }
     }
@@ -289,12 +307,15 @@ impl Client {
             if left.is_zero() {
                 return Err(End::Silent);
             }
-            self.wire.read_within(left).expect("a socket takes a read deadline");
+            self.wire
+                .read_within(left)
+                .expect("a socket takes a read deadline");
             match self.wire.read(&mut chunk) {
                 Ok(0) => return Err(End::Closed),
                 Ok(count) => self.buffer.extend_from_slice(&chunk[..count]),
                 Err(error) if is_close(&error) => return Err(End::Closed),
-                Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(End::Failed(error.to_string())),
             }
@@ -320,7 +341,11 @@ impl std::fmt::Display for End {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             End::Closed => write!(formatter, "the broker closed the connection"),
-            End::Silent => write!(formatter, "the broker sent nothing for {} s", PATIENCE.as_secs()),
+            End::Silent => write!(
+                formatter,
+                "the broker sent nothing for {} s",
+                PATIENCE.as_secs()
+            ),
             End::Failed(why) => write!(formatter, "reading failed: {why}"),
         }
     }

@@ -27,8 +27,13 @@ impl Log {
             let (state, changed) = &*writer.shared;
             let mut source = BufReader::new(source);
             let mut line = Vec::new();
-            while source.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
-                let text = String::from_utf8_lossy(&line).trim_end_matches('\n').to_owned();
+            while source
+                .read_until(b'\n', &mut line)
+                .is_ok_and(|count| count > 0)
+            {
+                let text = String::from_utf8_lossy(&line)
+                    .trim_end_matches('\n')
+                    .to_owned();
                 state.lock().expect("no holder panics").lines.push(text);
                 changed.notify_all();
                 line.clear();
@@ -46,7 +51,12 @@ impl Log {
 
     /// All lines.
     pub fn lines(&self) -> Vec<String> {
-        self.shared.0.lock().expect("no holder panics").lines.clone()
+        self.shared
+            .0
+            .lock()
+            .expect("no holder panics")
+            .lines
+            .clone()
     }
 
     /// Waits for a line from `mark` on that contains `text`, and returns it.
@@ -64,7 +74,10 @@ impl Log {
         let mut state = state.lock().expect("no holder panics");
         loop {
             let new = state.lines.iter().skip(mark);
-            if let Some(line) = new.clone().find(|line| texts.iter().any(|text| line.contains(text))) {
+            if let Some(line) = new
+                .clone()
+                .find(|line| texts.iter().any(|text| line.contains(text)))
+            {
                 return line.clone();
             }
             let left = deadline.saturating_duration_since(Instant::now());
@@ -73,7 +86,10 @@ impl Log {
                 "the log does not say any of {texts:?}; it says:\n{}",
                 state.lines.join("\n")
             );
-            state = changed.wait_timeout(state, left).expect("no holder panics").0;
+            state = changed
+                .wait_timeout(state, left)
+                .expect("no holder panics")
+                .0;
         }
     }
 
@@ -85,7 +101,10 @@ impl Log {
         while !state.ended {
             let left = deadline.saturating_duration_since(Instant::now());
             assert!(!left.is_zero(), "the program does not end");
-            state = changed.wait_timeout(state, left).expect("no holder panics").0;
+            state = changed
+                .wait_timeout(state, left)
+                .expect("no holder panics")
+                .0;
         }
     }
 }

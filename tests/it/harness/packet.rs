@@ -154,7 +154,8 @@ impl Connect {
         self.clean = false;
         if self.version == Version::V5 {
             let hour = 3600u32.to_be_bytes().to_vec();
-            self.properties.push((property::SESSION_EXPIRY_INTERVAL, hour));
+            self.properties
+                .push((property::SESSION_EXPIRY_INTERVAL, hour));
         }
         self
     }
@@ -185,9 +186,10 @@ impl Connect {
 
     /// The connect flags that these fields ask for.
     pub fn flags(&self) -> u8 {
-        let will = self.will.as_ref().map_or(0, |will| {
-            0x04 | will.qos << 3 | u8::from(will.retain) << 5
-        });
+        let will = self
+            .will
+            .as_ref()
+            .map_or(0, |will| 0x04 | will.qos << 3 | u8::from(will.retain) << 5);
         u8::from(self.clean) << 1
             | will
             | u8::from(self.password.is_some()) << 6
@@ -312,7 +314,10 @@ fn find(properties: &[Property], id: u8) -> Option<&[u8]> {
 /// # Panics
 /// When the bytes are no packet that a broker may send.
 pub fn take(buffer: &mut Vec<u8>, version: Version) -> Option<Packet> {
-    let mut header = Reader { bytes: buffer, at: 0 };
+    let mut header = Reader {
+        bytes: buffer,
+        at: 0,
+    };
     let first_byte = header.try_byte()?;
     let length = header.try_variable()?;
     let start = header.at;
@@ -357,8 +362,13 @@ fn decode(first_byte: u8, body: &[u8], version: Version) -> Packet {
             }
         }
         0xD0 => Packet::Pingresp,
-        0xE0 if v5 => Packet::Disconnect { code: body.try_byte().unwrap_or(0) },
-        other => panic!("the broker sent a packet that starts with {other:#04x}: {:?}", body.bytes),
+        0xE0 if v5 => Packet::Disconnect {
+            code: body.try_byte().unwrap_or(0),
+        },
+        other => panic!(
+            "the broker sent a packet that starts with {other:#04x}: {:?}",
+            body.bytes
+        ),
     }
 }
 
@@ -424,7 +434,9 @@ impl Reader<'_> {
     }
 
     fn properties(&mut self) -> Vec<Property> {
-        let length = self.try_variable().expect("the packet holds its property length");
+        let length = self
+            .try_variable()
+            .expect("the packet holds its property length");
         let end = self.at + length;
         let mut properties = Vec::new();
         while self.at < end {
@@ -441,7 +453,10 @@ impl Reader<'_> {
             }
             properties.push((id, self.bytes[start..self.at].to_vec()));
         }
-        assert_eq!(self.at, end, "the broker's properties end where their length says");
+        assert_eq!(
+            self.at, end,
+            "the broker's properties end where their length says"
+        );
         properties
     }
 }

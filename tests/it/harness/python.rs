@@ -24,15 +24,26 @@ pub fn run_script(paho: &str, script: &str, arguments: &[String]) -> serde_json:
     let mut command = Command::new(python);
     let output = run(command.arg(&script).args(arguments), "");
     let text = String::from_utf8(output.stdout.clone()).expect("the script writes UTF-8");
-    assert!(output.status.success(), "{command:?} failed:\n{text}\n{}", stderr(&output));
+    assert!(
+        output.status.success(),
+        "{command:?} failed:\n{text}\n{}",
+        stderr(&output)
+    );
     let last = text.lines().last().unwrap_or_default();
     serde_json::from_str(last).unwrap_or_else(|error| panic!("{last:?} is no JSON: {error}"))
 }
 
 fn environments() -> &'static Path {
     static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
-        let output = run(Command::new("make").args(["-s", "-C", PROJECT, "venvs"]), "");
-        assert!(output.status.success(), "make venvs failed: {}", stderr(&output));
+        let output = run(
+            Command::new("make").args(["-s", "-C", PROJECT, "venvs"]),
+            "",
+        );
+        assert!(
+            output.status.success(),
+            "make venvs failed: {}",
+            stderr(&output)
+        );
         Path::new(PROJECT).join("target/python")
     });
     &FOLDER

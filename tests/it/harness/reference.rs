@@ -27,7 +27,9 @@ impl Reference {
     /// Prepares `root` for mosquitto when the environment asks for it.
     pub fn asked_for(root: &Root) -> Option<Reference> {
         let program = PathBuf::from(std::env::var_os("FOSQUITTO_REFERENCE")?);
-        let mut text = String::from("per_listener_settings true\nqueue_qos0_messages true\nmax_inflight_messages 20\n");
+        let mut text = String::from(
+            "per_listener_settings true\nqueue_qos0_messages true\nmax_inflight_messages 20\n",
+        );
         let mut ports = HashMap::new();
         let mut acl = String::new();
         for section in sections(&root.read("etc/config/fosquitto")) {
@@ -39,7 +41,10 @@ impl Reference {
                 }
                 "local" | "listener" => {
                     let port = free_port();
-                    text += &format!("listener {port} 127.0.0.1\npassword_file {}\n", root.join("passwords").display());
+                    text += &format!(
+                        "listener {port} 127.0.0.1\npassword_file {}\n",
+                        root.join("passwords").display()
+                    );
                     let anonymous = section.option("allow_anonymous") == Some("1");
                     text += &format!("allow_anonymous {anonymous}\n");
                     if let Some(mount_point) = section.option("mount_point") {
@@ -52,11 +57,28 @@ impl Reference {
                 _ => {}
             }
         }
-        root.write("acl", if acl.is_empty() { "pattern readwrite #\npattern read $SYS/#\n".to_owned() } else { acl });
+        root.write(
+            "acl",
+            if acl.is_empty() {
+                "pattern readwrite #\npattern read $SYS/#\n".to_owned()
+            } else {
+                acl
+            },
+        );
         root.write("passwords", HASH);
-        root.write("etc/fosquitto/credentials.plain", format!("local:{PASSWORD}\n"));
-        root.write("mosquitto.conf", text + "log_dest stderr\nlog_type all\nuser root\n");
-        Some(Reference { program, configuration: root.join("mosquitto.conf"), ports })
+        root.write(
+            "etc/fosquitto/credentials.plain",
+            format!("local:{PASSWORD}\n"),
+        );
+        root.write(
+            "mosquitto.conf",
+            text + "log_dest stderr\nlog_type all\nuser root\n",
+        );
+        Some(Reference {
+            program,
+            configuration: root.join("mosquitto.conf"),
+            ports,
+        })
     }
 
     /// The command that runs it.
@@ -68,7 +90,10 @@ impl Reference {
 
     /// Where the listener of this section is bound.
     pub fn address(&self, listener: &str) -> SocketAddr {
-        let port = self.ports.get(listener).unwrap_or_else(|| panic!("the reference has a listener {listener}"));
+        let port = self
+            .ports
+            .get(listener)
+            .unwrap_or_else(|| panic!("the reference has a listener {listener}"));
         (Ipv4Addr::LOCALHOST, *port).into()
     }
 }
@@ -81,16 +106,22 @@ struct Section {
 
 impl Section {
     fn option(&self, name: &str) -> Option<&str> {
-        self.values.iter().rev().find(|(other, _)| other == name).map(|(_, value)| value.as_str())
+        self.values
+            .iter()
+            .rev()
+            .find(|(other, _)| other == name)
+            .map(|(_, value)| value.as_str())
     }
 
     fn acl_lines(&self) -> String {
-        let list = |name: &str| self.values.iter().filter(move |(other, _)| other == name).map(|(_, value)| value.clone());
         let mut lines = String::new();
-        for user in list("user") {
+        for (_, user) in self.values.iter().filter(|(name, _)| name == "user") {
             lines += &format!("user {user}\n");
-            for topic in list("topic") {
-                lines += &format!("topic {} {topic}\n", self.option("access").unwrap_or("readwrite"));
+            for (_, topic) in self.values.iter().filter(|(name, _)| name == "topic") {
+                lines += &format!(
+                    "topic {} {topic}\n",
+                    self.option("access").unwrap_or("readwrite")
+                );
             }
         }
         lines
@@ -103,9 +134,17 @@ fn sections(uci: &str) -> Vec<Section> {
     for line in uci.lines() {
         let mut words = line.split_whitespace();
         let (keyword, first) = (words.next(), words.next());
-        let value = words.collect::<Vec<_>>().join(" ").trim_matches('\'').to_owned();
+        let value = words
+            .collect::<Vec<_>>()
+            .join(" ")
+            .trim_matches('\'')
+            .to_owned();
         match (keyword, first) {
-            (Some("config"), Some(kind)) => sections.push(Section { kind: kind.to_owned(), name: value, values: Vec::new() }),
+            (Some("config"), Some(kind)) => sections.push(Section {
+                kind: kind.to_owned(),
+                name: value,
+                values: Vec::new(),
+            }),
             (Some("option" | "list"), Some(name)) => {
                 let section = sections.last_mut().expect("an option stands in a section");
                 section.values.push((name.to_owned(), value));
@@ -119,5 +158,8 @@ fn sections(uci: &str) -> Vec<Section> {
 /// A port that was free a moment ago, for programs that cannot say which one the kernel chose.
 pub fn free_port() -> u16 {
     let probe = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("the kernel has a free port");
-    probe.local_addr().expect("a bound socket has an address").port()
+    probe
+        .local_addr()
+        .expect("a bound socket has an address")
+        .port()
 }

@@ -21,7 +21,11 @@ impl Root {
     /// An empty root of its own. Its name is short because a unix socket's path has 107 bytes at most.
     pub fn new() -> Root {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let name = format!(
+            "{}-{}",
+            std::process::id(),
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        );
         let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
         if path.exists() {
             fs::remove_dir_all(&path).expect("a left-over scratch root can be removed");
@@ -55,7 +59,8 @@ impl Root {
     /// Writes a file that only its owner may read, with the folders above it; the rename makes it appear whole.
     pub fn write(&self, path: &str, bytes: impl AsRef<[u8]>) {
         let path = self.join(path);
-        fs::create_dir_all(path.parent().expect("a file stands in a folder")).expect("a folder can be made");
+        fs::create_dir_all(path.parent().expect("a file stands in a folder"))
+            .expect("a folder can be made");
         let draft = path.with_extension("draft");
         fs::write(&draft, bytes).expect("a file can be written");
         fs::set_permissions(&draft, fs::Permissions::from_mode(0o600)).expect("a mode can be set");
@@ -64,20 +69,27 @@ impl Root {
 
     /// The text of a file below the root.
     pub fn read(&self, path: &str) -> String {
-        fs::read_to_string(self.join(path)).unwrap_or_else(|error| panic!("{path} can be read: {error}"))
+        fs::read_to_string(self.join(path))
+            .unwrap_or_else(|error| panic!("{path} can be read: {error}"))
     }
 
     /// The permission bits of a file below the root.
     pub fn mode(&self, path: &str) -> u32 {
-        let metadata = fs::metadata(self.join(path)).unwrap_or_else(|error| panic!("{path} is there: {error}"));
+        let metadata = fs::metadata(self.join(path))
+            .unwrap_or_else(|error| panic!("{path} is there: {error}"));
         metadata.permissions().mode() & 0o7777
     }
 
     /// The password of the user `local`, read as the original's readers do: the first line less its last character.
     pub fn local_password(&self) -> String {
         let text = self.read("etc/fosquitto/credentials.plain");
-        let line = text.split_inclusive('\n').next().expect("the credentials have a line");
-        let (user, password) = line[..line.len() - 1].split_once(':').expect("USER:PASSWORD");
+        let line = text
+            .split_inclusive('\n')
+            .next()
+            .expect("the credentials have a line");
+        let (user, password) = line[..line.len() - 1]
+            .split_once(':')
+            .expect("USER:PASSWORD");
         assert_eq!(user, "local");
         password.to_owned()
     }

@@ -5,7 +5,9 @@ use std::time::{Duration, Instant};
 use super::Victim;
 use crate::harness::broker::LOCAL;
 use crate::harness::client::Client;
-use crate::harness::packet::{BOTH, Connect, PINGREQ, Packet, Publish, Version, ack, frame, subscribe};
+use crate::harness::packet::{
+    BOTH, Connect, PINGREQ, Packet, Publish, Version, ack, frame, subscribe,
+};
 use crate::harness::pki::REMOTE;
 use crate::harness::root::Root;
 
@@ -40,7 +42,10 @@ fn a_connect_of_256_mb_is_closed_at_its_header_1() {
 #[test]
 fn a_connect_that_comes_byte_by_byte_is_closed_in_time_2() {
     let mut victim = Victim::with_uci(&impatient());
-    let bytes = victim.broker.as_local(&Connect::new(Version::V311, &"slow".repeat(10_000))).encode();
+    let bytes = victim
+        .broker
+        .as_local(&Connect::new(Version::V311, &"slow".repeat(10_000)))
+        .encode();
     let start = Instant::now();
     let mut attacker = victim.broker.dial();
     for byte in bytes {
@@ -48,18 +53,29 @@ fn a_connect_that_comes_byte_by_byte_is_closed_in_time_2() {
         if attacker.is_closed_within(Duration::from_millis(50)) {
             break;
         }
-        assert!(start.elapsed() < crate::harness::PATIENCE, "each byte must not buy new time");
+        assert!(
+            start.elapsed() < crate::harness::PATIENCE,
+            "each byte must not buy new time"
+        );
     }
     victim.unharmed();
 }
 
 #[test]
 fn a_tls_hello_and_then_silence_is_closed_in_time_3() {
-    let root = Root::with_uci(&format!("{}\nconfig remote 'remote'\n\toption enabled '1'\n\toption port '0'\n", impatient()));
+    let root = Root::with_uci(&format!(
+        "{}\nconfig remote 'remote'\n\toption enabled '1'\n\toption port '0'\n",
+        impatient()
+    ));
     REMOTE.install(&root);
     let broker = crate::harness::broker::Broker::start_on(root);
     // A record header that promises a handshake message of 512 bytes, and its first bytes.
-    for hello in [&[0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01, 0xFC, 0x03, 0x03][..], &[]] {
+    for hello in [
+        &[
+            0x16, 0x03, 0x01, 0x02, 0x00, 0x01, 0x00, 0x01, 0xFC, 0x03, 0x03,
+        ][..],
+        &[],
+    ] {
         let mut attacker = Client::dial(broker.address("remote"));
         attacker.send(hello);
         attacker.bytes_until_close();
@@ -90,7 +106,10 @@ fn a_length_of_five_bytes_is_closed_5() {
 #[test]
 fn a_length_that_is_longer_than_it_must_be_is_closed_6() {
     let mut victim = Victim::new();
-    let connect = victim.broker.as_local(&Connect::new(Version::V5, "a")).encode();
+    let connect = victim
+        .broker
+        .as_local(&Connect::new(Version::V5, "a"))
+        .encode();
     assert!(connect[1] < 0x80, "the length has one byte");
     let mut padded = vec![connect[0], connect[1] | 0x80, 0];
     padded.extend(&connect[2..]);
@@ -100,7 +119,10 @@ fn a_length_that_is_longer_than_it_must_be_is_closed_6() {
 #[test]
 fn a_packet_that_ends_early_is_dropped_with_its_connection_7() {
     let mut victim = Victim::new();
-    let connect = victim.broker.as_local(&Connect::new(Version::V311, "a")).encode();
+    let connect = victim
+        .broker
+        .as_local(&Connect::new(Version::V311, "a"))
+        .encode();
     for length in 0..connect.len() {
         let mut attacker = victim.broker.dial();
         attacker.send(&connect[..length]);
@@ -219,7 +241,10 @@ fn protocol_names_of_no_and_of_all_lengths_are_refused_13() {
     victim.attack(&connect.encode_as(b"", 4, connect.flags()));
     victim.attack(&connect.encode_as(&[b'M'; 65_535], 4, connect.flags()));
     // The name's length reaches past the packet.
-    victim.attack(&frame(0x10, &[0xFF, 0xFF, b'M', b'Q', b'T', b'T', 4, 2, 0, 0, 0, 0]));
+    victim.attack(&frame(
+        0x10,
+        &[0xFF, 0xFF, b'M', b'Q', b'T', b'T', 4, 2, 0, 0, 0, 0],
+    ));
 }
 
 #[test]
@@ -282,5 +307,10 @@ fn packet_types_0_and_15_are_closed_15() {
 
 /// CONNACK, SUBACK, UNSUBACK and PINGRESP, well-formed.
 fn server_packets() -> [Vec<u8>; 4] {
-    [vec![0x20, 2, 0, 0], vec![0x90, 3, 0, 1, 0], vec![0xB0, 2, 0, 1], vec![0xD0, 0]]
+    [
+        vec![0x20, 2, 0, 0],
+        vec![0x90, 3, 0, 1, 0],
+        vec![0xB0, 2, 0, 1],
+        vec![0xD0, 0],
+    ]
 }

@@ -29,12 +29,17 @@ impl Victim {
         let mut bystander = broker.join(&Connect::new(Version::V311, "bystander"));
         bystander.subscribe("to/bystander", 0);
         let resident_bytes = broker.resident_bytes();
-        Victim { broker, bystander, resident_bytes }
+        Victim {
+            broker,
+            bystander,
+            resident_bytes,
+        }
     }
 
     /// A client that has joined in order, to misbehave after that.
     pub fn member(&self, version: Version) -> Client {
-        self.broker.join(&Connect::new(version, "attacker").will("to/bystander", "will"))
+        self.broker
+            .join(&Connect::new(version, "attacker").will("to/bystander", "will"))
     }
 
     /// Sends these bytes as the first of a connection and waits for the close.
@@ -49,7 +54,10 @@ impl Victim {
     pub fn unharmed(&mut self) {
         self.bystander.publish("to/bystander", "still here");
         while self.bystander.text() != "still here" {}
-        let grown = self.broker.resident_bytes().saturating_sub(self.resident_bytes);
+        let grown = self
+            .broker
+            .resident_bytes()
+            .saturating_sub(self.resident_bytes);
         assert!(grown < 8 << 20, "the broker has grown by {grown} bytes");
     }
 }

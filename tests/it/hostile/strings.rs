@@ -8,23 +8,42 @@ fn a_client_id_cannot_write_a_line_of_the_log_64() {
     let victim = Victim::new();
     let forged = "x'\nnotice: forged\r\u{1b}[31m";
     let mut client = victim.broker.dial();
-    client.send(&victim.broker.as_local(&Connect::new(Version::V311, forged)).encode());
+    client.send(
+        &victim
+            .broker
+            .as_local(&Connect::new(Version::V311, forged))
+            .encode(),
+    );
     let _ = client.receive_or_close();
     drop(client);
-    let (mut wrong, _) = victim.broker.attempt(&Connect::new(Version::V311, forged).user("u\nnotice: forged", "x"));
+    let (mut wrong, _) = victim
+        .broker
+        .attempt(&Connect::new(Version::V311, forged).user("u\nnotice: forged", "x"));
     wrong.refused();
     let mut last = victim.member(Version::V5);
     last.ping();
     for line in victim.broker.log().lines() {
-        assert!(!line.starts_with("notice: forged"), "a client wrote a line of the log");
-        assert!(!line.contains('\u{1b}') && !line.contains('\r'), "a control character in {line:?}");
+        assert!(
+            !line.starts_with("notice: forged"),
+            "a client wrote a line of the log"
+        );
+        assert!(
+            !line.contains('\u{1b}') && !line.contains('\r'),
+            "a control character in {line:?}"
+        );
     }
 }
 
 #[test]
 fn strings_that_are_no_utf_8_are_closed_27() {
     let mut victim = Victim::new();
-    for bytes in [&b"\xC0\x80"[..], b"\xED\xA0\x80", b"\xFF", b"a\0b", b"\xF4\x90\x80\x80"] {
+    for bytes in [
+        &b"\xC0\x80"[..],
+        b"\xED\xA0\x80",
+        b"\xFF",
+        b"a\0b",
+        b"\xF4\x90\x80\x80",
+    ] {
         for version in BOTH {
             let mut connect = victim.broker.as_local(&Connect::new(version, ""));
             connect.client_id = bytes.to_vec();
@@ -65,8 +84,12 @@ fn filters_that_are_none_are_refused_32() {
             let mut member = victim.member(version);
             member.send_subscribe(filter, 0);
             match member.receive_or_close() {
-                Some(crate::harness::packet::Packet::Suback { codes, .. }) => assert!(codes[0] >= 0x80, "{filter}"),
-                Some(crate::harness::packet::Packet::Disconnect { code }) => assert!(code >= 0x80, "{filter}"),
+                Some(crate::harness::packet::Packet::Suback { codes, .. }) => {
+                    assert!(codes[0] >= 0x80, "{filter}")
+                }
+                Some(crate::harness::packet::Packet::Disconnect { code }) => {
+                    assert!(code >= 0x80, "{filter}")
+                }
                 Some(other) => panic!("{filter} is answered by {other:?}"),
                 None => {}
             }
@@ -79,7 +102,9 @@ fn filters_that_are_none_are_refused_32() {
 fn a_will_of_a_connect_that_fails_is_never_published_52() {
     let mut victim = Victim::new();
     for version in BOTH {
-        let connect = Connect::new(version, "attacker").user("local", "wrong").will("to/bystander", "will of nobody");
+        let connect = Connect::new(version, "attacker")
+            .user("local", "wrong")
+            .will("to/bystander", "will of nobody");
         let (mut attacker, connack) = victim.broker.attempt(&connect);
         assert_ne!(connack.code, 0);
         attacker.refused();
