@@ -1,0 +1,59 @@
+# The two commands are `make run`, which starts a bus on this machine, and `make test`, which tests everything. Both install
+# what they need (Debian's package names). `make check` is what a change must pass.
+#
+# The program is linked with this machine's OpenSSL and SQLite here. A static binary that carries its own is built by
+# `cargo build --release`.
+
+CARGO ?= cargo
+FEATURES ?= --no-default-features
+RUN_ROOT ?= target/run
+RUN_PORT ?= 11883
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+FOSQUITTO ?= $(TARGET)/release/fosquitto
+
+BUILD_PACKAGES := gcc libc6-dev pkg-config libssl-dev libsqlite3-dev
+RUN_PACKAGES := mosquitto-clients
+TEST_PACKAGES := mosquitto mosquitto-clients python3 python3-venv
+CHECK_PACKAGES := shellcheck
+
+VENVS := paho-1 paho-2
+SHELL_FILES := .ci/run $(wildcard tests/make/*)
+
+.PHONY: run start test check setup venvs fmt clippy doc tidy shellcheck
+
+run:
+	@tests/make/setup $(BUILD_PACKAGES) $(RUN_PACKAGES)
+	$(CARGO) build --locked --release $(FEATURES)
+	@exec $(MAKE) --no-print-directory start
+
+# What `make run` does after set-up and build; the tests call it with a root, a port and a program of their own.
+start:
+	@exec tests/make/start '$(FOSQUITTO)' '$(RUN_ROOT)' '$(RUN_PORT)'
+
+setup:
+	@tests/make/setup $(BUILD_PACKAGES) $(RUN_PACKAGES) $(TEST_PACKAGES) $(CHECK_PACKAGES)
+	@$(MAKE) --no-print-directory venvs
+
+venvs:
+	@for name in $(VENVS); do tests/make/venv "target/python/$$name" "tests/python/requirements-$$name.txt" || exit 1; done
+
+test: setup
+	$(CARGO) test --locked $(FEATURES) --no-fail-fast
+
+check: setup fmt clippy tidy shellcheck doc
+	$(CARGO) test --locked $(FEATURES) --no-fail-fast
+
+fmt:
+	$(CARGO) fmt --check
+
+clippy:
+	$(CARGO) clippy --locked $(FEATURES) --all-targets -- --deny warnings
+
+doc:
+	RUSTDOCFLAGS='--deny warnings' $(CARGO) doc --locked $(FEATURES) --no-deps
+
+tidy:
+	$(CARGO) test --locked $(FEATURES) --test it -- tidy:: readme::
+
+shellcheck:
+	shellcheck $(SHELL_FILES)

@@ -1,0 +1,25 @@
+//! What the owner of a router sees of the running program, theme by theme.
+//!
+//! Each test starts a broker of its own and talks to it over sockets. Statements of the specification are in
+//! `conformance`, attackers in `hostile`.
+
+mod acl;
+mod auth;
+mod connect;
+mod keepalive;
+mod large;
+mod limits;
+mod listeners;
+mod make_run;
+mod passwd;
+mod publish;
+mod reload;
+mod retained;
+mod session;
+mod stop;
+mod subscribe;
+mod sys;
+mod takeover;
+mod tls;
+mod uci_faults;
+mod will;

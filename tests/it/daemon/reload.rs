@@ -1,0 +1,201 @@
+//! SIGHUP: what changed is taken over, and nobody whose rights stand is disconnected.
+
+use crate::harness::broker::{Broker, LOCAL};
+use crate::harness::client::Client;
+use crate::harness::packet::{self, BOTH, Connect, Packet, Version};
+use crate::harness::pki::{Handshake, REMOTE, VALID};
+use crate::harness::root::Root;
+
+const REMOTE_SIDE: &str = "config local 'local'\n\toption port '0'\n\n\
+    config remote 'remote'\n\toption enabled '1'\n\toption port '0'\n";
+
+const LAN: &str = "\nconfig listener 'lan'\n\toption port '0'\n\tlist address '127.0.0.1'\n";
+
+#[test]
+fn fifty_clients_stay_connected_while_everything_around_them_changes() {
+    let broker = Broker::start(LOCAL);
+    let mut clients: Vec<Client> = (0..50)
+        .map(|number| {
+            let mut client =
+                broker.join(&Connect::new(BOTH[number % 2], &format!("client-{number}")));
+            client.subscribe("news/#", 0);
+            client
+        })
+        .collect();
+    let acl =
+        "\nconfig acl\n\toption access 'write'\n\tlist topic 'secret/#'\n\toption action 'deny'\n";
+    let changes = [
+        format!("config global 'global'\n\toption debug '1'\n\n{LOCAL}"),
+        format!("{LOCAL}{LAN}"),
+        format!("{LOCAL}{LAN}{acl}"),
+        format!("{LOCAL}\nconfig user 'alice'\n{acl}"),
+        LOCAL.to_owned(),
+    ];
+    for (round, change) in changes.iter().enumerate() {
+        broker.reload(change);
+        clients[round].publish("news/round", &round.to_string());
+        for client in &mut clients {
+            assert_eq!(client.text(), round.to_string());
+        }
+    }
+    clients.iter_mut().for_each(Client::ping);
+}
+
+#[test]
+fn a_listener_comes_and_goes_with_its_section() {
+    let root = Root::with_uci(LOCAL);
+    assert!(root.passwd("alice", "password").status.success());
+    let broker = Broker::start_on(root);
+    let connect = Connect::new(Version::V5, "on-lan").user("alice", "password");
+    broker.reload(&format!("{LOCAL}{LAN}"));
+    let address = broker.address("lan");
+    let mut on_lan = Client::dial(address).join(&connect);
+    on_lan.ping();
+    broker.reload(LOCAL);
+    on_lan.closed();
+    assert!(
+        std::net::TcpStream::connect(address).is_err(),
+        "nobody listens there any more"
+    );
+}
+
+#[test]
+fn a_listener_that_did_not_change_keeps_its_port_and_its_clients() {
+    let broker = Broker::start(LOCAL);
+    let address = broker.address("local");
+    let mut client = broker.join(&Connect::new(Version::V311, "a"));
+    broker.reload(&format!("{LOCAL}{LAN}"));
+    broker.reload_files();
+    client.ping();
+    Client::dial(address)
+        .join(&broker.as_local(&Connect::new(Version::V311, "b")))
+        .ping();
+}
+
+#[test]
+fn a_faulty_file_changes_nothing_and_the_log_has_its_faults() {
+    let broker = Broker::start(LOCAL);
+    let mut client = broker.join(&Connect::new(Version::V311, "a"));
+    let faulty = format!("config local 'local'\n\toption port '99999'\n\toption prot '1'\n{LAN}");
+    let log = broker.reload_refused(&faulty);
+    for line in [2, 3] {
+        let place = format!("etc/config/fosquitto:{line}: fosquitto.local.");
+        assert!(
+            log.iter().any(|text| text.contains(&place)),
+            "no {place} in {log:?}"
+        );
+    }
+    client.ping();
+    broker.join(&Connect::new(Version::V311, "b")).ping();
+    assert!(
+        broker.addresses("lan").is_empty(),
+        "nothing of a faulty file is taken over"
+    );
+    broker.reload(&format!("{LOCAL}{LAN}"));
+    assert!(!broker.addresses("lan").is_empty(), "a repaired file is");
+    client.ping();
+}
+
+#[test]
+fn a_client_whose_certificate_was_revoked_goes_and_the_others_stay() {
+    let root = Root::with_uci(REMOTE_SIDE);
+    REMOTE.install(&root);
+    let broker = Broker::start_on(root);
+    let (lost, kept) = (REMOTE.client("lost", 2), REMOTE.client("kept", 3));
+    let connect = |token, id: &str| {
+        Handshake::new(token)
+            .dial(broker.address("remote"))
+            .join(&Connect::new(Version::V311, id))
+    };
+    let (mut on_lost, mut on_kept) = (connect(&lost, "lost"), connect(&kept, "kept"));
+    let mut local = broker.join(&Connect::new(Version::V311, "local"));
+    REMOTE.install_crl(broker.root(), &[2]);
+    broker.reload_files();
+    on_lost.closed();
+    on_kept.ping();
+    local.ping();
+    let refusal = Handshake::new(&lost).refusal(broker.address("remote"));
+    assert!(refusal.contains("certificate revoked"), "{refusal}");
+    connect(&kept, "kept-2").ping();
+}
+
+#[test]
+fn a_renewed_server_certificate_is_shown_to_new_clients() {
+    let root = Root::with_uci(REMOTE_SIDE);
+    REMOTE.install(&root);
+    let broker = Broker::start_on(root);
+    let token = REMOTE.client("notebook", 2);
+    let mut before = Handshake::new(&token)
+        .dial(broker.address("remote"))
+        .join(&Connect::new(Version::V311, "before"));
+    let renewed = REMOTE.server(VALID);
+    let pem = renewed
+        .certificate
+        .to_pem()
+        .expect("a certificate has a PEM form");
+    broker.root().write("etc/ssl/ca/remote/01.crt", pem);
+    broker
+        .root()
+        .write("etc/ssl/ca/remote/01.key", renewed.key_pem());
+    broker.reload_files();
+    before.ping();
+    let stream = Handshake::new(&token)
+        .open(broker.address("remote"))
+        .expect("the handshake is accepted");
+    let shown = stream
+        .ssl()
+        .peer_certificate()
+        .expect("a server shows its certificate");
+    let print = |certificate: &openssl::x509::X509| {
+        certificate.to_der().expect("a certificate has a DER form")
+    };
+    assert_eq!(print(&shown), print(&renewed.certificate));
+}
+
+#[test]
+fn a_new_user_gets_in_and_a_removed_one_goes() {
+    let root = Root::with_uci(LOCAL);
+    assert!(root.passwd("alice", "password").status.success());
+    let broker = Broker::start_on(root);
+    let mut alice = broker.join(&Connect::new(Version::V311, "alice").user("alice", "password"));
+    assert!(broker.root().passwd("bob", "password").status.success());
+    broker.reload_files();
+    let mut bob = broker.join(&Connect::new(Version::V311, "bob").user("bob", "password"));
+    alice.ping();
+    let text = broker.root().read("etc/fosquitto/passwd");
+    let rest: String = text
+        .lines()
+        .filter(|line| !line.starts_with("alice:"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    broker.root().write("etc/fosquitto/passwd", rest);
+    broker.reload_files();
+    alice.closed();
+    bob.ping();
+}
+
+#[test]
+fn a_right_that_was_taken_away_holds_for_who_is_connected() {
+    let broker = Broker::start(LOCAL);
+    let mut client = broker.join(&Connect::new(Version::V5, "reader"));
+    client.subscribe("secret", 0);
+    client.subscribe("end", 0);
+    broker.reload(&format!(
+        "{LOCAL}\nconfig acl\n\toption access 'read'\n\tlist topic 'secret'\n\toption action 'deny'\n"
+    ));
+    let mut publisher = broker.join(&Connect::new(Version::V5, "publisher"));
+    publisher.publish("secret", "denied");
+    publisher.publish("end", "end");
+    // A broker may drop the client or the subscription: the message is what must not come.
+    client.send(&packet::PINGREQ);
+    loop {
+        match client.receive_or_close() {
+            Some(Packet::Publish(message)) => {
+                assert_eq!(message.topic, "end");
+                break;
+            }
+            Some(Packet::Disconnect { .. }) | None => break,
+            Some(_) => {}
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! A running broker: started on a scratch root, watched by its log, stopped by its process id.
+//!
+//! With `FOSQUITTO_REFERENCE=/usr/sbin/mosquitto` in the environment the same tests run against mosquitto, as far as its
+//! configuration can say the same ([`super::reference`]): that is how a test of the protocol is held to a second opinion.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Instant;
+
+use super::PATIENCE;
+use super::client::Client;
+use super::log::Log;
+use super::packet::{Connack, Connect};
+use super::reference::Reference;
+use super::root::{FOSQUITTO, Root};
+
+/// The local side on a port of the kernel's choice and no remote side.
+pub const LOCAL: &str = "config local 'local'\n\toption port '0'\n";
+
+/// The local side, and a listener `open` on loopback that asks for nothing.
+pub const OPEN: &str = "config local 'local'\n\toption port '0'\n\n\
+    config listener 'open'\n\toption port '0'\n\tlist address '127.0.0.1'\n\toption allow_anonymous '1'\n";
+
+/// A broker that runs until it is dropped.
+pub struct Broker {
+    child: Child,
+    root: Root,
+    log: Log,
+    reference: Option<Reference>,
+}
+
+impl Broker {
+    /// Starts on a new root with this UCI file and waits until all is up.
+    pub fn start(uci: &str) -> Broker {
+        Broker::start_on(Root::with_uci(uci))
+    }
+
+    /// Starts on a root that is prepared already.
+    pub fn start_on(root: Root) -> Broker {
+        let reference = Reference::asked_for(&root);
+        let mut command = match &reference {
+            Some(reference) => reference.command(),
+            None => {
+                let mut command = Command::new(FOSQUITTO);
+                command.args(["serve", "--root"]).arg(root.path());
+                command
+            }
+        };
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+        let log = Log::follow(child.stderr.take().expect("the standard error is a pipe"));
+        // Made before the wait, so that a broker that never gets ready is ended all the same.
+        let broker = Broker {
+            child,
+            root,
+            log,
+            reference,
+        };
+        let ready = if broker.reference.is_some() {
+            " running"
+        } else {
+            "notice: ready"
+        };
+        broker.log.wait_from(0, ready);
+        broker
+    }
+
+    /// The root that it runs on.
+    pub fn root(&self) -> &Root {
+        &self.root
+    }
+
+    /// Its log.
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> libc::pid_t {
+        libc::pid_t::try_from(self.child.id()).expect("a process id fits its type")
+    }
+
+    /// The first address that the listener with this section name is bound to.
+    pub fn address(&self, listener: &str) -> SocketAddr {
+        let addresses = self.addresses(listener);
+        *addresses
+            .first()
+            .unwrap_or_else(|| panic!("the listener {listener} has an address"))
+    }
+
+    /// All addresses that this listener has been bound to, in the log's order.
+    pub fn addresses(&self, listener: &str) -> Vec<SocketAddr> {
+        match &self.reference {
+            Some(reference) => vec![reference.address(listener)],
+            None => bound(&self.log, listener)
+                .filter_map(|place| place.parse().ok())
+                .collect(),
+        }
+    }
+
+    /// The unix sockets that this listener has been bound to.
+    pub fn sockets(&self, listener: &str) -> Vec<PathBuf> {
+        let places = bound(&self.log, listener).filter(|place| place.starts_with('/'));
+        places.map(|place| Path::new(&place).to_owned()).collect()
+    }
+
+    /// A connection to the local side that has sent nothing.
+    pub fn dial(&self) -> Client {
+        Client::dial(self.address("local"))
+    }
+
+    /// Joins the local side; without a user name in `connect`, as the user `local`.
+    pub fn join(&self, connect: &Connect) -> Client {
+        self.dial().join(&self.as_local(connect))
+    }
+
+    /// Sends a CONNECT to the local side as it stands and returns the answer.
+    pub fn attempt(&self, connect: &Connect) -> (Client, Connack) {
+        let mut client = self.dial();
+        let connack = client.connect(connect);
+        (client, connack)
+    }
+
+    /// The same CONNECT with the credentials of `local` where it has no user name.
+    pub fn as_local(&self, connect: &Connect) -> Connect {
+        match connect.user_name {
+            Some(_) => connect.clone(),
+            None => connect.clone().user("local", &self.root.local_password()),
+        }
+    }
+
+    /// Writes a new UCI file and has it taken over.
+    pub fn reload(&self, uci: &str) {
+        self.root.write_uci(uci);
+        self.reload_files();
+    }
+
+    /// Has everything read again and waits until it is in force.
+    pub fn reload_files(&self) {
+        let mark = self.log.mark();
+        self.signal(libc::SIGHUP);
+        self.log.wait_from(mark, "notice: configuration reloaded");
+    }
+
+    /// Writes a UCI file that is wrong, and returns the lines of the log from the signal to the refusal.
+    pub fn reload_refused(&self, uci: &str) -> Vec<String> {
+        self.root.write_uci(uci);
+        let mark = self.log.mark();
+        self.signal(libc::SIGHUP);
+        self.log.wait_from(mark, "configuration kept");
+        self.log.lines().split_off(mark)
+    }
+
+    /// Sends a signal to this process and no other.
+    pub fn signal(&self, signal: libc::c_int) {
+        // SAFETY: kill() takes plain numbers; the process is our own child and not waited for yet.
+        let status = unsafe { libc::kill(self.pid(), signal) };
+        assert_eq!(status, 0, "the broker can be signalled");
+    }
+
+    /// Ends it by SIGTERM and returns its exit status and its root.
+    pub fn stop(mut self) -> (ExitStatus, Root) {
+        self.signal(libc::SIGTERM);
+        let status = self.wait_for_exit();
+        let root = std::mem::replace(&mut self.root, Root::new());
+        (status, root)
+    }
+
+    /// Waits until the process is gone.
+    pub fn wait_for_exit(&mut self) -> ExitStatus {
+        self.log.wait_for_end();
+        self.child.wait().expect("a child can be waited for")
+    }
+
+    /// The memory of the process that is in RAM, in bytes.
+    pub fn resident_bytes(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()))
+            .expect("the process runs");
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .expect("proc(5) lists VmRSS");
+        let kilobytes = line.trim().trim_end_matches(" kB").parse::<usize>();
+        kilobytes.expect("VmRSS is a number") * 1024
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        // An error means that it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("the broker's log:\n{}", self.log.lines().join("\n"));
+        }
+    }
+}
+
+/// The places in the log's lines `listener 'NAME': listening on PLACE`.
+fn bound(log: &Log, listener: &str) -> impl Iterator<Item = String> {
+    let head = format!("listener '{listener}': listening on ");
+    log.lines().into_iter().filter_map(move |line| {
+        let (_, place) = line.split_once(&head)?;
+        Some(place.split(' ').next().unwrap_or(place).to_owned())
+    })
+}
+
+/// Tries `attempt` again and again until it gives something, for a condition that nothing announces.
+///
+/// # Panics
+/// When [`PATIENCE`] is over.
+pub fn until<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(value) = attempt() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "never came true: {what}");
+        std::thread::yield_now();
+    }
+}

@@ -1,0 +1,18 @@
+//! What the tests stand on: the real binary in a scratch root, clients that speak raw bytes, a CA, and Python programs.
+//!
+//! Tests enter at [`broker::Broker::start`]. Each has a root and ports of its own, so that all run side by side. A wait has a
+//! condition and a deadline; there is no sleep in here and none in the tests.
+
+pub mod broker;
+pub mod client;
+pub mod log;
+pub mod packet;
+pub mod pki;
+pub mod python;
+pub mod reference;
+pub mod root;
+
+use std::time::Duration;
+
+/// How long anything may take before a test fails. Long: two busy cores must not make a test fail.
+pub const PATIENCE: Duration = Duration::from_secs(20);

@@ -1,0 +1,13 @@
+//! The integration tests, one binary: the real program from the outside, and the source text held to its own rules.
+//!
+//! `daemon` has what an owner sees, `conformance` the statements of the MQTT specifications by number, `hostile` the inputs
+//! of attackers, `foris` the router's own programs, `readme` and `tidy` the project itself. What needs no socket is tested
+//! beside the code it tests, not here.
+
+mod conformance;
+mod daemon;
+mod foris;
+mod harness;
+mod hostile;
+mod readme;
+mod tidy;
