@@ -77,6 +77,7 @@ pub fn run(options: Options) -> ExitCode {
 }
 
 fn serve(root: PathBuf, config: Config) -> io::Result<ExitCode> {
+    log::info!("fosquitto {} starts", env!("CARGO_PKG_VERSION"));
     raise_descriptor_limit();
     let pid_file = write_pid_file(&root);
     let credentials = credentials(&root, &config);
@@ -111,7 +112,7 @@ fn serve(root: PathBuf, config: Config) -> io::Result<ExitCode> {
             let _ = started.send(ExitCode::FAILURE);
             System::current().stop();
         } else {
-            log::info!("fosquitto {} ready", env!("CARGO_PKG_VERSION"));
+            log::info!("ready");
         }
         Ok(())
     })?;
