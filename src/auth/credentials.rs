@@ -38,31 +38,37 @@ impl Credentials {
     /// Reads `credentials.hashed` and `passwd` below `root`. A file that is missing has no users.
     ///
     /// # Errors
-    /// All faults of both files, a user who stands in both among them. Nothing is taken from a file with a fault, so that a caller
-    /// that goes on without it lets nobody in by password.
+    /// All faults of both files, a user who stands in both among them.
     pub fn load(root: &Path) -> Result<Credentials, Vec<Fault>> {
+        let (credentials, faults) = Credentials::load_sound(root);
+        if faults.is_empty() {
+            Ok(credentials)
+        } else {
+            Err(faults)
+        }
+    }
+
+    /// Reads the same files, and leaves out the one that has faults: nobody of a file with a fault is let in, but a slip
+    /// in `passwd` does not lock out the router's own programs. All faults of both files come with it.
+    pub fn load_sound(root: &Path) -> (Credentials, Vec<Fault>) {
         let (hashed, passwd) = (Paths::below(root).hashed, Paths::below(root).passwd);
         let mut users = Users::new();
         let mut faults = Vec::new();
         for path in [&hashed, &passwd] {
             match load_file(path) {
                 Ok(more) => {
-                    for (user, hash) in more {
-                        if users.contains_key(&user) {
-                            let what = format!("user {user:?} stands in {} too", hashed.display());
-                            faults.push(Fault::of_file(path, what));
-                        }
-                        users.insert(user, hash);
+                    let twice = more.keys().filter(|user| users.contains_key(*user));
+                    let what = |user| format!("user {user:?} stands in {} too", hashed.display());
+                    let before = faults.len();
+                    faults.extend(twice.map(|user| Fault::of_file(path, what(user))));
+                    if faults.len() == before {
+                        users.extend(more);
                     }
                 }
                 Err(more) => faults.extend(more),
             }
         }
-        if faults.is_empty() {
-            Ok(Credentials::of_users(users))
-        } else {
-            Err(faults)
-        }
+        (Credentials::of_users(users), faults)
     }
 
     fn of_users(users: Users) -> Credentials {
@@ -71,11 +77,6 @@ impl Credentials {
             users,
             iterations_max: dearest.unwrap_or(NEW_ITERATIONS).max(1),
         }
-    }
-
-    /// Nobody at all: what stands in for files that could not be read.
-    pub fn none() -> Credentials {
-        Credentials::of_users(Users::new())
     }
 
     /// Whether this is the user's password. It takes equally long for every user, known or not: the time must not tell who exists.

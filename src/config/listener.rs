@@ -203,12 +203,22 @@ fn protocol(reader: &mut Reader<'_>) -> Protocol {
     Protocol::WebSocket
 }
 
+fn tls_version(text: &str) -> Option<TlsVersion> {
+    match text {
+        "1.2" => Some(TlsVersion::V1_2),
+        "1.3" => Some(TlsVersion::V1_3),
+        _ => None,
+    }
+}
+
 /// The TLS options, which need one another. `None` without TLS, and when certificate or key are missing.
 fn tls(reader: &mut Reader<'_>) -> Option<Tls> {
     if !reader.flag("tls") {
         for option in ["ca", "cert", "key", "crl", "tls_min", "require_certificate"] {
             let off = option == "require_certificate" && !reader.flag(option);
-            if reader.is_set(option) && !off {
+            // A value that is wrong in itself has been said to be wrong.
+            let wrong = option == "tls_min" && reader.optional(option, tls_version).is_none();
+            if reader.is_set(option) && !off && !wrong {
                 let line = reader.line_of(option);
                 reader.fault(option, line, "is of no use without option tls '1'");
             }
@@ -237,10 +247,7 @@ fn tls(reader: &mut Reader<'_>) -> Option<Tls> {
             );
         }
     }
-    let min_version = reader.required("tls_min", |text| match text {
-        "1.3" => Some(TlsVersion::V1_3),
-        _ => Some(TlsVersion::V1_2),
-    });
+    let min_version = reader.required("tls_min", tls_version);
     Some(Tls {
         ca: reader.optional("ca", value::path),
         cert: reader.optional("cert", value::path)?,

@@ -6,11 +6,12 @@
 //! the [table](super::table) holds. Until its CONNECT is accepted a client may send one packet of bounded size and nothing else.
 
 use std::future::Future;
+use std::io::Write as _;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use ntex::io::{Io, IoBoxed};
+use ntex::io::{Io, IoBoxed, IoRef};
 use ntex::service::cfg::SharedCfg;
 use ntex::tls::openssl::PeerCert;
 
@@ -33,14 +34,27 @@ const CONNECT_BYTES_MAX: usize = 256 * 1024;
 /// Packets of one connection that are handled before others have their turn.
 const PACKETS_PER_TURN: usize = 1024;
 
+/// When a connection was accepted, and when it must be past CONNECT.
+#[derive(Debug, Clone, Copy)]
+pub struct Due {
+    /// The present.
+    pub now: Time,
+    /// The end of its time.
+    pub deadline: Time,
+}
+
 /// Takes a socket that was accepted: makes it a connection of the table and runs it to its end.
 pub async fn accept<H: Hub>(
     hub: Rc<H>,
     accepted: Accepted,
     door: Rc<Door>,
-    deadline: Time,
+    due: Due,
     cfg: SharedCfg,
 ) {
+    let spare = door
+        .tls
+        .as_ref()
+        .and_then(|_| accepted.stream.try_clone().ok());
     let (io, address) = match accepted.stream {
         Stream::Tcp(stream, address) => {
             (ntex::rt::from_tcp_stream(stream, cfg), Address::Ip(address))
@@ -55,10 +69,11 @@ pub async fn accept<H: Hub>(
             return;
         }
     };
-    let id = hub
-        .table()
-        .borrow_mut()
-        .add(io.get_ref(), door.clone(), address, deadline);
+    let socket = io.get_ref();
+    let id =
+        hub.table()
+            .borrow_mut()
+            .add(socket.clone(), door.clone(), address, due.now, due.deadline);
     match shake_hands(io, &door).await {
         Ok(io) => {
             ntex::rt::spawn(Connection {
@@ -71,6 +86,7 @@ pub async fn accept<H: Hub>(
             });
         }
         Err(what) => {
+            send_alert(&socket, spare);
             let reason = ReasonCode::UNSPECIFIED_ERROR;
             let mut table = hub.table().borrow_mut();
             if !table.is_closing(id) {
@@ -105,6 +121,19 @@ async fn shake_hands(io: Io, door: &Door) -> Result<IoBoxed, String> {
         .await
         .map_err(|error| error.to_string())?;
     Ok(io.boxed())
+}
+
+/// Sends what OpenSSL had to say about a handshake that failed: the alert that tells the client why.
+///
+/// ntex gives the socket up with the failure, before it has written anything; the alert is still in the buffer, and a second
+/// descriptor of the socket takes it. A socket that has no room for it has a client that does not listen.
+fn send_alert(socket: &IoRef, spare: Option<Stream>) {
+    let alert = socket.with_write_dst_buf(|pages| pages.freeze());
+    let _ = match spare {
+        Some(Stream::Tcp(mut stream, _)) => stream.write(&alert),
+        Some(Stream::Unix(mut stream)) => stream.write(&alert),
+        None => Ok(0),
+    };
 }
 
 /// A connection is gone: its listener has room for another.

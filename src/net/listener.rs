@@ -60,6 +60,19 @@ pub enum Stream {
     Unix(UnixStream),
 }
 
+impl Stream {
+    /// A second descriptor of the socket.
+    ///
+    /// # Errors
+    /// The process has no descriptor left.
+    pub fn try_clone(&self) -> io::Result<Stream> {
+        match self {
+            Stream::Tcp(stream, address) => Ok(Stream::Tcp(stream.try_clone()?, *address)),
+            Stream::Unix(stream) => Ok(Stream::Unix(stream.try_clone()?)),
+        }
+    }
+}
+
 /// What the thread reports.
 #[derive(Debug)]
 pub enum Event {

@@ -12,7 +12,7 @@ use std::rc::Rc;
 use ntex::io::IoRef;
 
 use super::codec::{self, AckKind, Peer, PublishHead};
-use super::door::Door;
+use super::door::{Door, Room};
 use super::output::{Output, Pool};
 use crate::acl::Action;
 use crate::auth::{Identity, Verdict};
@@ -25,6 +25,10 @@ use crate::mqtt::{Qos, ReasonCode, Version};
 /// An output of this many bytes is full. It holds several turns of a busy subscriber, so that one that keeps up is never taken
 /// for one that does not read; what a slow one costs is this much.
 pub const CONGESTED_BYTES: usize = 512 * 1024;
+
+/// Where a listener has as many connections before CONNECT as it may, the oldest of them keeps its place for so long, in
+/// milliseconds: enough for a client on a slow line with TLS, and little enough that many that say nothing keep nobody out.
+const CROWDED_MS: u64 = 1000;
 
 /// The connections.
 #[derive(Default)]
@@ -70,6 +74,7 @@ pub struct Live {
     /// Set once it is being closed: nothing that it sends counts any more.
     closing: Option<Close>,
     peer: Peer,
+    since: Time,
     deadline: Option<Time>,
     door: Rc<Door>,
     address: Address,
@@ -120,6 +125,11 @@ impl Live {
         }
     }
 
+    /// Whether its listener has no place for the next client before this one is past CONNECT.
+    fn is_in_the_way(&self) -> bool {
+        self.door.crowd.room() == Room::Wait
+    }
+
     /// The socket.
     pub fn io(&self) -> &IoRef {
         &self.io
@@ -161,6 +171,7 @@ impl Table {
         io: IoRef,
         door: Rc<Door>,
         address: Address,
+        now: Time,
         deadline: Time,
     ) -> ConnectionId {
         let index = self.free.pop().unwrap_or_else(|| {
@@ -181,6 +192,7 @@ impl Table {
                 maximum_packet_size: None,
                 problem_information: true,
             },
+            since: now,
             deadline: Some(deadline),
             door,
             address,
@@ -311,18 +323,23 @@ impl Table {
         }
     }
 
-    /// When the next connection must be past CONNECT.
+    /// When the next connection must be past CONNECT: earlier where others wait for its place.
     pub fn next_deadline(&self) -> Option<Time> {
-        self.deadlines.first().map(|(at, _)| *at)
+        let (at, id) = self.deadlines.first()?;
+        let live = self.slots[id.index as usize].live.as_deref()?;
+        Some(if live.is_in_the_way() {
+            live.since.after_ms(CROWDED_MS).min(*at)
+        } else {
+            *at
+        })
     }
 
     /// Ends the connections whose time before CONNECT is over.
     pub fn expire(&mut self, now: Time) {
-        while let Some(&(at, id)) = self.deadlines.first() {
-            if at > now {
+        while self.next_deadline().is_some_and(|at| at <= now) {
+            let Some((_, id)) = self.deadlines.pop_first() else {
                 return;
-            }
-            self.deadlines.pop_first();
+            };
             if let Some(live) = self.live(id) {
                 live.deadline = None;
                 live.closing = Some(Close {

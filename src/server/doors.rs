@@ -137,14 +137,17 @@ impl Doors {
 
     /// Opens the sockets of a listener that are not open yet.
     fn open(&mut self, bus: &Bus, listener: &Listener, crowd: &Arc<Crowd>) {
+        // Where the kernel chooses a port, it chooses one for all addresses of the listener.
+        let mut chosen = None;
         for bind in &listener.binds {
             let is_open = |open: &Open| open.listener == listener.name && open.bind == *bind;
             if self.sockets.iter().any(is_open) {
                 continue;
             }
-            match listener::open(bind) {
+            match listener::open(&with_port(bind, chosen)) {
                 Ok(socket) => {
                     let place = listener::describe(bind, &socket);
+                    chosen = chosen.or_else(|| Some(socket.local_addr().ok()?.as_socket()?.port()));
                     self.last_socket += 1;
                     let id = SocketId(self.last_socket);
                     bus.acceptor
@@ -187,6 +190,17 @@ fn place(listener: &Listener) -> String {
         format!("{path}: fosquitto.{name}")
     } else {
         format!("{path}:{line}: fosquitto.{name}")
+    }
+}
+
+/// The bind with this port, if it leaves the choice to the kernel.
+fn with_port(bind: &Bind, port: Option<u16>) -> Bind {
+    match (bind, port) {
+        (Bind::Tcp { address, device }, Some(port)) if address.port() == 0 => Bind::Tcp {
+            address: (address.ip(), port).into(),
+            device: device.clone(),
+        },
+        _ => bind.clone(),
     }
 }
 

@@ -29,7 +29,7 @@ use crate::auth::{self, Credentials, LocalCredentials, Verifier};
 use crate::broker::Input;
 use crate::config::{self, Config};
 use crate::log as logging;
-use crate::net::connection;
+use crate::net::connection::{self, Due};
 use crate::net::hub::Hub;
 use crate::net::listener::{Accepted, Acceptor, Event};
 use bus::{Bus, Parts};
@@ -146,7 +146,9 @@ fn report(handle: &Handle, event: Event, asked: &Asked) {
 
 fn accept(bus: &Rc<Bus>, batch: Vec<Accepted>) {
     let timeout = bus.config.borrow().global.connect_timeout;
-    let deadline = clock::now().after_ms(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
+    let now = clock::now();
+    let deadline = now.after_ms(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
+    let due = Due { now, deadline };
     for accepted in batch {
         // A socket of a listener that was removed in the meantime is closed.
         if let Some(door) = bus.doors.borrow().by_socket(accepted.socket) {
@@ -154,7 +156,7 @@ fn accept(bus: &Rc<Bus>, batch: Vec<Accepted>) {
                 bus.clone(),
                 accepted,
                 door,
-                deadline,
+                due,
                 io_config(),
             ));
         }
@@ -196,7 +198,7 @@ fn stop(bus: &Rc<Bus>) {
     });
 }
 
-/// The passwords, and on the first start those of the local side. If they cannot be had, nobody comes in by password.
+/// The passwords, and on the first start those of the local side. Nobody of a file that cannot be used comes in.
 fn credentials(root: &Path, config: &Config) -> Credentials {
     if config
         .listeners
@@ -210,13 +212,14 @@ fn credentials(root: &Path, config: &Config) -> Credentials {
             Err(fault) => log::error!("the local credentials cannot be made: {fault}"),
         }
     }
-    Credentials::load(root).unwrap_or_else(|faults| {
-        for fault in faults {
-            log::error!("{fault}");
-        }
-        log::error!("nobody can log in with a password");
-        Credentials::none()
-    })
+    let (credentials, faults) = Credentials::load_sound(root);
+    for fault in &faults {
+        log::error!("{fault}");
+    }
+    if !faults.is_empty() {
+        log::error!("nobody of a file with faults can log in");
+    }
+    credentials
 }
 
 /// Writes the process's number where the router's scripts look for it. A router whose /var/run is full runs all the same.
