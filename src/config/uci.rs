@@ -17,6 +17,7 @@ mod tests;
 
 use std::collections::HashMap;
 
+use crate::log::Escaped;
 pub use cursor::Span;
 use cursor::{Cursor, Unterminated, Word};
 
@@ -166,12 +167,15 @@ enum Current {
     Index(usize),
     /// The `config` line was faulty: its options are read for their faults and dropped.
     Dropped,
+    /// The section was opened more than twice. libuci then has no current section, and refuses the next option.
+    OpenedTooOften,
 }
 
 struct Reader<'a> {
     cursor: Cursor<'a>,
     sections: Vec<Section>,
-    by_name: HashMap<String, usize>,
+    /// Where a named section is, and how often it was opened.
+    by_name: HashMap<String, (usize, u32)>,
     current: Current,
 }
 
@@ -220,23 +224,31 @@ impl Reader<'_> {
         check_name(&name, false)?;
         self.end_of_command()?;
         let name = token(name)?;
-        match self.by_name.get(&name.text) {
+        match self.by_name.get_mut(&name.text) {
             None => {
-                self.by_name.insert(name.text.clone(), self.sections.len());
+                let entry = (self.sections.len(), 1);
+                self.by_name.insert(name.text.clone(), entry);
                 self.open(Section {
                     kind,
                     name: Some(name),
                     entries: Vec::new(),
                 });
             }
-            Some(&index) if self.sections[index].kind.text == kind.text => {
-                self.current = Current::Index(index)
+            Some((index, count)) if self.sections[*index].kind.text == kind.text => {
+                *count += 1;
+                self.current = match count {
+                    0..=2 => Current::Index(*index),
+                    _ => Current::OpenedTooOften,
+                };
             }
-            Some(&index) => {
-                let first = &self.sections[index].kind;
+            Some((index, _)) => {
+                let first = &self.sections[*index].kind;
                 let what = format!(
                     "section '{}' is of type '{}' here and of type '{}' in line {}",
-                    name.text, kind.text, first.text, first.at.line
+                    name.text,
+                    Escaped(&kind.text),
+                    Escaped(&first.text),
+                    first.at.line
                 );
                 return Err(fault(kind.at, what));
             }
@@ -252,9 +264,19 @@ impl Reader<'_> {
     /// `option NAME [VALUE]` and `list NAME [VALUE]`
     fn option(&mut self, at: Span, list: bool) -> Result<(), LineFault> {
         let keyword = if list { "list" } else { "option" };
-        if matches!(self.current, Current::None) {
-            let what = format!("'{keyword}' before the first section: 'config TYPE' is expected");
-            return Err(fault(at, what));
+        match self.current {
+            Current::None => {
+                let what =
+                    format!("'{keyword}' before the first section: 'config TYPE' is expected");
+                return Err(fault(at, what));
+            }
+            Current::OpenedTooOften => {
+                self.current = Current::Dropped;
+                let what = "this section is opened for the third time, after which libuci refuses \
+                            options: write them in one place";
+                return Err(fault(at, what.into()));
+            }
+            Current::Dropped | Current::Index(_) => {}
         }
         let name = self.required(keyword, "a name", at)?;
         check_name(&name, false)?;

@@ -117,6 +117,19 @@ fn sections_of_one_name_are_one_section() {
 }
 
 #[test]
+fn a_section_that_is_opened_a_third_time_takes_no_options_as_in_libuci() {
+    assert_eq!(shown("config a n\nconfig a n\nconfig a n\n"), "a n\n");
+    let text = "config a n\nconfig a n\nconfig a n\noption x 1\noption y 1\n";
+    assert_eq!(
+        faults(text),
+        [
+            "4:1 this section is opened for the third time, after which libuci refuses options: \
+             write them in one place"
+        ]
+    );
+}
+
+#[test]
 fn a_list_adds_to_an_option_and_an_option_replaces_a_list() {
     assert_eq!(shown("config a\noption x 1\nlist x 2\n"), "a\n x=[1][2]\n");
     assert_eq!(
