@@ -3,8 +3,8 @@
 //! The syntax is libuci's in its strict mode, the one of `uci show` and LuCI: what libuci refuses is a fault here, and
 //! what it accepts means the same here (a test holds this reader to libuci itself). The shell's lenient mode, which
 //! skips lines that it does not understand, is not offered: a skipped line of a bus's configuration is a wrong
-//! configuration. Three things are refused that libuci lets pass, because nothing that writes UCI writes them: zero
-//! bytes, values that are not UTF-8, and files of more than [`SIZE_MAX`] bytes.
+//! configuration. Four things are refused that libuci lets pass, because nothing that writes UCI writes them: zero
+//! bytes, values that are not UTF-8, files of more than [`SIZE_MAX`] bytes and sections of more than a thousand options.
 //!
 //! libuci stops at the first fault. This reader goes on with the next line, so that all faults are said at once; what
 //! is read next to a fault is only good for finding more faults.
@@ -23,6 +23,9 @@ use cursor::{Cursor, Unterminated, Word};
 
 /// The largest text that is read, in bytes. The largest UCI files of routers have some hundred KiB (firewall sets).
 pub const SIZE_MAX: usize = 1 << 20;
+
+/// So many options one section may have: each new one is looked for among the others.
+const ENTRIES_MAX: usize = 1_000;
 
 /// After so many faults reading ends: this is no UCI file, and each one costs memory.
 const FAULTS_MAX: usize = super::fault::FAULTS_MAX;
@@ -90,7 +93,7 @@ pub struct Package {
     pub sections: Vec<Section>,
 }
 
-/// Something in the text that libuci refuses too, or one of the three things that only this reader refuses.
+/// Something in the text that libuci refuses too, or one of the things that only this reader refuses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SyntaxFault {
     /// Where it is.
@@ -286,9 +289,16 @@ impl Reader<'_> {
         if let Current::Index(index) = self.current {
             let entries = &mut self.sections[index].entries;
             if list {
-                add_item(entries, name, value)
+                add_item(entries, name, value);
             } else {
-                set(entries, name, value)
+                set(entries, name, value);
+            }
+            if entries.len() > ENTRIES_MAX {
+                self.current = Current::Dropped;
+                return Err(fault(
+                    at,
+                    format!("the section has more than {ENTRIES_MAX} options"),
+                ));
             }
         }
         Ok(())

@@ -234,3 +234,16 @@ fn a_file_of_nothing_but_faults_is_given_up() {
     let (_, faults) = read("x\n".repeat(100_000).as_bytes());
     assert_eq!(faults.len(), FAULTS_MAX);
 }
+
+#[test]
+fn a_section_of_very_many_options_is_refused_and_said_once() {
+    let options = |count: usize| -> String {
+        let lines = (0..count).map(|number| format!("option o{number} 1\n"));
+        format!("config a\n{}", lines.collect::<String>())
+    };
+    assert_eq!(faults(&options(1_000)).len(), 0);
+    assert_eq!(
+        faults(&options(1_010)),
+        ["1002:1 the section has more than 1000 options"]
+    );
+}
