@@ -227,35 +227,30 @@ impl Reader<'_> {
         check_name(&name, false)?;
         self.end_of_command()?;
         let name = token(name)?;
-        match self.by_name.get_mut(&name.text) {
-            None => {
-                let entry = (self.sections.len(), 1);
-                self.by_name.insert(name.text.clone(), entry);
-                self.open(Section {
-                    kind,
-                    name: Some(name),
-                    entries: Vec::new(),
-                });
-            }
-            Some((index, count)) if self.sections[*index].kind.text == kind.text => {
-                *count += 1;
-                self.current = match count {
-                    0..=2 => Current::Index(*index),
-                    _ => Current::OpenedTooOften,
-                };
-            }
-            Some((index, _)) => {
-                let first = &self.sections[*index].kind;
-                let what = format!(
-                    "section '{}' is of type '{}' here and of type '{}' in line {}",
-                    name.text,
-                    Escaped(&kind.text),
-                    Escaped(&first.text),
-                    first.at.line
-                );
-                return Err(fault(kind.at, what));
-            }
+        let Some((index, count)) = self.by_name.get_mut(&name.text) else {
+            let entry = (self.sections.len(), 1);
+            self.by_name.insert(name.text.clone(), entry);
+            self.open(Section {
+                kind,
+                name: Some(name),
+                entries: Vec::new(),
+            });
+            return Ok(());
+        };
+        let first = &self.sections[*index].kind;
+        if first.text != kind.text {
+            let (here, there) = (Escaped(&kind.text), Escaped(&first.text));
+            let what = format!(
+                "section '{}' is of type '{here}' here and of type '{there}' in line {}",
+                name.text, first.at.line
+            );
+            return Err(fault(kind.at, what));
         }
+        *count += 1;
+        self.current = match count {
+            0..=2 => Current::Index(*index),
+            _ => Current::OpenedTooOften,
+        };
         Ok(())
     }
 
