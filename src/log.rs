@@ -8,7 +8,9 @@
 //! [`Escaped`].
 
 use std::fmt::{self, Display, Formatter, Write as _};
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use ::log::{LevelFilter, Log, Metadata, Record};
 
@@ -76,7 +78,7 @@ pub enum Target {
 pub fn start(target: Target, level: Level) {
     let (backend, complaint): (Box<dyn Log>, _) = match target {
         Target::Stderr => (Box::new(Stderr), None),
-        Target::Syslog => match open_syslog() {
+        Target::Syslog => match Syslog::open(None) {
             Ok(syslog) => (Box::new(syslog), None),
             Err(error) => (Box::new(Stderr), Some(error)),
         },
@@ -96,16 +98,58 @@ pub fn set_level(level: Level) {
 type SyslogLogger = syslog::Logger<syslog::LoggerBackend, syslog::Formatter3164>;
 
 /// Lines for syslog. The crate's own backend maps the levels one to one; this one makes `info!` a notice.
-struct Syslog(std::sync::Mutex<SyslogLogger>);
+struct Syslog {
+    logger: Mutex<SyslogLogger>,
+    /// The daemon's socket, if not at one of the usual places.
+    path: Option<PathBuf>,
+}
 
-fn open_syslog() -> Result<Syslog, syslog::Error> {
+impl Syslog {
+    fn open(path: Option<PathBuf>) -> Result<Self, syslog::Error> {
+        let logger = Mutex::new(connect(path.as_deref())?);
+        Ok(Syslog { logger, path })
+    }
+
+    /// Sends a line, on a new socket if the old one's daemon is gone: logd restarts now and then.
+    fn send(&self, level: Level, text: &str) -> Result<(), syslog::Error> {
+        // A thread that panicked while it logged has left nothing half done that matters here.
+        let mut logger = self.logger.lock().unwrap_or_else(PoisonError::into_inner);
+        match send(&mut logger, level, text) {
+            Err(syslog::Error::Write(error)) if error.kind() != ErrorKind::WouldBlock => {
+                *logger = connect(self.path.as_deref())?;
+                send(&mut logger, level, text)
+            }
+            sent => sent,
+        }
+    }
+}
+
+fn connect(path: Option<&Path>) -> Result<SyslogLogger, syslog::Error> {
     let formatter = syslog::Formatter3164 {
         facility: syslog::Facility::LOG_DAEMON,
         hostname: None,
         process: "fosquitto".into(),
         pid: std::process::id(),
     };
-    Ok(Syslog(std::sync::Mutex::new(syslog::unix(formatter)?)))
+    let logger = match path {
+        Some(path) => syslog::unix_custom(formatter, path)?,
+        None => syslog::unix(formatter)?,
+    };
+    // A daemon that does not read must not stop the bus.
+    if let syslog::LoggerBackend::Unix(socket) = &logger.backend {
+        socket.set_nonblocking(true)?;
+    }
+    Ok(logger)
+}
+
+fn send(logger: &mut SyslogLogger, level: Level, text: &str) -> Result<(), syslog::Error> {
+    match level {
+        Level::Error => logger.err(text),
+        Level::Warning => logger.warning(text),
+        Level::Notice => logger.notice(text),
+        Level::Info => logger.info(text),
+        Level::Debug => logger.debug(text),
+    }
 }
 
 impl Log for Syslog {
@@ -113,31 +157,14 @@ impl Log for Syslog {
         is_written(metadata)
     }
 
+    /// A line that syslog does not take goes to standard error.
     fn log(&self, record: &Record<'_>) {
         if !self.enabled(record.metadata()) {
             return;
         }
-        // A thread that panicked while it logged has left nothing half done that matters here.
-        let mut logger = self
-            .0
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
         let text = record.args().to_string();
-        let sent = match Level::of(record.level()) {
-            Level::Error => logger.err(&text),
-            Level::Warning => logger.warning(&text),
-            Level::Notice => logger.notice(&text),
-            Level::Info => logger.info(&text),
-            Level::Debug => logger.debug(&text),
-        };
-        if sent.is_err() {
-            // logd restarts now and then. The line goes to standard error and the next one tries a new socket.
+        if self.send(Level::of(record.level()), &text).is_err() {
             write_line(record);
-            if let Ok(Syslog(again)) = open_syslog() {
-                *logger = again
-                    .into_inner()
-                    .unwrap_or_else(std::sync::PoisonError::into_inner);
-            }
         }
     }
 
@@ -233,6 +260,8 @@ fn is_printable(character: char) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixDatagram;
+
     use super::*;
 
     #[test]
@@ -251,6 +280,55 @@ mod tests {
             Escaped(&"é".repeat(129)).to_string(),
             format!("{}…", "é".repeat(128))
         );
+    }
+
+    /// A socket in the place of syslog's, removed at the end.
+    struct Daemon(PathBuf, UnixDatagram);
+
+    impl Daemon {
+        fn new(test: &str) -> Self {
+            let name = format!("fosquitto-log-{test}-{}", std::process::id());
+            let path = std::env::temp_dir().join(name);
+            let _ = std::fs::remove_file(&path);
+            let socket = UnixDatagram::bind(&path).expect("the temporary directory can be written");
+            Daemon(path, socket)
+        }
+
+        fn line(&self) -> String {
+            let mut buffer = [0; 1024];
+            let length = self.1.recv(&mut buffer).expect("a line was sent");
+            String::from_utf8_lossy(&buffer[..length]).into_owned()
+        }
+    }
+
+    impl Drop for Daemon {
+        fn drop(&mut self) {
+            let _ = std::fs::remove_file(&self.0);
+        }
+    }
+
+    #[test]
+    fn syslog_gets_one_datagram_a_line_with_facility_daemon_and_finds_a_daemon_that_came_back() {
+        let daemon = Daemon::new("restart");
+        let syslog = Syslog::open(Some(daemon.0.clone())).expect("the daemon listens");
+        syslog.send(Level::Notice, "a line").expect("it takes it");
+        let line = daemon.line();
+        // Facility 3, severity 5.
+        let end = format!("fosquitto[{}]: a line", std::process::id());
+        assert!(line.starts_with("<29>") && line.ends_with(&end), "{line}");
+        drop(daemon);
+        assert!(syslog.send(Level::Error, "nobody listens").is_err());
+        let daemon = Daemon::new("restart");
+        syslog.send(Level::Error, "again").expect("it takes it");
+        assert!(daemon.line().starts_with("<27>"));
+    }
+
+    #[test]
+    fn a_syslog_daemon_that_does_not_read_does_not_stop_the_bus() {
+        let daemon = Daemon::new("stuck");
+        let syslog = Syslog::open(Some(daemon.0.clone())).expect("the daemon listens");
+        let stuck = (0..100_000).any(|_| syslog.send(Level::Notice, "a line").is_err());
+        assert!(stuck, "the queue of a socket is bounded");
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! Topic patterns: what a topic filter matches and covers, and the levels `%u` and `%c`, which stand for a client's
-//! user name and client id. Entered through [`matches`] and [`covers`], which allocate nothing, and through
+//! user name and client id. Entered through [`matches()`] and [`covers`], which allocate nothing, and through
 //! [`Pattern::new`] when the configuration is read.
 //!
 //! It does not know what a pattern is used for, and neither function checks that its arguments are well-formed: of

@@ -10,6 +10,9 @@ use super::network::Network;
 use super::section::{Reader, text};
 use super::value;
 
+/// So many sockets one listener may have.
+const BINDS_MAX: usize = 64;
+
 /// One socket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Bind {
@@ -48,7 +51,7 @@ pub(super) fn tcp(addresses: [IpAddr; 2], port: u16) -> Vec<Bind> {
 /// All sockets that the section asks for. Two interfaces of one device, such as wan and wan6, are one socket.
 pub(super) fn read(reader: &mut Reader<'_>, port: u16, network: &Network) -> Vec<Bind> {
     let mut devices = reader.list("device", value::device);
-    for (interface, line) in reader.list("interface", text) {
+    for (interface, line) in reader.list("interface", text).into_iter().take(BINDS_MAX) {
         match network.device(&interface) {
             Ok(device) => devices.push((device, line)),
             Err(what) => reader.fault("interface", line, what),
@@ -82,13 +85,17 @@ pub(super) fn read(reader: &mut Reader<'_>, port: u16, network: &Network) -> Vec
     {
         binds = tcp(EVERYWHERE, port);
     }
-    let mut seen = Vec::new();
-    binds.retain(|bind| {
-        let new = !seen.contains(bind);
-        seen.push(bind.clone());
-        new
-    });
-    binds
+    if binds.len() > BINDS_MAX {
+        reader.fault_here(format!("asks for more than {BINDS_MAX} sockets"));
+        binds.truncate(BINDS_MAX);
+    }
+    let mut distinct = Vec::new();
+    for bind in binds {
+        if !distinct.contains(&bind) {
+            distinct.push(bind);
+        }
+    }
+    distinct
 }
 
 /// Sockets that the kernel would not open both: each pair of listeners once, as the later one and what to say about it.

@@ -23,7 +23,7 @@ pub mod uci;
 mod user;
 mod value;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -40,6 +40,9 @@ use fault::{Quoted, did_you_mean};
 use network::Network;
 use options::{Naming, SectionTable};
 use section::Reader;
+
+/// So many listeners are compared with one another and run by one thread.
+const LISTENERS_MAX: usize = 64;
 
 /// The file that the package installs; it holds where there is none.
 const SHIPPED: &str = include_str!("../../files/etc/config/fosquitto");
@@ -193,7 +196,15 @@ impl<'a> Parser<'a> {
             Subordinate::indirect(reader)
         }));
 
-        let listeners: Vec<_> = local.into_iter().chain(remote).chain(own).collect();
+        let mut listeners: Vec<_> = local.into_iter().chain(remote).chain(own).collect();
+        if let Some(first) = listeners.get(LISTENERS_MAX) {
+            let what = format!(
+                "fosquitto.{}: there are more than {LISTENERS_MAX} listeners",
+                first.name
+            );
+            self.faults.push(self.path, first.line, what);
+            listeners.truncate(LISTENERS_MAX);
+        }
         for (listener, what) in bind::conflicts(&listeners) {
             let what = format!("fosquitto.{}: {what}", listener.name);
             self.faults.push(self.path, listener.line, what);
@@ -310,8 +321,8 @@ impl<'a> Parser<'a> {
     fn check_names(&mut self, known: &[Known<'a>], users: &[User]) {
         let own = known.iter().filter(|known| known.table.kind == "listener");
         let own = own.filter_map(|known| Some(known.section.name.as_ref()?.text.as_str()));
-        let listeners: Vec<&str> = own.chain(["local", "remote"]).collect();
-        let groups: Vec<&str> = users
+        let listeners: HashSet<&str> = own.chain(["local", "remote"]).collect();
+        let groups: HashSet<&str> = users
             .iter()
             .flat_map(|user| &user.groups)
             .map(String::as_str)
@@ -334,7 +345,7 @@ impl<'a> Parser<'a> {
                     None => &[],
                 };
                 for token in tokens.iter().filter(|token| !token.text.is_empty()) {
-                    if !names.contains(&token.text.as_str()) {
+                    if !names.contains(token.text.as_str()) && !self.faults.is_full() {
                         let hint = did_you_mean(&token.text, names.iter().copied());
                         let what =
                             format!("{address}.{option}: {} {what}{hint}", Quoted(&token.text));

@@ -407,6 +407,24 @@ config listener 'off'
 }
 
 #[test]
+fn listeners_and_their_sockets_have_a_bound() {
+    let listener = |number: u16| format!("config listener 'l{number}'\n\toption port '{number}'\n");
+    let listeners = |count: u16| -> String { (1..=count).map(listener).collect() };
+    assert_eq!(good(&listeners(63)).listeners.len(), 64);
+    assert_eq!(
+        faults(&listeners(70)),
+        ["127: fosquitto.l64: there are more than 64 listeners"]
+    );
+    let sockets: String = (1..=65)
+        .map(|number| format!("\tlist address '192.0.2.{number}'\n"))
+        .collect();
+    assert_eq!(
+        faults(&format!("config listener 'a'\n{sockets}")),
+        ["1: fosquitto.a: asks for more than 64 sockets"]
+    );
+}
+
+#[test]
 fn names_that_rules_and_sections_use_must_be_there() {
     let text = "\
 config user 'anna'

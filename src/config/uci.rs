@@ -3,8 +3,8 @@
 //! The syntax is libuci's in its strict mode, the one of `uci show` and LuCI: what libuci refuses is a fault here, and
 //! what it accepts means the same here (a test holds this reader to libuci itself). The shell's lenient mode, which
 //! skips lines that it does not understand, is not offered: a skipped line of a bus's configuration is a wrong
-//! configuration. Three things are refused that libuci lets pass, because nothing that writes UCI writes them: zero
-//! bytes, values that are not UTF-8, and files of more than [`SIZE_MAX`] bytes.
+//! configuration. Four things are refused that libuci lets pass, because nothing that writes UCI writes them: zero
+//! bytes, values that are not UTF-8, files of more than [`SIZE_MAX`] bytes and sections of more than a thousand options.
 //!
 //! libuci stops at the first fault. This reader goes on with the next line, so that all faults are said at once; what
 //! is read next to a fault is only good for finding more faults.
@@ -17,11 +17,15 @@ mod tests;
 
 use std::collections::HashMap;
 
+use crate::log::Escaped;
 pub use cursor::Span;
 use cursor::{Cursor, Unterminated, Word};
 
 /// The largest text that is read, in bytes. The largest UCI files of routers have some hundred KiB (firewall sets).
 pub const SIZE_MAX: usize = 1 << 20;
+
+/// So many options one section may have: each new one is looked for among the others.
+const ENTRIES_MAX: usize = 1_000;
 
 /// After so many faults reading ends: this is no UCI file, and each one costs memory.
 const FAULTS_MAX: usize = super::fault::FAULTS_MAX;
@@ -89,7 +93,7 @@ pub struct Package {
     pub sections: Vec<Section>,
 }
 
-/// Something in the text that libuci refuses too, or one of the three things that only this reader refuses.
+/// Something in the text that libuci refuses too, or one of the things that only this reader refuses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SyntaxFault {
     /// Where it is.
@@ -166,12 +170,15 @@ enum Current {
     Index(usize),
     /// The `config` line was faulty: its options are read for their faults and dropped.
     Dropped,
+    /// The section was opened more than twice. libuci then has no current section, and refuses the next option.
+    OpenedTooOften,
 }
 
 struct Reader<'a> {
     cursor: Cursor<'a>,
     sections: Vec<Section>,
-    by_name: HashMap<String, usize>,
+    /// Where a named section is, and how often it was opened.
+    by_name: HashMap<String, (usize, u32)>,
     current: Current,
 }
 
@@ -220,27 +227,30 @@ impl Reader<'_> {
         check_name(&name, false)?;
         self.end_of_command()?;
         let name = token(name)?;
-        match self.by_name.get(&name.text) {
-            None => {
-                self.by_name.insert(name.text.clone(), self.sections.len());
-                self.open(Section {
-                    kind,
-                    name: Some(name),
-                    entries: Vec::new(),
-                });
-            }
-            Some(&index) if self.sections[index].kind.text == kind.text => {
-                self.current = Current::Index(index)
-            }
-            Some(&index) => {
-                let first = &self.sections[index].kind;
-                let what = format!(
-                    "section '{}' is of type '{}' here and of type '{}' in line {}",
-                    name.text, kind.text, first.text, first.at.line
-                );
-                return Err(fault(kind.at, what));
-            }
+        let Some((index, count)) = self.by_name.get_mut(&name.text) else {
+            let entry = (self.sections.len(), 1);
+            self.by_name.insert(name.text.clone(), entry);
+            self.open(Section {
+                kind,
+                name: Some(name),
+                entries: Vec::new(),
+            });
+            return Ok(());
+        };
+        let first = &self.sections[*index].kind;
+        if first.text != kind.text {
+            let (here, there) = (Escaped(&kind.text), Escaped(&first.text));
+            let what = format!(
+                "section '{}' is of type '{here}' here and of type '{there}' in line {}",
+                name.text, first.at.line
+            );
+            return Err(fault(kind.at, what));
         }
+        *count += 1;
+        self.current = match count {
+            0..=2 => Current::Index(*index),
+            _ => Current::OpenedTooOften,
+        };
         Ok(())
     }
 
@@ -252,9 +262,19 @@ impl Reader<'_> {
     /// `option NAME [VALUE]` and `list NAME [VALUE]`
     fn option(&mut self, at: Span, list: bool) -> Result<(), LineFault> {
         let keyword = if list { "list" } else { "option" };
-        if matches!(self.current, Current::None) {
-            let what = format!("'{keyword}' before the first section: 'config TYPE' is expected");
-            return Err(fault(at, what));
+        match self.current {
+            Current::None => {
+                let what =
+                    format!("'{keyword}' before the first section: 'config TYPE' is expected");
+                return Err(fault(at, what));
+            }
+            Current::OpenedTooOften => {
+                self.current = Current::Dropped;
+                let what = "this section is opened for the third time, after which libuci refuses \
+                            options: write them in one place";
+                return Err(fault(at, what.into()));
+            }
+            Current::Dropped | Current::Index(_) => {}
         }
         let name = self.required(keyword, "a name", at)?;
         check_name(&name, false)?;
@@ -264,9 +284,16 @@ impl Reader<'_> {
         if let Current::Index(index) = self.current {
             let entries = &mut self.sections[index].entries;
             if list {
-                add_item(entries, name, value)
+                add_item(entries, name, value);
             } else {
-                set(entries, name, value)
+                set(entries, name, value);
+            }
+            if entries.len() > ENTRIES_MAX {
+                self.current = Current::Dropped;
+                return Err(fault(
+                    at,
+                    format!("the section has more than {ENTRIES_MAX} options"),
+                ));
             }
         }
         Ok(())

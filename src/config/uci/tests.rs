@@ -117,6 +117,19 @@ fn sections_of_one_name_are_one_section() {
 }
 
 #[test]
+fn a_section_that_is_opened_a_third_time_takes_no_options_as_in_libuci() {
+    assert_eq!(shown("config a n\nconfig a n\nconfig a n\n"), "a n\n");
+    let text = "config a n\nconfig a n\nconfig a n\noption x 1\noption y 1\n";
+    assert_eq!(
+        faults(text),
+        [
+            "4:1 this section is opened for the third time, after which libuci refuses options: \
+             write them in one place"
+        ]
+    );
+}
+
+#[test]
 fn a_list_adds_to_an_option_and_an_option_replaces_a_list() {
     assert_eq!(shown("config a\noption x 1\nlist x 2\n"), "a\n x=[1][2]\n");
     assert_eq!(
@@ -220,4 +233,17 @@ fn what_no_writer_of_uci_writes_is_refused() {
 fn a_file_of_nothing_but_faults_is_given_up() {
     let (_, faults) = read("x\n".repeat(100_000).as_bytes());
     assert_eq!(faults.len(), FAULTS_MAX);
+}
+
+#[test]
+fn a_section_of_very_many_options_is_refused_and_said_once() {
+    let options = |count: usize| -> String {
+        let lines = (0..count).map(|number| format!("option o{number} 1\n"));
+        format!("config a\n{}", lines.collect::<String>())
+    };
+    assert_eq!(faults(&options(1_000)).len(), 0);
+    assert_eq!(
+        faults(&options(1_010)),
+        ["1002:1 the section has more than 1000 options"]
+    );
 }
