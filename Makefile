@@ -19,6 +19,12 @@ CHECK_PACKAGES := shellcheck
 VENVS := paho-1 paho-2
 SHELL_FILES := .ci/run $(wildcard tests/make/*)
 
+# The examples of the documentation come first, so that the summary that closes the run is that of the real tests.
+define TESTS
+$(CARGO) test --locked $(FEATURES) --doc
+$(CARGO) test --locked $(FEATURES) --no-fail-fast --lib --bins --tests
+endef
+
 .PHONY: run start test check setup venvs fmt clippy doc tidy shellcheck
 
 run:
@@ -38,10 +44,10 @@ venvs:
 	@for name in $(VENVS); do tests/make/venv "target/python/$$name" "tests/python/requirements-$$name.txt" || exit 1; done
 
 test: setup
-	$(CARGO) test --locked $(FEATURES) --no-fail-fast
+	$(TESTS)
 
 check: setup fmt clippy tidy shellcheck doc
-	$(CARGO) test --locked $(FEATURES) --no-fail-fast
+	$(TESTS)
 
 fmt:
 	$(CARGO) fmt --check

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::harness::broker::{Broker, LOCAL};
+use crate::harness::client::Client;
 use crate::harness::packet::{self, BOTH, Connect, Packet, Publish, Version, property};
 
 fn with_global(options: &str) -> Broker {
@@ -74,9 +75,22 @@ fn in_5_0_the_receive_maximum_of_the_client_counts_too() {
     slow.ping();
 }
 
+/// The messages that the broker has ready for a client.
+fn messages_before_pong(client: &mut Client) -> Vec<Publish> {
+    client.send(&packet::PINGREQ);
+    let mut messages = Vec::new();
+    loop {
+        match client.receive() {
+            Packet::Publish(message) => messages.push(message),
+            Packet::Pingresp => return messages,
+            other => panic!("expected messages, got {other:?}"),
+        }
+    }
+}
+
 #[test]
 fn the_queue_of_a_session_that_is_away_is_bounded() {
-    let broker = with_global("\toption queue_messages '10'\n");
+    let broker = with_global("\toption queue_messages '10'\n\toption max_inflight '5'\n");
     for version in BOTH {
         let away = Connect::new(version, "away").persistent();
         let mut client = broker.join(&away);
@@ -89,20 +103,18 @@ fn the_queue_of_a_session_that_is_away_is_bounded() {
         publisher.disconnect();
         let mut client = broker.join(&away);
         let mut count = 0;
-        client.send(&packet::PINGREQ);
-        client.send_subscribe("end", 0);
-        client.publish("end", "end");
         loop {
-            match client.receive() {
-                Packet::Publish(message) if message.topic == "end" => break,
-                Packet::Publish(message) => {
-                    count += 1;
-                    client.send(&packet::ack(0x40, message.packet_id));
-                }
-                _ => {}
+            let messages = messages_before_pong(&mut client);
+            if messages.is_empty() {
+                break;
+            }
+            count += messages.len();
+            for message in messages {
+                client.send(&packet::ack(0x40, message.packet_id));
             }
         }
-        assert_eq!(count, 10, "{version:?}");
+        // What is in flight may count beside what is queued.
+        assert!((10..=15).contains(&count), "{version:?}: {count}");
         client.disconnect();
         broker.join(&Connect::new(version, "away")).disconnect();
     }

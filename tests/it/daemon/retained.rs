@@ -65,7 +65,8 @@ fn an_empty_retained_message_clears_the_topic() {
             let empty = Publish::new("a", "").qos(qos, 0).retained();
             match qos {
                 0 => publisher.send_publish(&empty),
-                _ => assert_eq!(publisher.publish_acknowledged(empty), 0),
+                // 0x10 says that nobody was subscribed.
+                _ => assert!(publisher.publish_acknowledged(empty) <= 0x10),
             }
             publisher.ping();
             let mut late = broker.join(&Connect::new(version, "late"));

@@ -13,6 +13,7 @@ use openssl::ssl::SslStream;
 
 use super::PATIENCE;
 use super::packet::{self, Connack, Connect, Packet, Publish, Version};
+use super::reference;
 
 /// A stream of any kind with a read deadline.
 pub trait Wire: Read + Write + Send {
@@ -160,6 +161,8 @@ impl Client {
     pub fn closed_because(&mut self, reason: u8) {
         let packets = self.closed();
         match self.version {
+            // mosquitto 2.0 tells no reason at most closes.
+            Version::V5 if packets.is_empty() && reference::in_use() => {}
             Version::V5 => assert_eq!(packets, [Packet::Disconnect { code: reason }]),
             _ => assert_eq!(packets, []),
         }

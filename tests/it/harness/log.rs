@@ -1,7 +1,7 @@
 //! The log of a running program, line by line, with waits for what it is to say.
 
 use std::io::{BufRead, BufReader, Read};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::Instant;
 
 use super::PATIENCE;
@@ -24,7 +24,6 @@ impl Log {
         let log = Log::default();
         let writer = log.clone();
         std::thread::spawn(move || {
-            let (state, changed) = &*writer.shared;
             let mut source = BufReader::new(source);
             let mut line = Vec::new();
             while source
@@ -34,29 +33,24 @@ impl Log {
                 let text = String::from_utf8_lossy(&line)
                     .trim_end_matches('\n')
                     .to_owned();
-                state.lock().expect("no holder panics").lines.push(text);
-                changed.notify_all();
+                writer.state().lines.push(text);
+                writer.shared.1.notify_all();
                 line.clear();
             }
-            state.lock().expect("no holder panics").ended = true;
-            changed.notify_all();
+            writer.state().ended = true;
+            writer.shared.1.notify_all();
         });
         log
     }
 
     /// How many lines there are: the place to wait from for what comes later.
     pub fn mark(&self) -> usize {
-        self.shared.0.lock().expect("no holder panics").lines.len()
+        self.state().lines.len()
     }
 
     /// All lines.
     pub fn lines(&self) -> Vec<String> {
-        self.shared
-            .0
-            .lock()
-            .expect("no holder panics")
-            .lines
-            .clone()
+        self.state().lines.clone()
     }
 
     /// Waits for a line from `mark` on that contains `text`, and returns it.
@@ -69,42 +63,46 @@ impl Log {
 
     /// Waits for a line from `mark` on that contains one of `texts`.
     pub fn wait_for_any(&self, mark: usize, texts: &[&str]) -> String {
-        let (state, changed) = &*self.shared;
-        let deadline = Instant::now() + PATIENCE;
-        let mut state = state.lock().expect("no holder panics");
-        loop {
-            let new = state.lines.iter().skip(mark);
-            if let Some(line) = new
-                .clone()
-                .find(|line| texts.iter().any(|text| line.contains(text)))
-            {
-                return line.clone();
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            assert!(
-                !left.is_zero() && !state.ended,
+        let found = self.wait(|state| {
+            let said = |line: &&String| texts.iter().any(|text| line.contains(text));
+            let line = state.lines.iter().skip(mark).find(said).cloned();
+            // An end is an answer too: nothing will be said any more.
+            line.map(Some).or(state.ended.then_some(None))
+        });
+        let lines = || self.lines().join("\n");
+        found.flatten().unwrap_or_else(|| {
+            panic!(
                 "the log does not say any of {texts:?}; it says:\n{}",
-                state.lines.join("\n")
-            );
-            state = changed
-                .wait_timeout(state, left)
-                .expect("no holder panics")
-                .0;
-        }
+                lines()
+            )
+        })
     }
 
     /// Waits for the end of the log, which comes with the end of the program.
     pub fn wait_for_end(&self) {
-        let (state, changed) = &*self.shared;
+        let ended = self.wait(|state| state.ended.then_some(()));
+        assert!(
+            ended.is_some(),
+            "the program does not end; it says:\n{}",
+            self.lines().join("\n")
+        );
+    }
+
+    fn wait<T>(&self, mut condition: impl FnMut(&State) -> Option<T>) -> Option<T> {
         let deadline = Instant::now() + PATIENCE;
-        let mut state = state.lock().expect("no holder panics");
-        while !state.ended {
+        let mut state = self.state();
+        loop {
+            let found = condition(&state);
             let left = deadline.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "the program does not end");
-            state = changed
-                .wait_timeout(state, left)
-                .expect("no holder panics")
-                .0;
+            if found.is_some() || left.is_zero() {
+                return found;
+            }
+            let woken = self.shared.1.wait_timeout(state, left);
+            state = woken.expect("nobody panics with the lock").0;
         }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.shared.0.lock().expect("nobody panics with the lock")
     }
 }

@@ -1,7 +1,7 @@
 //! mosquitto in the broker's place, to hold a test of the protocol to a second opinion.
 //!
-//! It translates what the tests' UCI files commonly say: the local side, plain listeners, anonymous clients, the largest packet
-//! and ACLs by user. It knows no reload, no certificates and no log of ours: tests of those are not for it.
+//! It translates what the tests' UCI files commonly say: both sides, plain listeners, anonymous clients, users
+//! and some limits. It knows no ACLs, no reload and no log of ours: tests of those are not for it.
 
 use std::collections::HashMap;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -9,6 +9,14 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use super::root::Root;
+
+/// The environment's variable that names the program to compare with.
+const VARIABLE: &str = "FOSQUITTO_REFERENCE";
+
+/// Whether the tests run against the reference.
+pub fn in_use() -> bool {
+    std::env::var_os(VARIABLE).is_some()
+}
 
 /// The password that the user `local` has there.
 const PASSWORD: &str = "0123456789ABCDEF0123456789ABCDEF";
@@ -26,46 +34,27 @@ pub struct Reference {
 impl Reference {
     /// Prepares `root` for mosquitto when the environment asks for it.
     pub fn asked_for(root: &Root) -> Option<Reference> {
-        let program = PathBuf::from(std::env::var_os("FOSQUITTO_REFERENCE")?);
-        let mut text = String::from(
-            "per_listener_settings true\nqueue_qos0_messages true\nmax_inflight_messages 20\n",
-        );
+        let program = PathBuf::from(std::env::var_os(VARIABLE)?);
+        let mut text = String::from("per_listener_settings true\nqueue_qos0_messages true\n");
         let mut ports = HashMap::new();
-        let mut acl = String::new();
         for section in sections(&root.read("etc/config/fosquitto")) {
             match section.kind.as_str() {
-                "global" => {
-                    if let Some(bytes) = section.option("max_packet_size") {
-                        text += &format!("max_packet_size {bytes}\n");
-                    }
-                }
-                "local" | "listener" => {
+                "global" => text += &section.global_lines(),
+                "remote" if section.option("enabled") != Some("1") => {}
+                "local" | "listener" | "remote" => {
                     let port = free_port();
-                    text += &format!(
-                        "listener {port} 127.0.0.1\npassword_file {}\n",
-                        root.join("passwords").display()
-                    );
-                    let anonymous = section.option("allow_anonymous") == Some("1");
-                    text += &format!("allow_anonymous {anonymous}\n");
-                    if let Some(mount_point) = section.option("mount_point") {
-                        text += &format!("mount_point {mount_point}\n");
-                    }
-                    text += &format!("acl_file {}\n", root.join("acl").display());
+                    text += &format!("listener {port} 127.0.0.1\n");
+                    text += &match section.kind.as_str() {
+                        "remote" => remote_lines(root),
+                        _ => section.listener_lines(root),
+                    };
                     ports.insert(section.name.clone(), port);
                 }
-                "acl" if section.option("action") != Some("deny") => acl += &section.acl_lines(),
                 _ => {}
             }
         }
-        root.write(
-            "acl",
-            if acl.is_empty() {
-                "pattern readwrite #\npattern read $SYS/#\n".to_owned()
-            } else {
-                acl
-            },
-        );
-        root.write("passwords", HASH);
+        let users = std::fs::read_to_string(root.join("etc/fosquitto/passwd"));
+        root.write("passwords", HASH.to_owned() + &users.unwrap_or_default());
         root.write(
             "etc/fosquitto/credentials.plain",
             format!("local:{PASSWORD}\n"),
@@ -74,9 +63,10 @@ impl Reference {
             "mosquitto.conf",
             text + "log_dest stderr\nlog_type all\nuser root\n",
         );
+        let configuration = root.join("mosquitto.conf");
         Some(Reference {
             program,
-            configuration: root.join("mosquitto.conf"),
+            configuration,
             ports,
         })
     }
@@ -113,19 +103,45 @@ impl Section {
             .map(|(_, value)| value.as_str())
     }
 
-    fn acl_lines(&self) -> String {
-        let mut lines = String::new();
-        for (_, user) in self.values.iter().filter(|(name, _)| name == "user") {
-            lines += &format!("user {user}\n");
-            for (_, topic) in self.values.iter().filter(|(name, _)| name == "topic") {
-                lines += &format!(
-                    "topic {} {topic}\n",
-                    self.option("access").unwrap_or("readwrite")
-                );
-            }
-        }
-        lines
+    fn global_lines(&self) -> String {
+        let names = [
+            ("max_packet_size", "max_packet_size"),
+            ("max_inflight", "max_inflight_messages"),
+            ("queue_messages", "max_queued_messages"),
+        ];
+        let lines = names
+            .iter()
+            .filter_map(|(uci, name)| Some(format!("{name} {}\n", self.option(uci)?)));
+        lines.collect()
     }
+
+    fn listener_lines(&self, root: &Root) -> String {
+        let passwords = root.join("passwords").display().to_string();
+        let anonymous = self.option("allow_anonymous") == Some("1");
+        let mount_point = self
+            .option("mount_point")
+            .map(|path| format!("mount_point {path}\n"));
+        format!("password_file {passwords}\nallow_anonymous {anonymous}\n")
+            + &mount_point.unwrap_or_default()
+    }
+}
+
+/// The remote side as the original configures it.
+fn remote_lines(root: &Root) -> String {
+    let path = |name: &str| {
+        root.join("etc/ssl/ca/remote")
+            .join(name)
+            .display()
+            .to_string()
+    };
+    format!(
+        "tls_version tlsv1.2\nuse_identity_as_username true\nrequire_certificate true\n\
+         cafile {}\ncertfile {}\nkeyfile {}\ncrlfile {}\n",
+        path("ca.crt"),
+        path("01.crt"),
+        path("01.key"),
+        path("ca.crl")
+    )
 }
 
 /// The sections of a UCI file as the tests write them: one value a line, in single quotes.

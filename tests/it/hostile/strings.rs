@@ -7,19 +7,14 @@ use crate::harness::packet::{BOTH, Connect, Publish, Version, put_string};
 fn a_client_id_cannot_write_a_line_of_the_log_64() {
     let victim = Victim::new();
     let forged = "x'\nnotice: forged\r\u{1b}[31m";
-    let mut client = victim.broker.dial();
-    client.send(
-        &victim
-            .broker
-            .as_local(&Connect::new(Version::V311, forged))
-            .encode(),
-    );
-    let _ = client.receive_or_close();
-    drop(client);
-    let (mut wrong, _) = victim
-        .broker
-        .attempt(&Connect::new(Version::V311, forged).user("u\nnotice: forged", "x"));
-    wrong.refused();
+    let right = victim.broker.as_local(&Connect::new(Version::V311, forged));
+    let wrong = Connect::new(Version::V311, forged).user("u\nnotice: forged", "x");
+    for connect in [right, wrong] {
+        // It may be accepted, refused or closed; only the log matters here.
+        let mut client = victim.broker.dial();
+        client.send(&connect.encode());
+        client.receive_or_close();
+    }
     let mut last = victim.member(Version::V5);
     last.ping();
     for line in victim.broker.log().lines() {

@@ -24,6 +24,8 @@ struct Row {
     module: &'static str,
     /// Modules of this crate, or single items of them, that it may name; itself and `log` go without saying.
     modules: &'static [&'static str],
+    /// Whether it may name [`INPUTS_AND_EFFECTS`] too.
+    speaks_to_broker: bool,
     /// Crates beyond [`EVERYWHERE`].
     crates: &'static [&'static str],
 }
@@ -48,14 +50,22 @@ pub const BOUND: [&str; 11] = [
     "syslog",
 ];
 
-/// What the network's modules may name of the broker: what goes in and what comes out.
-const NET: [&str; 6] = [
-    "mqtt",
-    "auth",
-    "config",
+/// The broker's inputs and effects: the modules that have them, and the names under which the broker hands them on.
+const INPUTS_AND_EFFECTS: [&str; 14] = [
     "broker::input",
     "broker::effect",
     "broker::limits",
+    "broker::Input",
+    "broker::Effects",
+    "broker::ConnectionId",
+    "broker::Owner",
+    "broker::Settings",
+    "broker::Traffic",
+    "broker::Time",
+    "broker::Delivery",
+    "broker::Payload",
+    "broker::Sent",
+    "broker::Close",
 ];
 
 const ALL_BUT_CLI: [&str; 10] = [
@@ -66,21 +76,25 @@ const TABLE: [Row; 12] = [
     Row {
         module: "mqtt",
         modules: &[],
+        speaks_to_broker: false,
         crates: &["ntex_bytes"],
     },
     Row {
         module: "acl",
         modules: &["mqtt"],
+        speaks_to_broker: false,
         crates: &[],
     },
     Row {
         module: "broker",
         modules: &["mqtt", "acl"],
+        speaks_to_broker: false,
         crates: &["ntex_bytes"],
     },
     Row {
         module: "config",
         modules: &["mqtt", "acl"],
+        speaks_to_broker: false,
         crates: &["libc"],
     },
     Row {
@@ -91,16 +105,19 @@ const TABLE: [Row; 12] = [
             "broker::StoreOp",
             "broker::Snapshot",
         ],
+        speaks_to_broker: false,
         crates: &["rusqlite", "serde_json"],
     },
     Row {
         module: "auth",
         modules: &["mqtt", "config"],
+        speaks_to_broker: false,
         crates: &["openssl", "libc"],
     },
     Row {
         module: "net",
-        modules: &NET,
+        modules: &["mqtt", "auth", "config"],
+        speaks_to_broker: true,
         crates: &[
             "ntex",
             "ntex_bytes",
@@ -112,27 +129,32 @@ const TABLE: [Row; 12] = [
     },
     Row {
         module: "bridge",
-        modules: &["net", "mqtt", "config", "broker::input", "broker::effect"],
+        modules: &["net", "mqtt", "config"],
+        speaks_to_broker: true,
         crates: &["ntex", "ntex_bytes", "openssl"],
     },
     Row {
         module: "control",
         modules: &ALL_BUT_CLI,
+        speaks_to_broker: false,
         crates: &BOUND,
     },
     Row {
         module: "server",
         modules: &ALL_BUT_CLI,
+        speaks_to_broker: false,
         crates: &BOUND,
     },
     Row {
         module: "log",
         modules: &[],
+        speaks_to_broker: false,
         crates: &["syslog", "libc"],
     },
     Row {
         module: "cli",
         modules: &[],
+        speaks_to_broker: false,
         crates: &BOUND,
     },
 ];
@@ -294,19 +316,29 @@ fn check_import(file: &str, row: &Row, module: &[String], path: &Path) -> Option
     };
     let top = *named.first()?;
     let is_module = TABLE.iter().any(|other| other.module == top);
+    let also: &[&str] = if row.speaks_to_broker {
+        &INPUTS_AND_EFFECTS
+    } else {
+        &[]
+    };
+    let is_within = |entry: &&str| {
+        let entry: Vec<&str> = entry.split("::").collect();
+        named.starts_with(&entry)
+    };
     let allowed = top == row.module
         || top == "log"
         || row.module == "cli"
         || !is_module
-        || row.modules.iter().any(|entry| {
-            entry
-                .split("::")
-                .eq(named.iter().copied().take(entry.split("::").count()))
-        });
+        || row.modules.iter().chain(also).any(is_within);
     let expected = || {
+        let broker = if row.speaks_to_broker {
+            " and the broker's inputs and effects"
+        } else {
+            ""
+        };
         let whole = named.join("::");
         format!(
-            "`{}` may name {:?} of this crate, and this is `{whole}`",
+            "`{}` may name {:?}{broker} of this crate, and this is `{whole}`",
             row.module, row.modules
         )
     };
