@@ -16,7 +16,7 @@ use super::{Broker, limits};
 use crate::acl::Action;
 use crate::mqtt::message::Parts;
 use crate::mqtt::packet::{Ack, Publish, ServerPacket};
-use crate::mqtt::{Message, Qos, ReasonCode, topic};
+use crate::mqtt::{Message, Qos, ReasonCode};
 
 /// A message on its way through the router. It is borrowed until somebody must keep it.
 #[derive(Debug)]
@@ -216,9 +216,10 @@ impl Broker {
     }
 
     fn retain<E: Effects>(&mut self, outgoing: &mut Outgoing<'_>, effects: &mut E) {
+        let is_stored = !outgoing.topic.starts_with("$SYS/");
         if outgoing.payload.is_empty() {
             // [MQTT-3.3.1-6]
-            if self.retained.clear(outgoing.topic) {
+            if self.retained.clear(outgoing.topic) && is_stored {
                 effects.store(&StoreOp::RetainCleared {
                     topic: outgoing.topic,
                 });
@@ -226,7 +227,7 @@ impl Broker {
             return;
         }
         let message = outgoing.keep(&mut self.last_message_id).clone();
-        if !topic::is_reserved(outgoing.topic) {
+        if is_stored {
             effects.store(&StoreOp::Retained { message: &message });
         }
         self.retained.set(message);
@@ -254,8 +255,8 @@ impl Broker {
         let mut receivers = 0;
         for of_session in found.chunk_by(|one, next| one.session == next.session) {
             if let Some(grant) = Grant::of(of_session, outgoing, publisher) {
-                receivers += 1;
-                self.deliver(now, of_session[0].session, &grant, outgoing, effects);
+                let receives = self.deliver(now, of_session[0].session, &grant, outgoing, effects);
+                receivers += usize::from(receives);
             }
         }
         found.clear();

@@ -85,6 +85,12 @@ impl Retained {
         self.bytes
     }
 
+    /// All of them, in the order of their topics.
+    #[cfg(test)]
+    pub fn iter(&self) -> impl Iterator<Item = &Message> {
+        self.messages.iter().map(|ByTopic(message)| message)
+    }
+
     /// The first message after the topic `after` that matches `filter`.
     pub fn next_matching(&self, filter: &str, after: Option<&str>) -> Option<&Message> {
         if !topic::has_wildcard(filter) {
