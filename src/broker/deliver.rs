@@ -249,18 +249,7 @@ impl Broker {
         if !session.inflight.all_sent() {
             return self.send_again(now, to, key, window_open, effects);
         }
-        if let Some(replay) = session.replays.front() {
-            // A retained message must not overtake an earlier one of its topic that waits [MQTT-4.6.0-6].
-            let is_earlier = |queued: &Queued| queued.message.id() <= replay.since;
-            if session.queue.front().is_some_and(is_earlier) {
-                return match window_open {
-                    true => self.send_queued(now, to, key, Qos::AtLeastOnce, effects),
-                    false => Step::Rest,
-                };
-            }
-            if session.qos0_queue.front().is_some_and(is_earlier) {
-                return self.send_queued(now, to, key, Qos::AtMostOnce, effects);
-            }
+        if !session.replays.is_empty() {
             return self.replay(now, to, key, window_open, effects);
         }
         if !session.queue.is_empty() && window_open {
@@ -360,8 +349,23 @@ impl Broker {
             return Step::Again;
         };
         let message = message.clone();
-        if session.queue.contains(message.id()) || session.qos0_queue.contains(message.id()) {
-            // Published since the subscription was made: it is on its way, behind others of its topic.
+        // A retained message must not overtake an earlier one of its topic that waits [MQTT-4.6.0-6].
+        let (id, since) = (message.id(), replay.since);
+        let is_earlier = |queued: &Queued| {
+            let earlier = queued.message.id();
+            earlier <= since || earlier < id
+        };
+        if session.queue.front().is_some_and(is_earlier) {
+            return match window_open {
+                true => self.send_queued(now, to, key, Qos::AtLeastOnce, effects),
+                false => Step::Rest,
+            };
+        }
+        if session.qos0_queue.front().is_some_and(is_earlier) {
+            return self.send_queued(now, to, key, Qos::AtMostOnce, effects);
+        }
+        if session.queue.contains(id) || session.qos0_queue.contains(id) {
+            // Published since the subscription was made: it is on its way like any other.
             replay.after = Some(message);
             return Step::Again;
         }

@@ -8,7 +8,7 @@ mod delivery;
 mod lifetime;
 mod publish;
 mod retained;
-
+mod simulation;
 mod store;
 mod subscribe;
 mod sys;
