@@ -176,6 +176,7 @@ impl Broker {
         if self.connections.len() <= index {
             self.connections.resize_with(index + 1, || None);
         }
+        debug_assert!(self.connections[index].is_none(), "a connection is new");
         self.connections[index] = Some(Box::new(connection));
         self.sessions[key.index()].connection = Some(id);
         self.sys.client_connected();

@@ -105,7 +105,7 @@ pub struct SessionId(pub u64);
 /// identifier that an earlier operation brought and none has taken.
 #[derive(Debug, Clone, PartialEq)]
 pub enum StoreOp<'a> {
-    /// A session is there.
+    /// A session is there, and its client is connected.
     SessionMade {
         /// Its number.
         session: SessionId,

@@ -15,7 +15,7 @@ use crate::mqtt::packet::{
 };
 use crate::mqtt::{PacketId, Qos, ReasonCode, Version, topic};
 
-const RUNS: u64 = 12;
+const RUNS: u64 = 8;
 const STEPS: u32 = 1_500;
 const TOPICS: [&str; 5] = ["a/x", "a/y", "b/x", "c", "a/x/z"];
 const FILTERS: [&str; 9] = ["a/x", "a/y", "b/x", "c", "#", "a/#", "+/x", "will", "a/+/z"];
@@ -142,7 +142,7 @@ impl Simulation {
             sys_interval_ms: random.one_of(&[0, 10_000]),
             ..Settings::default()
         });
-        world.compare_every = 16;
+        world.compare_every = 32;
         let clients = NAMES.map(|name| Client {
             name,
             version: random.one_of(&[Version::V3_1_1, Version::V5]),

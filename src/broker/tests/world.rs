@@ -201,7 +201,7 @@ impl World {
 
     fn check(&mut self) {
         self.inputs += 1;
-        if self.inputs % self.compare_every != 0 {
+        if !self.inputs.is_multiple_of(self.compare_every) {
             return;
         }
         let held = Store::held_by(&self.broker);
