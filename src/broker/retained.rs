@@ -9,6 +9,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::ops::Bound;
 
+use super::limits;
 use crate::mqtt::{Message, topic};
 
 /// All retained messages.
@@ -68,6 +69,11 @@ impl Retained {
     fn forget(&mut self, message: &Message) {
         self.bytes -= message.size();
         self.expiring -= usize::from(message.expires_at_ms().is_some());
+    }
+
+    /// Whether a message of this topic would be one too many.
+    pub fn is_full_for(&self, topic: &str) -> bool {
+        self.messages.len() >= limits::RETAINED_MAX && self.get(topic).is_none()
     }
 
     /// The message of a topic.

@@ -1,10 +1,10 @@
 //! Retained messages: set, cleared, and sent to new subscriptions.
 
-use super::world::{World, qos0, qos1, retained, v3, v5, without};
+use super::world::{Packet, World, qos0, qos1, retained, v3, v5, without};
 use crate::acl::Access;
-use crate::broker::Settings;
-use crate::mqtt::Qos;
-use crate::mqtt::packet::{Publish, RetainHandling, SubscriptionOptions};
+use crate::broker::{Settings, limits};
+use crate::mqtt::packet::{ClientPacket, Publish, RetainHandling, SubscriptionOptions};
+use crate::mqtt::{Qos, ReasonCode};
 
 #[test]
 fn the_last_retained_message_of_a_topic_is_sent_to_a_new_subscription_3_3_1_5() {
@@ -124,7 +124,7 @@ fn filled(settings: Settings, topics: usize) -> World {
             ..qos1(&topic, &topic, 1)
         };
         let connection = id;
-        let packet = crate::mqtt::packet::ClientPacket::Publish(publish);
+        let packet = ClientPacket::Publish(publish);
         let input = crate::broker::Input::Packet { connection, packet };
         // Without the world's checks: their cost grows with what is retained.
         world.broker.handle(world.now, input, &mut world.effects);
@@ -162,7 +162,7 @@ fn none_of_5000_retained_messages_is_lost_for_a_window_of_20() {
         for seen in seen {
             let ack = super::world::ack(seen.id);
             all.push(seen.payload);
-            world.send_unchecked(id, crate::mqtt::packet::ClientPacket::PubAck(ack));
+            world.send_unchecked(id, ClientPacket::PubAck(ack));
         }
     }
     let expected: Vec<_> = (0..5_000).map(|number| format!("t/{number:05}")).collect();
@@ -248,4 +248,28 @@ fn a_topic_of_another_kind_of_server_is_retained_and_stored() {
     assert_eq!(world.effects.store.retained.len(), 1);
     world.publish(id, retained("$other/x", ""));
     assert!(world.effects.store.retained.is_empty());
+}
+
+#[test]
+fn the_bound_of_retained_messages_holds_and_known_topics_go_on() {
+    let mut world = World::new();
+    let (id, _) = world.join(&v5("a", 0));
+    for number in 0..limits::RETAINED_MAX {
+        let topic = number.to_string();
+        world.send_unchecked(id, ClientPacket::Publish(retained(&topic, "x")));
+    }
+    world.subscribe(id, "one", Qos::AtMostOnce);
+    let refused = Publish {
+        retain: true,
+        ..qos1("one", "too many", 1)
+    };
+    world.send_unchecked(id, ClientPacket::Publish(refused));
+    let reason = ReasonCode::QUOTA_EXCEEDED;
+    assert_eq!(world.take(id), [Packet::PubAck(1, reason)]);
+    world.send_unchecked(id, ClientPacket::Publish(retained("one", "passed on")));
+    assert_eq!(world.payloads(id), ["passed on"]);
+    world.send_unchecked(id, ClientPacket::Publish(retained("7", "y")));
+    assert_eq!(world.broker.retained.len(), limits::RETAINED_MAX);
+    let seven = world.broker.retained.get("7").expect("it is retained");
+    assert_eq!(seven.payload(), b"y");
 }
