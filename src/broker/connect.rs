@@ -36,6 +36,7 @@ impl Broker {
         let client_id = assigned
             .clone()
             .unwrap_or_else(|| Rc::from(connect.client_id));
+        self.overtake_timers(now, &client_id, effects);
         self.take_over(now, &client_id, connect.clean_start, effects);
         let (key, session_present) = match self.by_client_id.get(&*client_id) {
             Some(key) => (*key, true),
@@ -105,6 +106,24 @@ impl Broker {
             );
         }
         Ok(())
+    }
+
+    /// Ends what is over for a client that comes back before the tick that would have said so.
+    fn overtake_timers<E: Effects>(&mut self, now: Time, client_id: &str, effects: &mut E) {
+        let Some(key) = self.by_client_id.get(client_id).copied() else {
+            return;
+        };
+        let session = &self.sessions[key.index()];
+        if session.expires_at.is_some_and(|at| at <= now) {
+            self.sys.clients_expired += 1;
+            self.end_session(now, key, effects);
+        } else if session
+            .pending_will
+            .as_ref()
+            .is_some_and(|will| will.due_at <= now)
+        {
+            self.will_delay_ended(now, key, effects);
+        }
     }
 
     /// Disconnects the client that has this Client Identifier now [MQTT-3.1.4-3], and ends its session if the
@@ -424,8 +443,12 @@ impl Broker {
             self.send(id, &packet, effects);
             effects.close(id, close);
             if let Some(connection) = self.unbind(id) {
-                self.goes_offline(now, connection.session, effects);
-                self.sessions[connection.session.index()].pending_will = connection.will;
+                let key = connection.session;
+                self.goes_offline(now, key, effects);
+                self.sessions[key.index()].pending_will = connection.will.map(|mut will| {
+                    will.due_at = Time(u64::MAX);
+                    will
+                });
             }
         }
     }

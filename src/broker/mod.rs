@@ -193,7 +193,6 @@ impl Broker {
             match timer {
                 Timer::KeepAlive(connection) => self.check_keep_alive(now, connection, effects),
                 Timer::SessionExpiry(key) => {
-                    self.sessions[key.index()].expires_at = None;
                     self.sys.clients_expired += 1;
                     self.end_session(now, key, effects);
                 }

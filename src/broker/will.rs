@@ -64,7 +64,7 @@ impl Broker {
         key: SessionKey,
         effects: &mut E,
     ) {
-        if let Some(will) = self.sessions[key.index()].pending_will.take() {
+        if let Some(will) = self.take_pending_will(key) {
             let session = self.sessions[key.index()].id;
             effects.store(&StoreOp::WillCleared { session });
             self.publish_will(now, key, &will, effects);

@@ -2,7 +2,7 @@
 
 use super::world::{Packet, World, qos0, qos1, v3, v3_durable, v5, will};
 use crate::broker::{Input, Settings, Traffic};
-use crate::mqtt::packet::{ClientPacket, Connect};
+use crate::mqtt::packet::{ClientPacket, Connect, Will};
 use crate::mqtt::{Qos, ReasonCode};
 
 fn session_lasts(world: &mut World, connect: &Connect<'_>) -> bool {
@@ -29,6 +29,27 @@ fn a_session_of_3_1_1_lasts_as_long_as_the_settings_say() {
         world.disconnect(id, ReasonCode::SUCCESS, None);
         world.advance_s(wait_s);
         assert_eq!(session_lasts(&mut world, &v3_durable("a")), lasts);
+    }
+}
+
+#[test]
+fn what_was_over_when_a_client_comes_back_is_over_though_no_tick_has_said_so() {
+    let mut world = World::new();
+    let (watcher, _) = world.join(&v3("watcher"));
+    world.subscribe(watcher, "gone", Qos::AtMostOnce);
+    for (expiry_s, delay_s, lasts) in [(10, 100, false), (100, 10, true)] {
+        let (id, _) = world.join(&Connect {
+            clean_start: true,
+            will: Some(Will {
+                delay_s,
+                ..will("gone")
+            }),
+            ..v5("a", expiry_s)
+        });
+        world.cut(id);
+        world.now = world.now.after_s(10);
+        assert_eq!(session_lasts(&mut world, &v5("a", 100)), lasts);
+        assert_eq!(world.payloads(watcher), ["will"]);
     }
 }
 
