@@ -245,7 +245,7 @@ impl Options {
                 }
             }
             good &= !rounds.is_faulty();
-            println!("{}", rounds.lines());
+            rounds.lines().iter().for_each(|line| println!("{line}"));
         }
         Ok(good)
     }
