@@ -1,6 +1,6 @@
 //! A broker as a child process: its configuration in a scratch folder of its own, its ports, its processor time and memory, its end.
-//! Both brokers run as they are shipped, with no more than a listener, anonymous access and room for the connections added. What they log goes to `log` in the scratch
-//! folder, which is removed with the broker.
+//! Both brokers run as they are shipped, with no more than a listener, anonymous access and room for the connections added. What they
+//! log goes to `log` in the scratch folder, which is removed with the broker. It does not speak MQTT beyond awaiting the first CONNACK.
 
 use std::fs::{self, File};
 use std::io;

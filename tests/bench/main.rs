@@ -1,9 +1,9 @@
-//! `make bench`: this project's broker side by side with Debian's mosquitto. For every case it starts each broker in turn, round by round, measures the
-//! processor time (of all threads) or the memory that the same work costs, and prints medians and their ratio as a Markdown table.
+//! `make bench`: this project's broker side by side with Debian's mosquitto. For every case it starts each broker in turn, round by round,
+//! measures the processor time (of all threads) or the memory that the same work costs, and prints medians and their ratio as a Markdown table.
 //! Nothing counts that was not delivered: every message carries its number, and what is lost is said.
 //!
-//! The way of a run: `main` reads the options → `cases` is the table of what is measured → `broker` starts a broker → `flow`, `connections`, `latency` and
-//! `memory` let it work → `report` prints. `instructions` is `--instructions`, `relay` the floor below which no broker can be.
+//! The way of a run: `main` reads the options → `cases` is the table of what is measured → `broker` starts a broker → `flow`,
+//! `connections`, `latency` and `memory` let it work → `report` prints. `instructions` is `--instructions`, `relay` the floor below which no broker can be.
 //!
 //! It does not compare what brokers can do, and it uses nothing of the crate that it measures but the binary.
 
