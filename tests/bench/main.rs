@@ -169,19 +169,22 @@ impl Options {
     }
 
     /// Says at once which broker is missing, not once a case and round.
-    fn find_programs(&self) -> io::Result<()> {
+    fn find_programs(&mut self) -> io::Result<()> {
+        let kinds = self.kinds();
         let programs = [
-            (Kind::Mosquitto, &self.programs.mosquitto),
-            (Kind::Fosquitto, &self.programs.fosquitto),
+            (Kind::Mosquitto, &mut self.programs.mosquitto),
+            (Kind::Fosquitto, &mut self.programs.fosquitto),
         ];
-        for (kind, program) in programs {
-            if self.kinds().contains(&kind) && !program.is_file() {
-                let (name, shown) = (kind.name(), program.display());
+        for (kind, program) in programs
+            .into_iter()
+            .filter(|(kind, _)| kinds.contains(kind))
+        {
+            let (name, shown) = (kind.name(), program.display());
+            // A name without a folder would be looked for in PATH.
+            *program = program.canonicalize().map_err(|error| {
                 let remedy = format!("give its path by --{name}, or do without by --only");
-                return Err(io::Error::other(format!(
-                    "there is no {name} at {shown}: {remedy}"
-                )));
-            }
+                io::Error::other(format!("there is no {name} at {shown} ({error}): {remedy}"))
+            })?;
         }
         Ok(())
     }
