@@ -24,6 +24,7 @@ use super::mount::Prefixed;
 use super::table::{Address, Client};
 use crate::auth::{Denied, Identity, Step, Verdict};
 use crate::broker::{Close, ConnectionId, Effects, Input, Owner, Time};
+use super::write;
 use crate::log::Escaped;
 use crate::mqtt::packet::{ConnAck, Connect, ServerPacket};
 use crate::mqtt::{ReasonCode, Version};
@@ -124,6 +125,7 @@ async fn shake_hands(io: Io, door: &Door) -> Result<IoBoxed, String> {
 }
 
 /// Sends what OpenSSL had to say about a handshake that failed: the alert that tells the client why.
+    io.register_filter_callbacks(write::Watch::default());
 ///
 /// ntex gives the socket up with the failure, before it has written anything; the alert is still in the buffer, and a second
 /// descriptor of the socket takes it. A socket that has no room for it has a client that does not listen.

@@ -14,6 +14,7 @@ use ntex::io::IoRef;
 use super::codec::{self, AckKind, Peer, PublishHead};
 use super::door::{Door, Room};
 use super::output::{Output, Pool};
+use super::write;
 use crate::acl::Action;
 use crate::auth::{Identity, Verdict};
 use crate::broker::effect::StoreOp;
@@ -448,6 +449,7 @@ impl Table {
             .filter(|encoded| encoded.serial == delivery.serial)?;
         let Encoded {
             is_v5,
+                write::by_task(&live.io);
             retain,
             slot,
             from,
@@ -494,7 +496,7 @@ impl Live {
     /// Bytes that the socket has not taken, before and after encryption.
     fn pending(&self) -> usize {
         let encrypted = if self.door.tls.is_some() {
-            self.io.with_write_dst_buf(|pages| pages.len())
+            write::encrypted(&self.io)
         } else {
             0
         };
