@@ -326,13 +326,13 @@ impl<H: Hub> Connection<H> {
                 let connection = self.id;
                 match &self.door.listener.mount_point {
                     None => hub.handle(Input::Packet { connection, packet }),
-                    Some(mount) => {
-                        let prefixed = Prefixed::of(mount, &packet);
-                        hub.handle(Input::Packet {
+                    Some(mount) => match Prefixed::of(mount, &packet) {
+                        Ok(prefixed) => hub.handle(Input::Packet {
                             connection,
                             packet: prefixed.packet(packet),
-                        });
-                    }
+                        }),
+                        Err(fault) => self.refuse(fault),
+                    },
                 }
             }
             Err(fault) => self.refuse(fault),
@@ -431,15 +431,14 @@ impl<H: Hub> Connection<H> {
             identity,
         };
         hub.table().borrow_mut().introduce(id, peer, client);
-        match &self.door.listener.mount_point {
+        match &prefixed {
             None => hub.handle(Input::Connect {
                 connection: id,
                 connect,
                 owner,
                 permissions,
             }),
-            Some(mount) => {
-                let prefixed = Prefixed::of_will(mount, connect);
+            Some(prefixed) => {
                 let connect = &prefixed.connect(connect.clone());
                 hub.handle(Input::Connect {
                     connection: id,
@@ -451,6 +450,15 @@ impl<H: Hub> Connection<H> {
         }
         let mut table = hub.table().borrow_mut();
         if table.is_closing(id) {
+        let mount = self.door.listener.mount_point.as_ref();
+        let prefixed = match mount.map(|mount| Prefixed::of_will(mount, connect)) {
+            None => None,
+            Some(Ok(prefixed)) => Some(prefixed),
+            Some(Err(Fault { reason, what })) => {
+                self.answer_connect(connect.version, reason);
+                return self.close(reason, what);
+            }
+        };
             self.state = State::Closing;
             return;
         }
