@@ -15,6 +15,7 @@ mod passwd;
 mod publish;
 mod reload;
 mod retained;
+mod robust;
 mod session;
 mod stop;
 mod subscribe;
