@@ -6,12 +6,11 @@
 //! the [table](super::table) holds. Until its CONNECT is accepted a client may send one packet of bounded size and nothing else.
 
 use std::future::Future;
-use std::io::Write as _;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use ntex::io::{Io, IoBoxed, IoRef};
+use ntex::io::{Io, IoBoxed};
 use ntex::service::cfg::SharedCfg;
 use ntex::tls::openssl::PeerCert;
 
@@ -22,6 +21,7 @@ use super::hub::Hub;
 use super::listener::{Accepted, Stream};
 use super::mount::Prefixed;
 use super::table::{Address, Client};
+use super::tls::filter;
 use crate::auth::{Denied, Identity, Step, Verdict};
 use crate::broker::{Close, ConnectionId, Effects, Input, Owner, Time};
 use crate::log::Escaped;
@@ -69,12 +69,11 @@ pub async fn accept<H: Hub>(
             return;
         }
     };
-    let socket = io.get_ref();
     let id =
         hub.table()
             .borrow_mut()
-            .add(socket.clone(), door.clone(), address, due.now, due.deadline);
-    match shake_hands(io, &door).await {
+            .add(io.get_ref(), door.clone(), address, due.now, due.deadline);
+    match shake_hands(io, &door, spare).await {
         Ok(io) => {
             ntex::rt::spawn(Connection {
                 hub,
@@ -86,7 +85,6 @@ pub async fn accept<H: Hub>(
             });
         }
         Err(what) => {
-            send_alert(&socket, spare);
             let reason = ReasonCode::UNSPECIFIED_ERROR;
             let mut table = hub.table().borrow_mut();
             if !table.is_closing(id) {
@@ -111,29 +109,13 @@ pub async fn accept<H: Hub>(
 }
 
 /// Speaks TLS if the listener does. The connection's deadline ends a handshake that takes too long.
-async fn shake_hands(io: Io, door: &Door) -> Result<IoBoxed, String> {
+async fn shake_hands(io: Io, door: &Door, spare: Option<Stream>) -> Result<IoBoxed, String> {
     let Some(tls) = &door.tls else {
         return Ok(io.boxed());
     };
     let ssl = tls.ssl().map_err(|error| error.to_string())?;
-    // The handshake's direction is the context's: it is in accept state.
-    let io = ntex::tls::openssl::connect(io, ssl)
-        .await
-        .map_err(|error| error.to_string())?;
+    let io = filter::accept(io, ssl, spare).await?;
     Ok(io.boxed())
-}
-
-/// Sends what OpenSSL had to say about a handshake that failed: the alert that tells the client why.
-///
-/// ntex gives the socket up with the failure, before it has written anything; the alert is still in the buffer, and a second
-/// descriptor of the socket takes it. A socket that has no room for it has a client that does not listen.
-fn send_alert(socket: &IoRef, spare: Option<Stream>) {
-    let alert = socket.with_write_dst_buf(|pages| pages.freeze());
-    let _ = match spare {
-        Some(Stream::Tcp(mut stream, _)) => stream.write(&alert),
-        Some(Stream::Unix(mut stream)) => stream.write(&alert),
-        None => Ok(0),
-    };
 }
 
 /// A connection is gone: its listener has room for another.
