@@ -187,22 +187,28 @@ fn a_client_without_tls_gets_no_word_from_the_remote_side() {
 }
 
 #[test]
-fn with_a_crl_that_has_expired_nobody_gets_in_and_the_log_says_so() {
+fn a_crl_that_has_expired_refuses_whom_it_names_and_nobody_else() {
     let root = Root::with_uci(REMOTE_SIDE);
     REMOTE.install(&root);
-    root.write("etc/ssl/ca/remote/ca.crl", REMOTE.crl(&[], EXPIRED));
+    root.write("etc/ssl/ca/remote/ca.crl", REMOTE.crl(&[66], EXPIRED));
     let broker = Broker::start_on(root);
-    let token = REMOTE.client("notebook", 2);
-    assert_alerts(
-        &broker,
-        &Handshake::new(&token),
-        &[
-            "certificate expired",
-            "certificate unknown",
-            "bad certificate",
-        ],
+    let line = broker.log().wait_from(0, "ca.crl");
+    assert!(
+        line.contains("warning") && line.contains("remote"),
+        "the owner is warned: {line}"
     );
-    broker.log().wait_for_any(0, &["CRL", "crl"]);
+    let (token, revoked) = (REMOTE.client("notebook", 2), REMOTE.client("lost", 66));
+    for version in [SslVersion::TLS1_2, SslVersion::TLS1_3] {
+        let with = |certified| Handshake {
+            version,
+            ..Handshake::new(certified)
+        };
+        with(&token)
+            .dial(broker.address("remote"))
+            .join(&Connect::new(Version::V311, "notebook"))
+            .ping();
+        assert_alerts(&broker, &with(&revoked), &["certificate revoked"]);
+    }
 }
 
 #[test]
