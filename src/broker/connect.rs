@@ -36,6 +36,7 @@ impl Broker {
         let client_id = assigned
             .clone()
             .unwrap_or_else(|| Rc::from(connect.client_id));
+        self.overtake_timers(now, &client_id, effects);
         self.take_over(now, &client_id, connect.clean_start, effects);
         let (key, session_present) = match self.by_client_id.get(&*client_id) {
             Some(key) => (*key, true),
@@ -44,6 +45,7 @@ impl Broker {
         let expiry_s = self.session_expiry_s(connect);
         self.attach(now, id, key, connect, permissions, effects);
         self.set_expiry(key, expiry_s, session_present, effects);
+        self.store_will(id, key, effects);
         let properties = ConnAckProperties {
             session_expiry_s: (connect.properties.session_expiry_s.unwrap_or(0) != expiry_s)
                 .then_some(expiry_s),
@@ -106,6 +108,24 @@ impl Broker {
         Ok(())
     }
 
+    /// Ends what is over for a client that comes back before the tick that would have said so.
+    fn overtake_timers<E: Effects>(&mut self, now: Time, client_id: &str, effects: &mut E) {
+        let Some(key) = self.by_client_id.get(client_id).copied() else {
+            return;
+        };
+        let session = &self.sessions[key.index()];
+        if session.expires_at.is_some_and(|at| at <= now) {
+            self.sys.clients_expired += 1;
+            self.end_session(now, key, effects);
+        } else if session
+            .pending_will
+            .as_ref()
+            .is_some_and(|will| will.due_at <= now)
+        {
+            self.will_delay_ended(now, key, effects);
+        }
+    }
+
     /// Disconnects the client that has this Client Identifier now [MQTT-3.1.4-3], and ends its session if the
     /// new one wants to start clean [MQTT-3.1.2-4].
     fn take_over<E: Effects>(&mut self, now: Time, client_id: &str, clean: bool, effects: &mut E) {
@@ -161,6 +181,7 @@ impl Broker {
             generation: id.generation,
             session: key,
             version: connect.version,
+            bridge: connect.bridge,
             permissions,
             keep_alive_ms,
             keep_alive_at,
@@ -174,6 +195,7 @@ impl Broker {
         if self.connections.len() <= index {
             self.connections.resize_with(index + 1, || None);
         }
+        debug_assert!(self.connections[index].is_none(), "a connection is new");
         self.connections[index] = Some(Box::new(connection));
         self.sessions[key.index()].connection = Some(id);
         self.sys.client_connected();
@@ -219,9 +241,13 @@ impl Broker {
             }),
             (false, false) => {}
         }
-        let will = session
-            .connection
-            .and_then(|id| self.connections[id.index as usize].as_ref()?.will.as_ref());
+    }
+
+    /// Says the Will of a session's client to the store, if the session is there.
+    fn store_will<E: Effects>(&self, id: ConnectionId, key: SessionKey, effects: &mut E) {
+        let session = &self.sessions[key.index()];
+        let connection = self.connections[id.index as usize].as_ref();
+        let will = connection.and_then(|connection| connection.will.as_ref());
         if let Some(will) = will.filter(|_| session.is_durable()) {
             effects.store(&StoreOp::WillSet {
                 session: session.id,
@@ -242,17 +268,13 @@ impl Broker {
         effects: &mut E,
     ) {
         if let Some(expiry_s) = disconnect.session_expiry_s {
+            let expiry_s = expiry_s.min(self.settings.max_session_expiry_s);
             let session = &self.sessions[key.index()];
             if session.expiry_s == 0 && expiry_s != 0 {
                 // [MQTT-3.14.2-2] and 3.14.2.2.2: a session that was to end cannot be made to last.
                 return self.violation(now, from, "session expiry was 0 in CONNECT", effects);
             }
-            self.set_expiry(
-                key,
-                expiry_s.min(self.settings.max_session_expiry_s),
-                true,
-                effects,
-            );
+            self.set_expiry(key, expiry_s, true, effects);
         }
         // [MQTT-3.14.4-3]: a normal DISCONNECT voids the Will, any other keeps it.
         let will_counts = disconnect.reason != ReasonCode::SUCCESS;
@@ -294,42 +316,55 @@ impl Broker {
         will_counts: bool,
         effects: &mut E,
     ) {
-        if self.connection(id).is_none() {
-            return;
-        }
-        let Some(connection) = self.connections[id.index as usize].take() else {
+        let Some(connection) = self.unbind(id) else {
             return;
         };
+        let key = connection.session;
+        let had_will = connection.will.is_some();
+        // What the client may publish can have changed since its CONNECT.
+        let permissions = &connection.permissions;
+        let mut will = connection
+            .will
+            .filter(|will| will_counts && permissions.may_write(will.message.topic()));
+        if self.sessions[key.index()].is_durable() {
+            self.goes_offline(now, key, effects);
+            if let Some(will) = will.take_if(|will| will.delay_s > 0) {
+                return self.delay_will(now, key, will);
+            }
+            if had_will {
+                let session = self.sessions[key.index()].id;
+                effects.store(&StoreOp::WillCleared { session });
+            }
+        } else {
+            self.end_session(now, key, effects);
+        }
+        if let Some(will) = will {
+            self.publish_will(now, key, &will, effects);
+        }
+    }
+
+    /// Takes a connection out of the table and from its session.
+    fn unbind(&mut self, id: ConnectionId) -> Option<Box<Connection>> {
+        self.connection(id)?;
+        let connection = self.connections[id.index as usize].take()?;
         if connection.keep_alive_ms > 0 {
             self.timers
                 .disarm(connection.keep_alive_at, Timer::KeepAlive(id));
         }
         self.sys.client_disconnected();
-        let key = connection.session;
-        let session = &mut self.sessions[key.index()];
-        session.connection = None;
-        session.replays.clear();
-        let (session_id, expiry_s) = (session.id, session.expiry_s);
-        let will = connection.will.filter(|_| will_counts);
-        if expiry_s == 0 {
-            self.end_session(now, key, effects);
-        } else {
-            effects.store(&StoreOp::SessionChanged {
-                session: session_id,
-                expiry_s,
-                connected: false,
-            });
-            self.start_expiry(now, key);
-            match will {
-                Some(will) if will.delay_s > 0 => return self.delay_will(now, key, will),
-                _ => effects.store(&StoreOp::WillCleared {
-                    session: session_id,
-                }),
-            }
-        }
-        if let Some(will) = will {
-            self.publish_will(now, &will, effects);
-        }
+        self.sessions[connection.session.index()].connection = None;
+        Some(connection)
+    }
+
+    /// The lifetime of a session that outlives its connection begins to run.
+    fn goes_offline<E: Effects>(&mut self, now: Time, key: SessionKey, effects: &mut E) {
+        let session = &self.sessions[key.index()];
+        effects.store(&StoreOp::SessionChanged {
+            session: session.id,
+            expiry_s: session.expiry_s,
+            connected: false,
+        });
+        self.start_expiry(now, key);
     }
 
     fn start_expiry(&mut self, now: Time, key: SessionKey) {
@@ -358,7 +393,7 @@ impl Broker {
             });
         }
         if let Some(will) = will {
-            self.publish_will(now, &will, effects);
+            self.publish_will(now, key, &will, effects);
         }
     }
 
@@ -385,27 +420,35 @@ impl Broker {
         }
     }
 
-    /// Tells every client that the broker stops. Sessions and Wills stay as they are: they go on after the restart.
-    pub(super) fn shutdown<E: Effects>(&mut self, effects: &mut E) {
+    /// Tells every client that the broker stops. A session that ends with its connection ends now and its Will is
+    /// published; one that lasts keeps its Will in the store, to be published after the restart unless its client
+    /// is back by then (3.1.2.5 permits the delay).
+    pub(super) fn shutdown<E: Effects>(&mut self, now: Time, effects: &mut E) {
         let close = Close {
             reason: ReasonCode::SERVER_SHUTTING_DOWN,
             what: "the broker stops",
         };
-        for (index, connection) in std::mem::take(&mut self.connections)
-            .into_iter()
-            .enumerate()
-        {
-            if let Some(connection) = connection {
-                let id = ConnectionId {
-                    index: index as u32,
-                    generation: connection.generation,
-                };
-                let packet = ServerPacket::Disconnect {
-                    reason: close.reason,
-                    reason_string: None,
-                };
-                effects.send(id, &packet);
-                effects.close(id, close);
+        let all = self.sessions.iter();
+        let (lasting, ending): (Vec<_>, Vec<_>) = all
+            .filter_map(|(_, session)| Some((session.connection?, session.is_durable())))
+            .partition(|(_, is_durable)| *is_durable);
+        for (id, _) in ending {
+            self.end_connection(now, id, close, effects);
+        }
+        for (id, _) in lasting {
+            let packet = ServerPacket::Disconnect {
+                reason: close.reason,
+                reason_string: Some(close.what),
+            };
+            self.send(id, &packet, effects);
+            effects.close(id, close);
+            if let Some(connection) = self.unbind(id) {
+                let key = connection.session;
+                self.goes_offline(now, key, effects);
+                self.sessions[key.index()].pending_will = connection.will.map(|mut will| {
+                    will.due_at = Time(u64::MAX);
+                    will
+                });
             }
         }
     }

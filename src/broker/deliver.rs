@@ -4,6 +4,8 @@
 //! message of a new subscription, no message to be sent again; when the client's output has room; and at QoS > 0 when its
 //! window has. Otherwise it waits in the session's queue for its kind, and [`Broker::pump`] sends it when there is room again.
 
+use std::collections::VecDeque;
+
 use super::effect::{Delivery, Effects, Payload, Sent, StoreOp};
 use super::inflight::{Entry, Stage};
 use super::input::ConnectionId;
@@ -65,7 +67,7 @@ enum Step {
 }
 
 impl Broker {
-    /// Passes a message to one session: sends it now, queues it or drops it.
+    /// Passes a message to one session: sends it now, queues it or drops it. `false` when its client may not read it.
     #[inline]
     pub(super) fn deliver<E: Effects>(
         &mut self,
@@ -74,7 +76,7 @@ impl Broker {
         grant: &Grant,
         outgoing: &mut Outgoing<'_>,
         effects: &mut E,
-    ) {
+    ) -> bool {
         let session = &mut self.sessions[key.index()];
         if let Some(to) = session.connection
             && let Some(connection) = self.connections[to.index as usize].as_deref_mut()
@@ -82,23 +84,24 @@ impl Broker {
             if !connection.permissions.reads_all()
                 && !connection.permissions.may_read(outgoing.topic)
             {
-                return;
+                return false;
             }
             if has_room(session, connection, grant.qos, self.settings.max_inflight) {
-                return match grant.qos {
-                    Qos::AtMostOnce => self.send_qos0(now, to, key, grant, outgoing, effects),
+                match grant.qos {
+                    Qos::AtMostOnce => self.send_qos0(now, to, grant, outgoing, effects),
                     _ => self.send_new(now, to, key, grant, outgoing, effects),
-                };
+                }
+                return true;
             }
         }
         self.enqueue(now, key, grant, outgoing, effects);
+        true
     }
 
     fn send_qos0<E: Effects>(
         &mut self,
         now: Time,
         to: ConnectionId,
-        key: SessionKey,
         grant: &Grant,
         outgoing: &mut Outgoing<'_>,
         effects: &mut E,
@@ -108,7 +111,7 @@ impl Broker {
         }
         let delivery = delivery_of(now, outgoing, grant, None);
         let sent = effects.deliver(to, &delivery);
-        self.sent(to, key, sent, outgoing.payload.len());
+        self.sent(to, sent, outgoing.payload.len());
     }
 
     fn send_new<E: Effects>(
@@ -124,12 +127,7 @@ impl Broker {
         let session = &mut self.sessions[key.index()];
         let packet_id = session.inflight.new_id();
         if session.is_durable() {
-            store_queued(session, &message, grant, effects);
-            effects.store(&StoreOp::Inflight {
-                session: session.id,
-                message: message.id(),
-                packet_id,
-            });
+            store_queued(session, &message, grant, Some(packet_id), effects);
         }
         let delivery = delivery_of(now, outgoing, grant, Some(packet_id));
         let sent = effects.deliver(to, &delivery);
@@ -140,7 +138,7 @@ impl Broker {
             subscription_ids: grant.subscription_ids.clone(),
         };
         self.note_inflight(key, packet_id, stage, sent, effects);
-        self.sent(to, key, sent, outgoing.payload.len());
+        self.sent(to, sent, outgoing.payload.len());
     }
 
     /// Notes a message as in flight, unless the client does not take it: then it is as if it were done [MQTT-3.1.2-25].
@@ -169,7 +167,7 @@ impl Broker {
 
     /// Counts what became of a delivery, and remembers a full output.
     #[inline]
-    fn sent(&mut self, to: ConnectionId, _key: SessionKey, sent: Sent, payload_bytes: usize) {
+    fn sent(&mut self, to: ConnectionId, sent: Sent, payload_bytes: usize) {
         match sent {
             Sent::Sent => {}
             Sent::Congested => {
@@ -209,22 +207,16 @@ impl Broker {
         };
         let (messages_max, bytes_max) = (settings.queue_messages, settings.queue_bytes);
         if grant.qos == Qos::AtMostOnce {
-            let ttl_ms = settings.qos0_queue_ttl_ms;
-            while ttl_ms > 0
-                && session
-                    .qos0_queue
-                    .front()
-                    .is_some_and(|oldest| now.since_ms(oldest.since) > ttl_ms)
-            {
-                session.qos0_queue.pop();
-                self.sys.publish_dropped += 1;
-            }
+            let expired = session
+                .qos0_queue
+                .drop_older(now, settings.qos0_queue_ttl_ms);
+            self.sys.publish_dropped += expired;
             let dropped = session.qos0_queue.push(queued, messages_max, bytes_max);
             self.sys.publish_dropped += dropped.len() as u64;
             return;
         }
         if session.is_durable() {
-            store_queued(session, &queued.message, grant, effects);
+            store_queued(session, &queued.message, grant, None, effects);
         }
         for dropped in session.queue.push(queued, messages_max, bytes_max) {
             self.sys.publish_dropped += 1;
@@ -330,7 +322,7 @@ impl Broker {
         } else {
             session.inflight.mark_sent();
         }
-        self.sent(to, key, sent, payload_bytes);
+        self.sent(to, sent, payload_bytes);
         Step::Again
     }
 
@@ -343,15 +335,40 @@ impl Broker {
         window_open: bool,
         effects: &mut E,
     ) -> Step {
-        let Some(replay) = self.sessions[key.index()].replays.front_mut() else {
+        let session = &mut self.sessions[key.index()];
+        let Some(replay) = session.replays.front_mut() else {
             return Step::Rest;
         };
         let after = replay.after.as_ref().map(Message::topic);
         let Some(message) = self.retained.next_matching(&replay.filter, after) else {
-            self.sessions[key.index()].replays.pop_front();
+            session.replays.pop_front();
+            if session.replays.is_empty() {
+                // An idle session holds no buffer.
+                session.replays = VecDeque::new();
+            }
             return Step::Again;
         };
         let message = message.clone();
+        // A retained message must not overtake an earlier one of its topic that waits [MQTT-4.6.0-6].
+        let (id, since) = (message.id(), replay.since);
+        let is_earlier = |queued: &Queued| {
+            let earlier = queued.message.id();
+            earlier <= since || earlier < id
+        };
+        if session.queue.front().is_some_and(is_earlier) {
+            return match window_open {
+                true => self.send_queued(now, to, key, Qos::AtLeastOnce, effects),
+                false => Step::Rest,
+            };
+        }
+        if session.qos0_queue.front().is_some_and(is_earlier) {
+            return self.send_queued(now, to, key, Qos::AtMostOnce, effects);
+        }
+        if session.queue.contains(id) || session.qos0_queue.contains(id) {
+            // Published since the subscription was made: it is on its way like any other.
+            replay.after = Some(message);
+            return Step::Again;
+        }
         let grant = Grant {
             qos: replay.qos.min(message.qos()),
             // [MQTT-3.3.1-8]: it is there because of a new subscription.
@@ -362,7 +379,7 @@ impl Broker {
             return Step::Rest;
         }
         replay.after = Some(message.clone());
-        self.send_kept(now, to, key, &message, &grant, effects);
+        self.send_kept(now, to, &message, &grant, false, effects);
         Step::Again
     }
 
@@ -394,7 +411,7 @@ impl Broker {
             retain: queued.retain,
             subscription_ids: queued.subscription_ids,
         };
-        if !self.send_kept(now, to, key, &queued.message, &grant, effects) {
+        if !self.send_kept(now, to, &queued.message, &grant, true, effects) {
             let session = &self.sessions[key.index()];
             if grant.qos > Qos::AtMostOnce && session.is_durable() {
                 effects.store(&StoreOp::Dropped {
@@ -406,37 +423,38 @@ impl Broker {
         Step::Again
     }
 
-    /// Sends a message that was kept, for the first time. `false` when it has expired [MQTT-3.3.2-5] or may not be read (any more).
+    /// Sends a message that was kept, for the first time; the store knows it already if it `waited` in a queue. `false`
+    /// when it has expired [MQTT-3.3.2-5] or may not be read (any more).
     fn send_kept<E: Effects>(
         &mut self,
         now: Time,
         to: ConnectionId,
-        key: SessionKey,
         message: &Message,
         grant: &Grant,
+        waited: bool,
         effects: &mut E,
     ) -> bool {
+        let Some(connection) = self.connection(to) else {
+            return false;
+        };
+        let key = connection.session;
+        let may_read =
+            connection.permissions.reads_all() || connection.permissions.may_read(message.topic());
         let expires_at = message.expires_at_ms().map(Time);
-        let may_read = self.connection(to).is_some_and(|connection| {
-            connection.permissions.reads_all() || connection.permissions.may_read(message.topic())
-        });
         if !may_read || expires_at.is_some_and(|at| at <= now) {
             self.sys.publish_dropped += 1;
             return false;
         }
-        let packet_id =
-            (grant.qos > Qos::AtMostOnce).then(|| self.sessions[key.index()].inflight.new_id());
-        let session = &self.sessions[key.index()];
-        if let (Some(packet_id), true) = (packet_id, session.is_durable()) {
-            if grant.retain {
-                // A retained message was not queued before.
-                store_queued(session, message, grant, effects);
-            }
-            effects.store(&StoreOp::Inflight {
+        let session = &mut self.sessions[key.index()];
+        let packet_id = (grant.qos > Qos::AtMostOnce).then(|| session.inflight.new_id());
+        match packet_id.filter(|_| session.is_durable()) {
+            Some(packet_id) if waited => effects.store(&StoreOp::Inflight {
                 session: session.id,
                 message: message.id(),
                 packet_id,
-            });
+            }),
+            Some(packet_id) => store_queued(session, message, grant, Some(packet_id), effects),
+            None => {}
         }
         let delivery = Delivery {
             serial: self.new_serial(),
@@ -460,7 +478,7 @@ impl Broker {
             };
             self.note_inflight(key, packet_id, stage, sent, effects);
         }
-        self.sent(to, key, sent, message.payload().len());
+        self.sent(to, sent, message.payload().len());
         true
     }
 }
@@ -509,12 +527,19 @@ fn remaining_s(now: Time, expires_at: Option<Time>) -> Option<u32> {
     expires_at.map(|at| u32::try_from(at.since_ms(now).div_ceil(1000)).unwrap_or(u32::MAX))
 }
 
-fn store_queued<E: Effects>(session: &Session, message: &Message, grant: &Grant, effects: &mut E) {
+fn store_queued<E: Effects>(
+    session: &Session,
+    message: &Message,
+    grant: &Grant,
+    packet_id: Option<PacketId>,
+    effects: &mut E,
+) {
     effects.store(&StoreOp::Queued {
         session: session.id,
         message,
         qos: grant.qos,
         retain: grant.retain,
         subscription_ids: &grant.subscription_ids,
+        packet_id,
     });
 }

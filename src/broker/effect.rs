@@ -98,10 +98,14 @@ pub struct Close {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SessionId(pub u64);
 
-/// A change of what survives a restart. Together, from the first, they say the whole durable state.
+/// A change of what survives a restart. Together, from the first, they say the whole durable state: the sessions that
+/// outlive their connections, with what is queued and in flight in order, and the retained messages but those of `$SYS`.
+///
+/// An operation names only what is there: a session after `SessionMade` and before `SessionEnded`, a message or an
+/// identifier that an earlier operation brought and none has taken.
 #[derive(Debug, Clone, PartialEq)]
 pub enum StoreOp<'a> {
-    /// A session is there.
+    /// A session is there, and its client is connected.
     SessionMade {
         /// Its number.
         session: SessionId,
@@ -156,8 +160,11 @@ pub enum StoreOp<'a> {
         retain: bool,
         /// The subscription identifiers to send it with.
         subscription_ids: &'a [u32],
+        /// Its identifier when it is in flight from the start and was never in the queue.
+        packet_id: Option<PacketId>,
     },
-    /// A queued message was given a packet identifier: it may have reached the client.
+    /// A queued message was given a packet identifier: it may have reached the client. A session's queue has at most
+    /// one message with an id; what is in flight may have the same id besides.
     Inflight {
         /// Whose.
         session: SessionId,

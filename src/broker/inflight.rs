@@ -76,9 +76,10 @@ impl Inflight {
         self.unsent_from == self.entries.len()
     }
 
-    /// Entries in all.
-    pub fn len(&self) -> usize {
-        self.entries.len()
+    /// All entries, in the order in which they were first sent.
+    #[cfg(test)]
+    pub fn iter(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter()
     }
 
     /// An identifier that nothing in flight has [MQTT-2.2.1-2].
@@ -217,6 +218,18 @@ impl Received {
         self.ids.len()
     }
 
+    /// All of them, sorted.
+    #[cfg(test)]
+    pub fn iter(&self) -> impl Iterator<Item = PacketId> {
+        self.ids.iter().copied()
+    }
+
+    /// How many it has memory for.
+    #[cfg(test)]
+    pub fn capacity(&self) -> usize {
+        self.ids.capacity()
+    }
+
     /// Notes an identifier.
     pub fn insert(&mut self, id: PacketId) {
         if let Err(position) = self.ids.binary_search(&id) {
@@ -229,6 +242,10 @@ impl Received {
         match self.ids.binary_search(&id) {
             Ok(position) => {
                 self.ids.remove(position);
+                if self.ids.is_empty() && self.ids.capacity() > 16 {
+                    // A busy session that rests holds no buffer; a small one is worth keeping.
+                    self.ids = Vec::new();
+                }
                 true
             }
             Err(_) => false,
@@ -291,7 +308,7 @@ mod tests {
         assert_eq!(inflight.received(two), Met::Release);
         assert_eq!(inflight.received(two), Met::Release);
         assert_eq!(inflight.completed(two), Met::Done);
-        assert_eq!(inflight.len(), 0);
+        assert_eq!(inflight.iter().count(), 0);
     }
 
     #[test]

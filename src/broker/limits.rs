@@ -23,6 +23,14 @@ pub const RECEIVE_MAXIMUM: u16 = 1024;
 /// Sessions, connected or not. Each costs some 500 bytes; the foris programs leave three behind at each start.
 pub const SESSIONS_MAX: usize = 100_000;
 
+/// Retained messages. A house full of devices has some thousands; each costs some 200 bytes and its payload. One more is
+/// refused with 0x97, or at QoS 0 passed on and not retained.
+pub const RETAINED_MAX: usize = 100_000;
+
+/// Milliseconds between two looks for what has expired, where no round of `$SYS` looks for it. Nothing that has expired
+/// is sent before that; a minute only bounds how long its memory is held.
+pub const SWEEP_INTERVAL_MS: u64 = 60_000;
+
 /// Payloads above this many bytes are kept once and shared by the output buffers; below it, copying them is
 /// cheaper than counting references.
 pub const COPY_PAYLOAD_MAX: usize = 4096;

@@ -144,7 +144,7 @@ impl Broker {
                 self.settings = settings;
                 self.arm_sys(now);
             }
-            Input::Shutdown => self.shutdown(effects),
+            Input::Shutdown => self.shutdown(now, effects),
         }
     }
 
@@ -171,7 +171,7 @@ impl Broker {
                 self.subscribe(now, from, key, &subscribe, effects)
             }
             ClientPacket::Unsubscribe(unsubscribe) => {
-                self.unsubscribe(from, key, &unsubscribe, effects)
+                self.unsubscribe(now, from, key, &unsubscribe, effects)
             }
             ClientPacket::PingReq => self.send(from, &ServerPacket::PingResp, effects),
             ClientPacket::Disconnect(disconnect) => {
@@ -193,21 +193,31 @@ impl Broker {
             match timer {
                 Timer::KeepAlive(connection) => self.check_keep_alive(now, connection, effects),
                 Timer::SessionExpiry(key) => {
-                    self.sessions[key.index()].expires_at = None;
                     self.sys.clients_expired += 1;
                     self.end_session(now, key, effects);
                 }
                 Timer::WillDelay(key) => self.will_delay_ended(now, key, effects),
                 Timer::Sys => {
-                    for message in self.retained.take_expired(now.0) {
-                        effects.store(&StoreOp::RetainCleared {
-                            topic: message.topic(),
-                        });
+                    self.sweep(now, effects);
+                    if self.settings.sys_interval_ms > 0 {
+                        self.publish_sys(now, traffic, effects);
                     }
-                    self.publish_sys(now, traffic, effects);
                     self.arm_sys(now);
                 }
             }
+        }
+    }
+
+    /// Gives back the memory of what has expired and that nobody has come for.
+    fn sweep<E: Effects>(&mut self, now: Time, effects: &mut E) {
+        for message in self.retained.take_expired(now.0) {
+            effects.store(&StoreOp::RetainCleared {
+                topic: message.topic(),
+            });
+        }
+        let ttl_ms = self.settings.qos0_queue_ttl_ms;
+        for (_, session) in &mut self.sessions {
+            self.sys.publish_dropped += session.qos0_queue.drop_older(now, ttl_ms);
         }
     }
 

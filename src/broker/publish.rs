@@ -16,7 +16,7 @@ use super::{Broker, limits};
 use crate::acl::Action;
 use crate::mqtt::message::Parts;
 use crate::mqtt::packet::{Ack, Publish, ServerPacket};
-use crate::mqtt::{Message, Qos, ReasonCode, topic};
+use crate::mqtt::{Message, PacketId, Qos, ReasonCode};
 
 /// A message on its way through the router. It is borrowed until somebody must keep it.
 #[derive(Debug)]
@@ -69,34 +69,10 @@ impl Broker {
             Err(close) => return self.end_connection(now, from, close, effects),
         };
         let name = aliased.as_deref().unwrap_or(publish.topic);
-        if let (Qos::ExactlyOnce, Some(packet_id)) = (publish.qos, publish.packet_id) {
-            let received = &self.sessions[key.index()].received;
-            if received.contains(packet_id) {
-                // [MQTT-4.3.3-10]: a repetition is acknowledged and not passed on again.
-                let ack = Ack {
-                    packet_id,
-                    reason: ReasonCode::SUCCESS,
-                };
-                return self.send(from, &ServerPacket::PubRec(ack), effects);
-            }
-            let is_v5 = self
-                .connection(from)
-                .is_some_and(|connection| connection.version.is_v5());
-            if is_v5
-                && self.sessions[key.index()].received.len() >= usize::from(limits::RECEIVE_MAXIMUM)
-            {
-                // [MQTT-3.3.4-9]
-                let reason = ReasonCode::RECEIVE_MAXIMUM_EXCEEDED;
-                return self.end_connection(
-                    now,
-                    from,
-                    Close {
-                        reason,
-                        what: "receive maximum exceeded",
-                    },
-                    effects,
-                );
-            }
+        if let (Qos::ExactlyOnce, Some(packet_id)) = (publish.qos, publish.packet_id)
+            && !self.is_new(now, from, key, packet_id, effects)
+        {
+            return;
         }
         let may_write = !is_servers(name)
             && self.connection(from).is_some_and(|connection| {
@@ -105,6 +81,12 @@ impl Broker {
         if !may_write {
             effects.denied(from, Action::Write, name);
             return self.acknowledge(from, key, publish, ReasonCode::NOT_AUTHORIZED, effects);
+        }
+        let is_kept = publish.retain && !publish.payload.is_empty();
+        if is_kept && publish.qos > Qos::AtMostOnce && self.retained.is_full_for(name) {
+            // An acknowledgement would promise that the message is retained.
+            self.sys.publish_dropped += 1;
+            return self.acknowledge(from, key, publish, ReasonCode::QUOTA_EXCEEDED, effects);
         }
         let mut outgoing = Outgoing {
             serial: 0,
@@ -125,6 +107,39 @@ impl Broker {
             ReasonCode::NO_MATCHING_SUBSCRIBERS
         };
         self.acknowledge(from, key, publish, reason, effects);
+    }
+
+    /// Whether a QoS 2 message is to be passed on: it is no repetition, and the client may have one more open.
+    fn is_new<E: Effects>(
+        &mut self,
+        now: Time,
+        from: ConnectionId,
+        key: SessionKey,
+        packet_id: PacketId,
+        effects: &mut E,
+    ) -> bool {
+        let received = &self.sessions[key.index()].received;
+        if received.contains(packet_id) {
+            // [MQTT-4.3.3-10]: a repetition is acknowledged and not passed on again.
+            let reason = ReasonCode::SUCCESS;
+            let ack = Ack { packet_id, reason };
+            self.send(from, &ServerPacket::PubRec(ack), effects);
+            return false;
+        }
+        let open = received.len();
+        let is_v5 = self
+            .connection(from)
+            .is_some_and(|connection| connection.version.is_v5());
+        if is_v5 && open >= usize::from(limits::RECEIVE_MAXIMUM) {
+            // [MQTT-3.3.4-9]
+            let close = Close {
+                reason: ReasonCode::RECEIVE_MAXIMUM_EXCEEDED,
+                what: "receive maximum exceeded",
+            };
+            self.end_connection(now, from, close, effects);
+            return false;
+        }
+        true
     }
 
     /// Resolves a Topic Alias (3.3.2.3.4): the topic that it stands for, or `None` when the packet names its topic.
@@ -216,17 +231,23 @@ impl Broker {
     }
 
     fn retain<E: Effects>(&mut self, outgoing: &mut Outgoing<'_>, effects: &mut E) {
+        let is_stored = !outgoing.topic.starts_with("$SYS/");
         if outgoing.payload.is_empty() {
             // [MQTT-3.3.1-6]
-            if self.retained.clear(outgoing.topic) {
+            if self.retained.clear(outgoing.topic) && is_stored {
                 effects.store(&StoreOp::RetainCleared {
                     topic: outgoing.topic,
                 });
             }
             return;
         }
+        if is_stored && self.retained.is_full_for(outgoing.topic) {
+            // A message at QoS 0 or a Will: it is passed on, and need not be kept (3.3.1.3).
+            self.sys.publish_dropped += 1;
+            return;
+        }
         let message = outgoing.keep(&mut self.last_message_id).clone();
-        if !topic::is_reserved(outgoing.topic) {
+        if is_stored {
             effects.store(&StoreOp::Retained { message: &message });
         }
         self.retained.set(message);
@@ -254,8 +275,8 @@ impl Broker {
         let mut receivers = 0;
         for of_session in found.chunk_by(|one, next| one.session == next.session) {
             if let Some(grant) = Grant::of(of_session, outgoing, publisher) {
-                receivers += 1;
-                self.deliver(now, of_session[0].session, &grant, outgoing, effects);
+                let receives = self.deliver(now, of_session[0].session, &grant, outgoing, effects);
+                receivers += usize::from(receives);
             }
         }
         found.clear();
@@ -362,7 +383,7 @@ impl Broker {
         now: Time,
         from: ConnectionId,
         key: SessionKey,
-        packet_id: crate::mqtt::PacketId,
+        packet_id: PacketId,
         met: &Met,
         effects: &mut E,
     ) {

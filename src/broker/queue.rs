@@ -42,12 +42,6 @@ impl Queue {
         dropped
     }
 
-    /// Puts a message back that was taken and could not be sent.
-    pub fn push_front(&mut self, queued: Queued) {
-        self.bytes += queued.message.size();
-        self.messages.push_front(queued);
-    }
-
     /// Takes the oldest message.
     pub fn pop(&mut self) -> Option<Queued> {
         let queued = self.messages.pop_front()?;
@@ -59,9 +53,34 @@ impl Queue {
         Some(queued)
     }
 
+    /// Drops the messages that have waited longer than `ttl_ms`, 0 for no bound; how many.
+    pub fn drop_older(&mut self, now: Time, ttl_ms: u64) -> u64 {
+        let mut dropped = 0;
+        while ttl_ms > 0
+            && self
+                .front()
+                .is_some_and(|oldest| now.since_ms(oldest.since) > ttl_ms)
+        {
+            self.pop();
+            dropped += 1;
+        }
+        dropped
+    }
+
+    /// Whether the message with this id waits.
+    pub fn contains(&self, id: u64) -> bool {
+        self.messages.iter().any(|queued| queued.message.id() == id)
+    }
+
     /// The oldest message.
     pub fn front(&self) -> Option<&Queued> {
         self.messages.front()
+    }
+
+    /// All messages, the oldest first.
+    #[cfg(test)]
+    pub fn iter(&self) -> impl Iterator<Item = &Queued> {
+        self.messages.iter()
     }
 
     /// Whether nothing waits.

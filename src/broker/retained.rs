@@ -9,6 +9,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::ops::Bound;
 
+use super::limits;
 use crate::mqtt::{Message, topic};
 
 /// All retained messages.
@@ -70,6 +71,11 @@ impl Retained {
         self.expiring -= usize::from(message.expires_at_ms().is_some());
     }
 
+    /// Whether a message of this topic would be one too many.
+    pub fn is_full_for(&self, topic: &str) -> bool {
+        self.messages.len() >= limits::RETAINED_MAX && self.get(topic).is_none()
+    }
+
     /// The message of a topic.
     pub fn get(&self, topic: &str) -> Option<&Message> {
         self.messages.get(topic).map(|ByTopic(message)| message)
@@ -83,6 +89,12 @@ impl Retained {
     /// Bytes that they take.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// All of them, in the order of their topics.
+    #[cfg(test)]
+    pub fn iter(&self) -> impl Iterator<Item = &Message> {
+        self.messages.iter().map(|ByTopic(message)| message)
     }
 
     /// The first message after the topic `after` that matches `filter`.

@@ -129,16 +129,41 @@ impl Router {
         {
             Some(earlier) => *earlier = subscriber,
             None => {
-                // One more at a time: most filters have one subscriber for ever.
-                subscribers.reserve_exact(if subscribers.len() < 4 {
-                    1
-                } else {
-                    subscribers.len() / 2
-                });
+                if subscribers.len() == subscribers.capacity() {
+                    // One more at a time: most filters have one subscriber for ever.
+                    subscribers.reserve_exact(if subscribers.len() < 4 {
+                        1
+                    } else {
+                        subscribers.len() / 2
+                    });
+                }
                 subscribers.push(subscriber);
                 self.count += 1;
             }
         }
+    }
+
+    /// A session's subscription to a filter.
+    #[cfg(test)]
+    pub fn find(&self, filter: &str, session: SessionKey) -> Option<&Subscriber> {
+        let subscribers = if topic::has_wildcard(filter) {
+            let (levels, multi) = split(filter);
+            let mut node = ROOT;
+            for level in levels.into_iter().flat_map(|levels| levels.split('/')) {
+                node = self.child(node, level)?;
+            }
+            let node = &self.nodes[node as usize];
+            if multi { &node.below } else { &node.here }
+        } else {
+            self.exact.get(filter)?
+        };
+        subscribers.iter().find(|other| other.session == session)
+    }
+
+    /// Nodes in use beside the root, and filters without wildcards.
+    #[cfg(test)]
+    pub fn sizes(&self) -> (usize, usize) {
+        (self.nodes.len() - self.free.len() - 1, self.exact.len())
     }
 
     /// Removes a session's subscription to a filter; whether there was one.

@@ -58,6 +58,8 @@ pub(super) struct Replay {
     /// The QoS granted.
     pub qos: Qos,
     pub subscription_ids: SubscriptionIds,
+    /// The last message that the broker had made when the subscription was made: what waits from before goes first.
+    pub since: u64,
     /// The last one that was sent.
     pub after: Option<Message>,
 }
@@ -95,6 +97,8 @@ pub(super) struct Connection {
     pub generation: u32,
     pub session: SessionKey,
     pub version: Version,
+    /// Whether the client said in CONNECT that it is a bridge, as bridges of 3.1 and 3.1.1 do.
+    pub bridge: bool,
     pub permissions: Permissions,
     /// One and a half times the Keep Alive, 0 for none (3.1.2.10).
     pub keep_alive_ms: u64,

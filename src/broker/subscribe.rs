@@ -28,12 +28,17 @@ impl Broker {
         subscribe: &Subscribe<'_>,
         effects: &mut E,
     ) {
+        // A bridge of 3.1 or 3.1.1 cannot ask for what it needs: it gets it, as mosquitto gives it.
+        let is_bridge = self
+            .connection(from)
+            .is_some_and(|connection| connection.bridge && !connection.version.is_v5());
+        let subscription_id = subscribe.subscription_id;
         let reasons: Reasons = subscribe
             .filters
             .iter()
             .map(
                 |asked| match self.may_subscribe(from, key, asked.filter, effects) {
-                    Ok(()) => self.subscribe_one(key, asked, subscribe.subscription_id, effects),
+                    Ok(()) => self.subscribe_one(key, asked, subscription_id, is_bridge, effects),
                     Err(reason) => reason,
                 },
             )
@@ -65,9 +70,11 @@ impl Broker {
         }
         let levels = filter.bytes().filter(|byte| *byte == b'/').count() + 1;
         let filters = &self.sessions[key.index()].filters;
-        if levels > limits::FILTER_LEVELS_MAX
-            || filters.len() >= limits::SUBSCRIPTIONS_PER_SESSION_MAX
-        {
+        let is_full = filters.len() >= limits::SUBSCRIPTIONS_PER_SESSION_MAX
+            && filters
+                .binary_search_by(|known| (**known).cmp(filter))
+                .is_err();
+        if levels > limits::FILTER_LEVELS_MAX || is_full {
             return Err(ReasonCode::QUOTA_EXCEEDED);
         }
         let permitted = self
@@ -86,6 +93,7 @@ impl Broker {
         key: SessionKey,
         asked: &SubscribeFilter<'_>,
         subscription_id: Option<u32>,
+        is_bridge: bool,
         effects: &mut E,
     ) -> ReasonCode {
         let session = &mut self.sessions[key.index()];
@@ -104,7 +112,10 @@ impl Broker {
                 (filter, true)
             }
         };
-        let options = asked.options;
+        let mut options = asked.options;
+        if is_bridge {
+            (options.no_local, options.retain_as_published) = (true, true);
+        }
         let subscriber = Subscriber {
             session: key,
             subscription_id: subscription_id.unwrap_or(0),
@@ -133,6 +144,7 @@ impl Broker {
                 filter,
                 qos: options.qos,
                 subscription_ids,
+                since: self.last_message_id,
                 after: None,
             });
         }
@@ -142,6 +154,7 @@ impl Broker {
     /// UNSUBSCRIBE (3.10). What is queued or in flight already goes on [MQTT-3.10.4-2] [MQTT-3.10.4-3].
     pub(super) fn unsubscribe<E: Effects>(
         &mut self,
+        now: Time,
         from: ConnectionId,
         key: SessionKey,
         unsubscribe: &Unsubscribe<'_>,
@@ -161,6 +174,8 @@ impl Broker {
             },
             effects,
         );
+        // What waited for the retained messages of a filter waits for them no longer.
+        self.pump(now, from, effects);
     }
 
     fn unsubscribe_one<E: Effects>(

@@ -2,11 +2,11 @@
 //!
 //! Values are retained, published at QoS 2, and only when they have changed. They never expire and are never stored.
 
-use super::Broker;
 use super::effect::Effects;
 use super::input::Traffic;
 use super::publish::Outgoing;
 use super::timers::{Time, Timer};
+use super::{Broker, limits};
 use crate::mqtt::Qos;
 
 /// Counters of the broker since its start.
@@ -78,17 +78,15 @@ impl Sys {
 
 impl Broker {
     pub(super) fn arm_sys(&mut self, now: Time) {
-        if self.settings.sys_interval_ms > 0 {
+        let interval_ms = match self.settings.sys_interval_ms {
+            0 => limits::SWEEP_INTERVAL_MS,
             // The first round comes at once, so that the version is there from the start.
-            let interval_ms = if self.sys.rounds == 0 {
-                0
-            } else {
-                self.settings.sys_interval_ms
-            };
-            let at = now.after_ms(interval_ms);
-            self.sys.due_at = Some(at);
-            self.timers.arm(at, Timer::Sys);
-        }
+            _ if self.sys.rounds == 0 => 0,
+            interval_ms => interval_ms,
+        };
+        let at = now.after_ms(interval_ms);
+        self.sys.due_at = Some(at);
+        self.timers.arm(at, Timer::Sys);
     }
 
     pub(super) fn disarm_sys(&mut self) {

@@ -65,6 +65,12 @@ impl Timers {
         self.due.remove(&(at, timer));
     }
 
+    /// How many are armed.
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.due.len()
+    }
+
     /// When the next timer is due.
     pub fn next(&self) -> Option<Time> {
         self.due.first().map(|(at, _)| *at)

@@ -17,7 +17,7 @@ pub(super) struct PendingWill {
     pub delay_s: u32,
     /// Message Expiry Interval in seconds; it runs from when the Will Message is published.
     pub expiry_s: Option<u32>,
-    /// When the timer is armed for, once the client has gone.
+    /// When the timer is armed for, once the client has gone; before that, and after a shutdown, there is none.
     pub due_at: Time,
 }
 
@@ -64,17 +64,18 @@ impl Broker {
         key: SessionKey,
         effects: &mut E,
     ) {
-        if let Some(will) = self.sessions[key.index()].pending_will.take() {
+        if let Some(will) = self.take_pending_will(key) {
             let session = self.sessions[key.index()].id;
             effects.store(&StoreOp::WillCleared { session });
-            self.publish_will(now, &will, effects);
+            self.publish_will(now, key, &will, effects);
         }
     }
 
-    /// Publishes a Will Message [MQTT-3.1.2-8].
+    /// Publishes a Will Message [MQTT-3.1.2-8]. `key` is the session of its client, gone or not: it is the publisher.
     pub(super) fn publish_will<E: Effects>(
         &mut self,
         now: Time,
+        key: SessionKey,
         will: &PendingWill,
         effects: &mut E,
     ) {
@@ -92,6 +93,6 @@ impl Broker {
             // A Will Message without an expiry of its own can be queued as it is.
             kept: will.expiry_s.is_none().then(|| message.clone()),
         };
-        self.accept(now, &mut outgoing, None, effects);
+        self.accept(now, &mut outgoing, Some(key), effects);
     }
 }

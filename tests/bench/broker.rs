@@ -1,6 +1,6 @@
 //! A broker as a child process: its configuration in a scratch folder of its own, its ports, its processor time and memory, its end.
-//! Both brokers run as they are shipped, with no more than a listener and anonymous access added. What they log goes to `log` in the scratch
-//! folder, which is removed with the broker.
+//! Both brokers run as they are shipped, with no more than a listener, anonymous access and room for the connections added. What they
+//! log goes to `log` in the scratch folder, which is removed with the broker. It does not speak MQTT beyond awaiting the first CONNACK.
 
 use std::fs::{self, File};
 use std::io;
@@ -17,6 +17,8 @@ use crate::machine::{self, Memory};
 
 /// How long a broker may take until its first CONNACK; under callgrind that is many times what it takes alone.
 const READY_WITHIN: Duration = Duration::from_secs(60);
+/// More connections than any case makes.
+const CONNECTIONS_MAX: u32 = 20_000;
 /// How long a broker may take to end after SIGTERM.
 const ENDED_WITHIN: Duration = Duration::from_secs(30);
 
@@ -216,7 +218,8 @@ fn mosquitto(
     Ok(vec![path(program), "-c".to_owned(), path(&file)])
 }
 
-/// The shipped defaults with a listener and anonymous access, in a root of its own; returns the command line.
+/// The shipped defaults with a listener and anonymous access, in a root of its own; returns the command line. A listener's default bound of
+/// connections is a router's; mosquitto has none.
 fn fosquitto(
     program: &Path,
     folder: &Path,
@@ -225,7 +228,8 @@ fn fosquitto(
 ) -> io::Result<Vec<String>> {
     let listener = |name: &str, port: u16| {
         format!(
-            "\nconfig listener '{name}'\n\toption port '{port}'\n\tlist address '127.0.0.1'\n\toption allow_anonymous '1'\n"
+            "\nconfig listener '{name}'\n\toption port '{port}'\n\tlist address '127.0.0.1'\n\toption allow_anonymous '1'\n\
+             \toption max_connections '{CONNECTIONS_MAX}'\n"
         )
     };
     let local = free_port()?;

@@ -1,5 +1,5 @@
-//! Instructions a message in user space, counted by callgrind: 1→1, QoS 0, 64 B. Two runs with N and 2 N messages differ by N messages and nothing else, so what starting
-//! and ending cost cancels out, and the number hardly depends on the machine's load. It says nothing about the kernel's share.
+//! Instructions a message in user space, counted by callgrind: 1→1, QoS 0, 64 B. Two runs with N and 2 N messages
+//! differ by N messages and nothing else, so what starting and ending cost cancels out, and the number hardly depends on the machine's load. It says nothing about the kernel's share.
 
 use std::fs;
 use std::io;

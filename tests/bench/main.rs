@@ -1,9 +1,9 @@
-//! `make bench`: this project's broker side by side with Debian's mosquitto. For every case it starts each broker in turn, round by round, measures the
-//! processor time (of all threads) or the memory that the same work costs, and prints medians and their ratio as a Markdown table.
+//! `make bench`: this project's broker side by side with Debian's mosquitto. For every case it starts each broker in turn, round by round,
+//! measures the processor time (of all threads) or the memory that the same work costs, and prints medians and their ratio as a Markdown table.
 //! Nothing counts that was not delivered: every message carries its number, and what is lost is said.
 //!
-//! The way of a run: `main` reads the options → `cases` is the table of what is measured → `broker` starts a broker → `flow`, `connections`, `latency` and
-//! `memory` let it work → `report` prints. `instructions` is `--instructions`, `relay` the floor below which no broker can be.
+//! The way of a run: `main` reads the options → `cases` is the table of what is measured → `broker` starts a broker → `flow`,
+//! `connections`, `latency` and `memory` let it work → `report` prints. `instructions` is `--instructions`, `relay` the floor below which no broker can be.
 //!
 //! It does not compare what brokers can do, and it uses nothing of the crate that it measures but the binary.
 
@@ -169,19 +169,22 @@ impl Options {
     }
 
     /// Says at once which broker is missing, not once a case and round.
-    fn find_programs(&self) -> io::Result<()> {
+    fn find_programs(&mut self) -> io::Result<()> {
+        let kinds = self.kinds();
         let programs = [
-            (Kind::Mosquitto, &self.programs.mosquitto),
-            (Kind::Fosquitto, &self.programs.fosquitto),
+            (Kind::Mosquitto, &mut self.programs.mosquitto),
+            (Kind::Fosquitto, &mut self.programs.fosquitto),
         ];
-        for (kind, program) in programs {
-            if self.kinds().contains(&kind) && !program.is_file() {
-                let (name, shown) = (kind.name(), program.display());
+        for (kind, program) in programs
+            .into_iter()
+            .filter(|(kind, _)| kinds.contains(kind))
+        {
+            let (name, shown) = (kind.name(), program.display());
+            // A name without a folder would be looked for in PATH.
+            *program = program.canonicalize().map_err(|error| {
                 let remedy = format!("give its path by --{name}, or do without by --only");
-                return Err(io::Error::other(format!(
-                    "there is no {name} at {shown}: {remedy}"
-                )));
-            }
+                io::Error::other(format!("there is no {name} at {shown} ({error}): {remedy}"))
+            })?;
         }
         Ok(())
     }
@@ -245,7 +248,7 @@ impl Options {
                 }
             }
             good &= !rounds.is_faulty();
-            println!("{}", rounds.lines());
+            rounds.lines().iter().for_each(|line| println!("{line}"));
         }
         Ok(good)
     }

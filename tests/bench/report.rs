@@ -18,7 +18,7 @@ pub fn heading() -> String {
 
 impl Rounds<'_> {
     /// The case's lines of the table.
-    pub fn lines(&self) -> String {
+    pub fn lines(&self) -> Vec<String> {
         let figures = self
             .found
             .iter()
@@ -37,7 +37,7 @@ impl Rounds<'_> {
                 lines.push(format!("| {} | **{what}** | | | | | | |", self.case.name));
             }
         }
-        lines.join("\n")
+        lines
     }
 
     /// Something was lost, doubled or out of order.

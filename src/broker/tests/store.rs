@@ -1,0 +1,258 @@
+//! What a store would hold that carries out every [`StoreOp`] to the letter, and the same read from the broker itself.
+//!
+//! An operation on something that is not there is a fault of the broker: the model panics instead of passing over it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::super::effect::StoreOp;
+use super::super::inflight::Stage;
+use super::super::session::{Session, SessionKey};
+use super::super::will::PendingWill;
+use crate::broker::Broker;
+use crate::mqtt::packet::SubscriptionOptions;
+use crate::mqtt::{Message, Qos};
+
+/// Everything durable.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Store {
+    pub sessions: BTreeMap<u64, StoredSession>,
+    pub retained: BTreeMap<String, Message>,
+}
+
+/// A durable session.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct StoredSession {
+    pub client_id: String,
+    pub user: Option<String>,
+    pub expiry_s: u32,
+    pub connected: bool,
+    pub subscriptions: BTreeMap<String, (SubscriptionOptions, Option<u32>)>,
+    pub queued: Vec<Waiting>,
+    pub inflight: Vec<(u16, Flying)>,
+    pub received: BTreeSet<u16>,
+    pub will: Option<(Message, u32, Option<u32>)>,
+}
+
+/// A message and how it is to be sent.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Waiting {
+    pub message: Message,
+    pub qos: Qos,
+    pub retain: bool,
+    pub subscription_ids: Vec<u32>,
+}
+
+/// What is in flight under an identifier.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Flying {
+    Publish(Waiting),
+    PubRel,
+}
+
+impl Store {
+    fn session(&mut self, id: super::super::effect::SessionId) -> &mut StoredSession {
+        self.sessions
+            .get_mut(&id.0)
+            .unwrap_or_else(|| panic!("the store has no session {id:?}"))
+    }
+
+    /// Carries an operation out.
+    pub fn apply(&mut self, operation: &StoreOp<'_>) {
+        match *operation {
+            StoreOp::SessionMade {
+                session,
+                client_id,
+                owner,
+                expiry_s,
+            } => {
+                let made = StoredSession {
+                    client_id: client_id.to_owned(),
+                    user: owner.user().map(str::to_owned),
+                    expiry_s,
+                    connected: true,
+                    ..StoredSession::default()
+                };
+                assert!(self.sessions.insert(session.0, made).is_none());
+            }
+            StoreOp::SessionChanged {
+                session,
+                expiry_s,
+                connected,
+            } => {
+                let session = self.session(session);
+                (session.expiry_s, session.connected) = (expiry_s, connected);
+            }
+            StoreOp::SessionEnded { session } => {
+                assert!(self.sessions.remove(&session.0).is_some());
+            }
+            StoreOp::Subscribed {
+                session,
+                filter,
+                options,
+                subscription_id,
+            } => {
+                let subscriptions = &mut self.session(session).subscriptions;
+                subscriptions.insert(filter.to_owned(), (options, subscription_id));
+            }
+            StoreOp::Unsubscribed { session, filter } => {
+                assert!(self.session(session).subscriptions.remove(filter).is_some());
+            }
+            StoreOp::Retained { message } => {
+                self.retained
+                    .insert(message.topic().to_owned(), message.clone());
+            }
+            StoreOp::RetainCleared { topic } => assert!(self.retained.remove(topic).is_some()),
+            StoreOp::WillSet {
+                session,
+                message,
+                delay_s,
+                expiry_s,
+            } => self.session(session).will = Some((message.clone(), delay_s, expiry_s)),
+            StoreOp::WillCleared { session } => {
+                assert!(self.session(session).will.take().is_some());
+            }
+            _ => self.apply_to_messages(operation),
+        }
+    }
+
+    fn apply_to_messages(&mut self, operation: &StoreOp<'_>) {
+        match *operation {
+            StoreOp::Queued {
+                session,
+                message,
+                qos,
+                retain,
+                subscription_ids,
+                packet_id,
+            } => {
+                let waiting = Waiting {
+                    message: message.clone(),
+                    qos,
+                    retain,
+                    subscription_ids: subscription_ids.to_vec(),
+                };
+                let session = self.session(session);
+                match packet_id {
+                    Some(id) => session
+                        .inflight
+                        .push((id.value(), Flying::Publish(waiting))),
+                    None => session.queued.push(waiting),
+                }
+            }
+            StoreOp::Inflight {
+                session,
+                message,
+                packet_id,
+            } => {
+                let session = self.session(session);
+                let waiting = session.take_queued(message);
+                let flying = (packet_id.value(), Flying::Publish(waiting));
+                session.inflight.push(flying);
+            }
+            StoreOp::Received { session, packet_id } => {
+                let flying = self.session(session).flying(packet_id.value());
+                flying.1 = Flying::PubRel;
+            }
+            StoreOp::Done { session, packet_id } => {
+                let session = self.session(session);
+                session.flying(packet_id.value());
+                session.inflight.retain(|(id, _)| *id != packet_id.value());
+            }
+            StoreOp::Dropped { session, message } => {
+                self.session(session).take_queued(message);
+            }
+            StoreOp::Taken { session, packet_id } => {
+                assert!(self.session(session).received.insert(packet_id.value()));
+            }
+            StoreOp::Released { session, packet_id } => {
+                assert!(self.session(session).received.remove(&packet_id.value()));
+            }
+            _ => unreachable!("apply knows the others"),
+        }
+    }
+
+    /// What the broker holds that is durable.
+    pub fn held_by(broker: &Broker) -> Store {
+        let sessions = broker
+            .sessions
+            .iter()
+            .filter(|(_, session)| session.is_durable())
+            .map(|(index, session)| {
+                let key = SessionKey(index as u32);
+                (session.id.0, stored(broker, key, session))
+            });
+        let retained = broker.retained.iter();
+        let durable = retained.filter(|message| !message.topic().starts_with("$SYS/"));
+        Store {
+            sessions: sessions.collect(),
+            retained: durable
+                .map(|message| (message.topic().to_owned(), message.clone()))
+                .collect(),
+        }
+    }
+}
+
+impl StoredSession {
+    /// The oldest message with this id.
+    fn take_queued(&mut self, id: u64) -> Waiting {
+        let position = self.queued.iter().position(|it| it.message.id() == id);
+        self.queued.remove(position.expect("it is queued"))
+    }
+
+    fn flying(&mut self, packet_id: u16) -> &mut (u16, Flying) {
+        let mut inflight = self.inflight.iter_mut();
+        let found = inflight.find(|(id, _)| *id == packet_id);
+        found.expect("it is in flight")
+    }
+}
+
+fn stored(broker: &Broker, key: SessionKey, session: &Session) -> StoredSession {
+    let subscriptions = session.filters.iter().map(|filter| {
+        let found = broker
+            .router
+            .find(filter, key)
+            .expect("the router has every filter of a session");
+        let id = (found.subscription_id != 0).then_some(found.subscription_id);
+        (filter.to_string(), (found.options, id))
+    });
+    let queued = session.queue.iter().map(|queued| Waiting {
+        message: queued.message.clone(),
+        qos: queued.qos,
+        retain: queued.retain,
+        subscription_ids: queued.subscription_ids.to_vec(),
+    });
+    let inflight = session.inflight.iter().map(|entry| {
+        let flying = match &entry.stage {
+            Stage::PubRel => Flying::PubRel,
+            Stage::Publish {
+                message,
+                qos,
+                retain,
+                subscription_ids,
+            } => Flying::Publish(Waiting {
+                message: message.clone(),
+                qos: *qos,
+                retain: *retain,
+                subscription_ids: subscription_ids.to_vec(),
+            }),
+        };
+        (entry.packet_id.value(), flying)
+    });
+    let of_connection = session.connection.and_then(|id| {
+        let connection = broker.connections.get(id.index as usize)?.as_ref()?;
+        connection.will.as_deref()
+    });
+    let will = of_connection.or(session.pending_will.as_deref());
+    let will_of = |will: &PendingWill| (will.message.clone(), will.delay_s, will.expiry_s);
+    StoredSession {
+        client_id: session.client_id.to_string(),
+        user: session.owner.user().map(str::to_owned),
+        expiry_s: session.expiry_s,
+        connected: session.connection.is_some(),
+        subscriptions: subscriptions.collect(),
+        queued: queued.collect(),
+        inflight: inflight.collect(),
+        received: session.received.iter().map(|id| id.value()).collect(),
+        will: will.map(will_of),
+    }
+}

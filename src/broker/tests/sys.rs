@@ -1,0 +1,130 @@
+//! `$SYS`: which values are there, and when they are published.
+
+use super::world::{World, qos0, retained, v3, v5};
+use crate::broker::{Input, Settings, Traffic};
+use crate::mqtt::{Qos, ReasonCode};
+
+fn value(world: &World, name: &str) -> String {
+    let topic = format!("$SYS/broker/{name}");
+    let message = world.broker.retained.get(&topic);
+    let message = message.unwrap_or_else(|| panic!("{topic} is there"));
+    String::from_utf8_lossy(message.payload()).into_owned()
+}
+
+#[test]
+fn values_are_there_from_the_start_and_retained() {
+    let mut world = World::with(Settings::default());
+    let (early, _) = world.join(&v3("early"));
+    world.subscribe(early, "$SYS/broker/version", Qos::ExactlyOnce);
+    world.advance(0);
+    assert!(world.payloads(early)[0].starts_with("fosquitto version "));
+    let (late, _) = world.join(&v3("late"));
+    world.subscribe(late, "$SYS/#", Qos::AtMostOnce);
+    let seen = world.messages(late);
+    assert_eq!(seen.len(), 24);
+    assert!(seen.iter().all(|seen| seen.retain));
+    assert_eq!(world.effects.operations, 0);
+}
+
+#[test]
+fn only_values_that_changed_are_published_again() {
+    let mut world = World::with(Settings::default());
+    let (id, _) = world.join(&v3("a"));
+    world.advance(0);
+    world.subscribe(id, "$SYS/broker/clients/#", Qos::AtMostOnce);
+    world.take(id);
+    world.advance_s(10);
+    assert_eq!(world.payloads(id), [""; 0]);
+    world.join(&v5("b", 100));
+    world.advance_s(10);
+    let topics: Vec<_> = world.messages(id).into_iter().map(|it| it.topic).collect();
+    let names = ["total", "maximum", "connected", "active"];
+    assert_eq!(
+        topics,
+        names.map(|name| format!("$SYS/broker/clients/{name}"))
+    );
+}
+
+#[test]
+fn clients_and_messages_are_counted() {
+    let mut world = World::with(Settings::default());
+    let (a, _) = world.join(&v5("a", 5));
+    let (b, _) = world.join(&v3("b"));
+    world.subscribe(b, "t", Qos::AtMostOnce);
+    world.publish(a, qos0("t", "four"));
+    world.cut(a);
+    let traffic = Traffic {
+        bytes_received: 7,
+        bytes_sent: 9,
+    };
+    world.handle(Input::Tick(traffic));
+    for (name, expected) in [
+        ("clients/total", "2"),
+        ("clients/connected", "1"),
+        ("clients/disconnected", "1"),
+        ("clients/maximum", "2"),
+        ("publish/messages/received", "1"),
+        ("publish/messages/sent", "1"),
+        ("publish/bytes/sent", "4"),
+        ("subscriptions/count", "1"),
+        ("bytes/received", "7"),
+        ("bytes/sent", "9"),
+        ("uptime", "0 seconds"),
+    ] {
+        assert_eq!(value(&world, name), expected, "{name}");
+    }
+    world.advance_s(10);
+    assert_eq!(value(&world, "clients/expired"), "1");
+    assert_eq!(value(&world, "uptime"), "10 seconds");
+}
+
+#[test]
+fn a_wildcard_does_not_show_the_servers_topics_4_7_2_1() {
+    let mut world = World::with(Settings::default());
+    world.advance(0);
+    let (id, _) = world.join(&v3("a"));
+    world.subscribe(id, "#", Qos::AtMostOnce);
+    world.subscribe(id, "+/broker/version", Qos::AtMostOnce);
+    world.advance_s(20);
+    assert_eq!(world.payloads(id), [""; 0]);
+}
+
+#[test]
+fn an_interval_of_0_publishes_nothing_and_a_new_interval_counts_from_now() {
+    let mut world = World::new();
+    world.advance_s(100);
+    assert_eq!(world.broker.retained.len(), 0);
+    world.handle(Input::Settings(Settings::default()));
+    world.advance(0);
+    assert_eq!(value(&world, "uptime"), "100 seconds");
+    world.handle(Input::Settings(Settings {
+        sys_interval_ms: 1000,
+        ..Settings::default()
+    }));
+    world.advance(999);
+    assert_eq!(value(&world, "uptime"), "100 seconds");
+    world.advance(1);
+    assert_eq!(value(&world, "uptime"), "101 seconds");
+}
+
+#[test]
+fn what_has_expired_is_swept_without_sys_too() {
+    let mut world = World::new();
+    let (id, _) = world.join(&v5("a", 1000));
+    world.subscribe(id, "q", Qos::AtMostOnce);
+    world.disconnect(id, ReasonCode::SUCCESS, None);
+    let (id, _) = world.join(&v5("b", 0));
+    world.publish(
+        id,
+        crate::mqtt::packet::Publish {
+            expiry_s: Some(5),
+            ..retained("t", "x")
+        },
+    );
+    world.publish(id, qos0("q", "x"));
+    world.advance_s(200);
+    assert_eq!(world.broker.retained.len(), 0);
+    assert!(world.effects.store.retained.is_empty());
+    let session = world.broker.sessions.iter().next().expect("of a").1;
+    assert!(session.qos0_queue.is_empty());
+}
