@@ -290,3 +290,45 @@ fn rules_of_a_new_file_hold_for_who_is_connected() {
     assert_eq!(publish("open"), 0x87);
     assert_eq!(alice.subscribe("open", 0), 0x87);
 }
+
+#[test]
+fn global_options_of_a_new_file_hold_for_who_is_connected() {
+    let global = |options: &str| format!("config global 'global'\n{options}\n{LOCAL}");
+    let broker = Broker::start(LOCAL);
+    let mut client = broker.join(&Connect::new(Version::V311, "client"));
+    client.subscribe("a", 0);
+    client.publish("a", &"x".repeat(3000));
+    assert_eq!(client.message().payload.len(), 3000);
+    broker.reload(&global("\toption log_level 'info'\n"));
+    let mark = broker.log().mark();
+    broker.join(&Connect::new(Version::V311, "noticed")).ping();
+    broker
+        .log()
+        .wait_from(mark, "info: client 'noticed' from 127.0.0.1");
+    broker.reload(&global(
+        "\toption qos0_queue_ttl '0'\n\toption max_packet_size '2000'\n",
+    ));
+    let away = Connect::new(Version::V311, "away").persistent();
+    let mut sleeper = broker.join(&away);
+    sleeper.subscribe("a", 0);
+    sleeper.disconnect();
+    client.publish("a", "not kept for the sleeper");
+    assert_eq!(client.text(), "not kept for the sleeper");
+    broker.join(&away).ping();
+    client.publish("a", &"x".repeat(3000));
+    client.closed();
+}
+
+#[test]
+fn a_new_password_counts_at_the_next_connect() {
+    let root = Root::with_uci(LOCAL);
+    assert!(root.passwd("alice", "old").status.success());
+    let broker = Broker::start_on(root);
+    let mut alice = broker.join(&Connect::new(Version::V311, "alice").user("alice", "old"));
+    assert!(broker.root().passwd("alice", "new").status.success());
+    broker.reload_files();
+    alice.ping();
+    let connect = |password| Connect::new(Version::V311, "again").user("alice", password);
+    assert_eq!(broker.attempt(&connect("old")).1.code, 5);
+    broker.join(&connect("new")).ping();
+}
