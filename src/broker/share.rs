@@ -74,7 +74,10 @@ impl Shares {
     #[cfg(test)]
     pub fn find(&self, name: &str, session: SessionKey) -> Option<&Subscriber> {
         let group = &self.groups[self.by_name.get(name)?.index()];
-        group.members.iter().find(|member| member.session == session)
+        group
+            .members
+            .iter()
+            .find(|member| member.session == session)
     }
 
     /// Groups in all.

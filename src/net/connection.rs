@@ -6,14 +6,14 @@
 //! the [table](super::table) holds. Until its CONNECT is accepted a client may send one packet of bounded size and nothing else.
 
 use std::future::Future;
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::os::unix::net::UnixStream;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use ntex::io::{Io, IoBoxed, IoRef};
+use ntex::io::{Io, IoBoxed};
 use ntex::service::cfg::SharedCfg;
 use ntex::tls::openssl::PeerCert;
 
@@ -24,6 +24,7 @@ use super::hub::Hub;
 use super::listener::{Accepted, Stream};
 use super::mount::Prefixed;
 use super::table::{Address, Client};
+use super::tls::filter;
 use super::write;
 use crate::auth::{Denied, Identity, Step, Verdict};
 use crate::broker::{Close, ConnectionId, Effects, Input, Owner, Time};
@@ -55,10 +56,11 @@ pub async fn accept<H: Hub>(
     cfg: SharedCfg,
 ) {
     let crowd = accepted.crowd;
-    let needs_spare = door.tls.is_some() || matches!(accepted.stream, Stream::Unix(_));
-    let spare = needs_spare
-        .then(|| accepted.stream.try_clone().ok())
-        .flatten();
+    let (spare, remains) = match (&door.tls, &accepted.stream) {
+        (Some(_), stream) => (stream.try_clone().ok(), None),
+        (None, Stream::Unix(stream)) => (None, stream.try_clone().ok()),
+        (None, Stream::Tcp(..)) => (None, None),
+    };
     let (io, address) = match accepted.stream {
         Stream::Tcp(stream, address) => {
             (ntex::rt::from_tcp_stream(stream, cfg), Address::Ip(address))
@@ -73,21 +75,17 @@ pub async fn accept<H: Hub>(
             return;
         }
     };
-    let socket = io.get_ref();
     let id =
         hub.table()
             .borrow_mut()
-            .add(socket.clone(), door.clone(), address, due.now, due.deadline);
-    match shake_hands(io, &door).await {
+            .add(io.get_ref(), door.clone(), address, due.now, due.deadline);
+    match shake_hands(io, &door, spare).await {
         Ok(io) => {
             ntex::rt::spawn(Connection {
                 hub,
                 io,
                 id,
-                remains: match spare {
-                    Some(Stream::Unix(stream)) if door.tls.is_none() => Some(stream),
-                    _ => None,
-                },
+                remains,
                 door,
                 crowd,
                 state: State::Connect,
@@ -95,7 +93,6 @@ pub async fn accept<H: Hub>(
             });
         }
         Err(what) => {
-            send_alert(&socket, spare);
             let reason = ReasonCode::UNSPECIFIED_ERROR;
             let mut table = hub.table().borrow_mut();
             if !table.is_closing(id) {
@@ -120,30 +117,14 @@ pub async fn accept<H: Hub>(
 }
 
 /// Speaks TLS if the listener does. The connection's deadline ends a handshake that takes too long.
-async fn shake_hands(io: Io, door: &Door) -> Result<IoBoxed, String> {
+async fn shake_hands(io: Io, door: &Door, spare: Option<Stream>) -> Result<IoBoxed, String> {
     let Some(tls) = &door.tls else {
         return Ok(io.boxed());
     };
     let ssl = tls.ssl().map_err(|error| error.to_string())?;
     io.register_filter_callbacks(write::Watch::default());
-    // The handshake's direction is the context's: it is in accept state.
-    let io = ntex::tls::openssl::connect(io, ssl)
-        .await
-        .map_err(|error| error.to_string())?;
+    let io = filter::accept(io, ssl, spare).await?;
     Ok(io.boxed())
-}
-
-/// Sends what OpenSSL had to say about a handshake that failed: the alert that tells the client why.
-///
-/// ntex gives the socket up with the failure, before it has written anything; the alert is still in the buffer, and a second
-/// descriptor of the socket takes it. A socket that has no room for it has a client that does not listen.
-fn send_alert(socket: &IoRef, spare: Option<Stream>) {
-    let alert = socket.with_write_dst_buf(|pages| pages.freeze());
-    let _ = match spare {
-        Some(Stream::Tcp(mut stream, _)) => stream.write(&alert),
-        Some(Stream::Unix(mut stream)) => stream.write(&alert),
-        None => Ok(0),
-    };
 }
 
 /// A connection is gone: its listener has room for another.

@@ -174,6 +174,8 @@ struct Listening {
     name: String,
     /// Connections that were closed because the listener is full.
     refused: u32,
+    /// How often the process had nothing left to accept with.
+    exhausted: u32,
 }
 
 struct Worker<F> {
@@ -200,6 +202,7 @@ impl<F: Fn(Event)> Worker<F> {
                             crowd,
                             name,
                             refused: 0,
+                            exhausted: 0,
                         });
                     }
                     Command::Ignore(id, done) => {
@@ -297,10 +300,14 @@ impl Listening {
     }
 
     /// Whether accepting may go on at once after an error. Most are of the connection that was to be accepted (accept(2)).
-    fn is_harmless(&self, error: &io::Error) -> bool {
+    fn is_harmless(&mut self, error: &io::Error) -> bool {
         match error.raw_os_error() {
             Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
-                log::warn!("listener '{}': cannot accept for now: {error}", self.name);
+                self.exhausted = self.exhausted.saturating_add(1);
+                // It may last for days, and is found again five times a second.
+                if self.exhausted.is_power_of_two() {
+                    log::warn!("listener '{}': cannot accept for now: {error}", self.name);
+                }
                 false
             }
             _ => true,

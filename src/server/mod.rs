@@ -44,6 +44,9 @@ pub struct Options {
     pub log: logging::Target,
 }
 
+/// The process's number, below the root.
+const PID_FILE: &str = "var/run/fosquitto/fosquitto.pid";
+
 /// How long an ordered stop waits for its clients' sockets, in milliseconds: procd kills after 5 s.
 const STOP_MS: u64 = 2000;
 
@@ -79,7 +82,7 @@ pub fn run(options: Options) -> ExitCode {
 fn serve(root: PathBuf, config: Config) -> io::Result<ExitCode> {
     log::info!("fosquitto {} starts", env!("CARGO_PKG_VERSION"));
     raise_descriptor_limit();
-    let pid_file = write_pid_file(&root);
+    let pid_file = root.join(PID_FILE);
     let credentials = credentials(&root, &config);
     let (asked, told) = signals::install()?;
     let mut seed = [0; 8];
@@ -112,15 +115,18 @@ fn serve(root: PathBuf, config: Config) -> io::Result<ExitCode> {
             let _ = started.send(ExitCode::FAILURE);
             System::current().stop();
         } else {
+            // Not before: a second one by mistake must not take the first one's place.
+            write_pid_file(&bus.root.join(PID_FILE));
             log::info!("ready");
         }
         Ok(())
     })?;
-    if let Some(path) = pid_file {
-        // An error means that it is gone already.
-        let _ = fs::remove_file(path);
+    if let Ok(failure) = outcome.try_recv() {
+        return Ok(failure);
     }
-    Ok(outcome.try_recv().unwrap_or(ExitCode::SUCCESS))
+    // An error means that it is gone already.
+    let _ = fs::remove_file(pid_file);
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Passes what the accept thread has to say to the event loop.
@@ -224,17 +230,12 @@ fn credentials(root: &Path, config: &Config) -> Credentials {
 }
 
 /// Writes the process's number where the router's scripts look for it. A router whose /var/run is full runs all the same.
-fn write_pid_file(root: &Path) -> Option<PathBuf> {
-    let directory = root.join("var/run/fosquitto");
-    let path = directory.join("fosquitto.pid");
-    let written = fs::create_dir_all(&directory)
-        .and_then(|()| fs::write(&path, format!("{}\n", std::process::id())));
-    match written {
-        Ok(()) => Some(path),
-        Err(error) => {
-            log::warn!("{}: cannot be written: {error}", path.display());
-            None
-        }
+fn write_pid_file(path: &Path) {
+    let directory = path.parent().unwrap_or(path);
+    let written = fs::create_dir_all(directory)
+        .and_then(|()| fs::write(path, format!("{}\n", std::process::id())));
+    if let Err(error) = written {
+        log::warn!("{}: cannot be written: {error}", path.display());
     }
 }
 
