@@ -306,6 +306,32 @@ fn the_tables_of_options_are_those_of_the_parser() {
 }
 
 #[test]
+fn the_map_of_the_code_names_every_file() {
+    let map = project_file("src/lib.rs");
+    let mut folders = vec![Path::new(PROJECT).join("src")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a folder of the project can be read") {
+            let path = entry.expect("an entry can be read").path();
+            let stem = path.file_stem().and_then(|stem| stem.to_str());
+            let name = stem.expect("a file of the project has a name in UTF-8");
+            if name.contains("test") || matches!(name, "lib" | "main" | "mod") {
+                continue;
+            }
+            assert!(
+                [format!("`{name}`"), format!("::{name}`")]
+                    .iter()
+                    .any(|named| map.contains(named.as_str())),
+                "src/lib.rs says nothing of {}",
+                path.display()
+            );
+            if path.is_dir() {
+                folders.push(path);
+            }
+        }
+    }
+}
+
+#[test]
 fn the_shipped_configuration_is_correct_and_says_what_holds_without_it() {
     let root = Root::with_uci(&project_file("files/etc/config/fosquitto"));
     let output = root.check();
