@@ -6,13 +6,13 @@
 
 use std::fs;
 use std::io::Read;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use crate::harness::broker::{Broker, until};
 use crate::harness::pki::REMOTE;
 use crate::harness::python::PROJECT;
-use crate::harness::reference::free_port;
 use crate::harness::root::{FOSQUITTO, Root, run, stderr};
 
 /// What runs a command.
@@ -111,7 +111,11 @@ impl Drop for Subscriber {
 impl Story {
     /// A router as it is after the installation, with a CA `remote` and the token of a tablet.
     fn begin() -> Story {
-        let ports = ["11883", "11884", "1883", "8883"].map(|port| (port, free_port().to_string()));
+        let mut free = quiet_ports();
+        let ports = ["11883", "11884", "1883", "8883"].map(|port| {
+            let other = free.next().expect("some port is free");
+            (port, other.to_string())
+        });
         let uci = with_ports(&project_file("files/etc/config/fosquitto"), &ports);
         let root = Root::with_uci(&uci);
         root.write("etc/config/network", NETWORK);
@@ -135,15 +139,15 @@ impl Story {
     /// The command with this machine's program, paths, addresses and ports.
     fn translated(&self, command: &str) -> String {
         let root = self.broker.root().path().display().to_string();
-        let command = match command.strip_prefix("fosquitto ") {
-            Some(rest) => format!("{FOSQUITTO} --root '{root}' {rest}"),
-            None => command.to_owned(),
-        };
-        let command = command
+        // The ports first: the numbers in a path are not README.md's.
+        let command = with_ports(command, &self.ports)
             .replace("target/run/", &format!("{root}/"))
             .replace(" /var/", &format!(" {root}/var/"))
             .replace("192.168.1.1", "127.0.0.1");
-        with_ports(&command, &self.ports)
+        match command.strip_prefix("fosquitto ") {
+            Some(rest) => format!("{FOSQUITTO} --root '{root}' {rest}"),
+            None => command,
+        }
     }
 
     fn shell(&self, script: &str) -> Command {
@@ -207,6 +211,13 @@ impl Story {
         let (topic, message) = (argument(command, "-t"), argument(command, "-m"));
         assert_eq!(said, format!("{topic} {message}\n"));
     }
+}
+
+/// Ports that are free, and stay so until they are used: the kernel chooses from 32768 on for all other tests, and each run of the
+/// tests begins at another one.
+fn quiet_ports() -> impl Iterator<Item = u16> {
+    let first = 12_000 + u16::try_from(std::process::id() % 20_000).expect("it is below 20,000");
+    (first..32_768).filter(|port| TcpListener::bind((Ipv4Addr::UNSPECIFIED, *port)).is_ok())
 }
 
 /// What follows an option of a command.
