@@ -1,7 +1,7 @@
 //! One connection on the event loop: its TLS handshake, its CONNECT, its packets, its end.
 //!
 //! [`accept`] is entered with a new socket. The handshake is a future of its own; what follows is the hand-written
-//! [`Connection`], which keeps little while its client is idle: bytes are parsed where they were read, and only a packet larger than a
+//! `Connection`, which keeps little while its client is idle: bytes are parsed where they were read, and only a packet larger than a
 //! read is gathered. It handles a bounded number of packets a turn and decides nothing: what a packet means, the broker says; what is sent,
 //! the [table](super::table) holds. Until its CONNECT is accepted a client may send one packet of bounded size and nothing else.
 
