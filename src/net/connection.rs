@@ -367,8 +367,10 @@ impl<H: Hub> Connection<H> {
             Step::Granted(identity) => self.granted(&connect, identity),
             Step::Denied(denied) => self.denied(&connect, denied),
             Step::Verify(attempt) => {
-                // The password is checked elsewhere; the packet is read again when the verdict is there.
+                // The password is checked elsewhere; the packet is read again when the verdict is there. The client has done its
+                // part: who is turned away now comes again, and behind a check that nobody waits for any more.
                 self.state = State::Verifying(whole.into());
+                hub.table().borrow_mut().clear_deadline(self.id);
                 hub.verify(self.id, attempt);
             }
         }
