@@ -441,7 +441,10 @@ impl<H: Hub> Connection<H> {
                 return self.close(reason, what);
             }
         };
-        hub.table().borrow_mut().introduce(id, peer, client);
+        let aliases_max = connect.properties.topic_alias_maximum;
+        hub.table()
+            .borrow_mut()
+            .introduce(id, peer, aliases_max, client);
         match &prefixed {
             None => hub.handle(Input::Connect {
                 connection: id,
