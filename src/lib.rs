@@ -30,9 +30,9 @@
 //! | [`acl`] | who may publish, receive and subscribe to what; pure | `pattern` matches topics, `rules` decides, `why` names question and answer |
 //! | [`config`] | the UCI file as typed values, or all of its faults with their lines | `uci` and its `cursor` read the syntax; `options` and its `table` say which sections and options there are; `section` and `value` check them; `global`, `listener`, `bind`, `network`, `user`, `acl`, `subordinate` make values; `fault` tells |
 //! | [`auth`] | who a client is | `policy` decides about a CONNECT; `identity` is the proof; `credentials`, `passwd_file`, `password`, `file` are the passwords, `worker` the thread that checks them; `certificate` reads names |
-//! | [`net`] | sockets, TLS, frames, packets, outputs | `listener`, `door` (a listener that is open), `tls` and its `files`, `connection`, `frame`, `codec`, `mount` (the prefix of a listener's topics), `table`, `output`, `hub` (what it needs of the server) |
+//! | [`net`] | sockets, TLS, frames, packets, outputs | `listener`, `door` (a listener that is open), `tls` with its `files` and `filter`, `connection`, `frame`, `codec`, `mount` (the prefix of a listener's topics), `table`, `output` and `write` (what goes out), `hub` (what it needs of the server) |
 //! | [`net::codec`] | bytes to packets and back | `connect`, `publish`, `subscribe`, `disconnect`, `properties`, `reader` decode; `encode`, `publish_head` encode |
-//! | [`broker`] | the broker as a pure state machine | `input`, `effect`; `connect`, `publish`, `subscribe`, `deliver` handle; `session`, `inflight`, `queue`, `retained`, `router`, `will`, `timers` hold state; `sys` counts; `limits` bounds |
+//! | [`broker`] | the broker as a pure state machine | `input`, `effect`; `connect`, `publish`, `subscribe`, `deliver` handle; `session`, `inflight`, `queue`, `retained`, `router`, `share`, `will`, `timers` hold state; `sys` counts; `limits` bounds |
 //! | [`server`] | the running program around them | `bus` is the loop's state and ends its turns; `doors` opens listeners; `reload` and `judge` follow the configuration; `signals`, `clock` |
 //! | [`log`] | syslog or standard error, and the escaping of what clients chose | |
 //! | [`cli`] | the command line, one file a command | `serve`, `check`, `passwd` |
