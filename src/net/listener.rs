@@ -49,6 +49,9 @@ pub struct Accepted {
     pub socket: SocketId,
     /// The connection.
     pub stream: Stream,
+    /// Who counts it: MUST be told once that it is past CONNECT or gone, and once that it is gone, whatever becomes of the
+    /// listener until then.
+    pub crowd: Arc<Crowd>,
 }
 
 /// The kinds of connections.
@@ -290,6 +293,7 @@ impl Listening {
             batch.push(Accepted {
                 socket: self.id,
                 stream,
+                crowd: self.crowd.clone(),
             });
         }
         true

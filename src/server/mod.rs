@@ -156,15 +156,15 @@ fn accept(bus: &Rc<Bus>, batch: Vec<Accepted>) {
     let deadline = now.after_ms(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
     let due = Due { now, deadline };
     for accepted in batch {
-        // A socket of a listener that was removed in the meantime is closed.
-        if let Some(door) = bus.doors.borrow().by_socket(accepted.socket) {
-            ntex::rt::spawn(connection::accept(
-                bus.clone(),
-                accepted,
-                door,
-                due,
-                io_config(),
-            ));
+        let door = bus.doors.borrow().by_socket(accepted.socket);
+        match door {
+            Some(door) => {
+                let cfg = io_config();
+                ntex::rt::spawn(connection::accept(bus.clone(), accepted, door, due, cfg));
+            }
+            // The listening socket was closed in the meantime, and with it goes who came through it.
+            None if accepted.crowd.turn_back() => bus.accept_more(),
+            None => {}
         }
     }
     bus.end_turn_soon();
@@ -192,6 +192,7 @@ fn stop(bus: &Rc<Bus>) {
     log::info!("stopping");
     bus.doors.borrow_mut().close_all(bus);
     bus.handle(Input::Shutdown);
+    bus.table.borrow_mut().end_before_connect();
     let bus = bus.clone();
     ntex::rt::spawn(async move {
         let deadline = clock::now().after_ms(STOP_MS);

@@ -17,6 +17,7 @@ mod passwd;
 mod publish;
 mod reload;
 mod retained;
+mod robust;
 mod session;
 mod slow;
 mod stop;
