@@ -367,8 +367,10 @@ impl<H: Hub> Connection<H> {
             Step::Granted(identity) => self.granted(&connect, identity),
             Step::Denied(denied) => self.denied(&connect, denied),
             Step::Verify(attempt) => {
-                // The password is checked elsewhere; the packet is read again when the verdict is there.
+                // The password is checked elsewhere; the packet is read again when the verdict is there. That always comes, and
+                // how long it takes is not the client's fault.
                 self.state = State::Verifying(whole.into());
+                hub.table().borrow_mut().clear_deadline(self.id);
                 hub.verify(self.id, attempt);
             }
         }
