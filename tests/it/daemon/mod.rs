@@ -4,6 +4,7 @@
 //! `conformance`, attackers in `hostile`.
 
 mod acl;
+mod alias;
 mod auth;
 mod connect;
 mod crowd;
@@ -19,6 +20,7 @@ mod reload;
 mod retained;
 mod robust;
 mod session;
+mod share;
 mod slow;
 mod stop;
 mod subscribe;
