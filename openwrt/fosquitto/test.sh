@@ -6,7 +6,7 @@ set -e
 [ "$1" = fosquitto ] || exit 0
 
 fosquitto --version | grep -F "fosquitto $2"
-fosquitto check /etc/config/fosquitto
+fosquitto check
 
 root=$(mktemp -d)
 mkdir -p "$root/etc/config"
