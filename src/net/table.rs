@@ -11,9 +11,11 @@ use std::rc::Rc;
 
 use ntex::io::IoRef;
 
+use super::alias::{Aliases, Naming};
 use super::codec::{self, AckKind, Peer, PublishHead};
 use super::door::{Door, Room};
 use super::output::{Output, Pool};
+use super::write;
 use crate::acl::Action;
 use crate::auth::{Identity, Verdict};
 use crate::broker::effect::StoreOp;
@@ -25,6 +27,10 @@ use crate::mqtt::{Qos, ReasonCode, Version};
 /// An output of this many bytes is full. It holds several turns of a busy subscriber, so that one that keeps up is never taken
 /// for one that does not read; what a slow one costs is this much.
 pub const CONGESTED_BYTES: usize = 512 * 1024;
+
+/// Answers of this many bytes that a client has not taken: nothing more is read from it until it has. They are those to 65,536
+/// PUBLISHes, so nobody who reads at all gets there; without a bound, a flood of PINGREQ would take all memory.
+const ANSWERS_MAX: usize = 256 * 1024;
 
 /// Where a listener has as many connections before CONNECT as it may, the oldest of them keeps its place for so long, in
 /// milliseconds: enough for a client on a slow line with TLS, and little enough that many that say nothing keep nobody out.
@@ -69,11 +75,16 @@ pub struct Live {
     output: Output,
     /// Bytes that the socket had not taken at the last flush.
     unsent: usize,
+    /// Bytes of what is not a PUBLISH in the output and among those that the socket has not taken, or more: counted up by
+    /// [`Effects::send`], corrected by [`Table::is_backed_up`].
+    answers: usize,
     is_dirty: bool,
     is_congested: bool,
     /// Set once it is being closed: nothing that it sends counts any more.
     closing: Option<Close>,
     peer: Peer,
+    /// The aliases of its topics, if it takes any.
+    aliases: Option<Box<Aliases>>,
     since: Time,
     deadline: Option<Time>,
     door: Rc<Door>,
@@ -184,6 +195,7 @@ impl Table {
             io,
             output: Output::default(),
             unsent: 0,
+            answers: 0,
             is_dirty: false,
             is_congested: false,
             closing: None,
@@ -192,6 +204,7 @@ impl Table {
                 maximum_packet_size: None,
                 problem_information: true,
             },
+            aliases: None,
             since: now,
             deadline: Some(deadline),
             door,
@@ -280,9 +293,10 @@ impl Table {
     }
 
     /// A CONNECT was read: how to encode for its sender, and who it is.
-    pub fn introduce(&mut self, id: ConnectionId, peer: Peer, client: Client) {
+    pub fn introduce(&mut self, id: ConnectionId, peer: Peer, aliases_max: u16, client: Client) {
         if let Some(live) = self.live(id) {
             live.peer = peer;
+            live.aliases = Aliases::new(aliases_max);
             live.client = Some(client);
         }
     }
@@ -378,6 +392,35 @@ impl Table {
         }
     }
 
+    /// Whether a client does not take the answers to what it sends.
+    pub fn is_backed_up(&mut self, id: ConnectionId) -> bool {
+        let Some(live) = self.live(id) else {
+            return false;
+        };
+        if live.answers < ANSWERS_MAX {
+            return false;
+        }
+        live.answers = live.answers.min(live.output.len() + live.pending());
+        live.answers >= ANSWERS_MAX && live.closing.is_none()
+    }
+
+    /// Whether a connection has output that is for the end of the turn.
+    pub fn has_output(&mut self, id: ConnectionId) -> bool {
+        self.live(id).is_some_and(|live| !live.output.is_empty())
+    }
+
+    /// Ends the connections that are not past CONNECT: nobody has to be told.
+    pub fn end_before_connect(&mut self) {
+        let lives = self.slots.iter_mut().filter_map(|slot| slot.live.as_mut());
+        for live in lives.filter(|live| !live.is_admitted && live.closing.is_none()) {
+            live.closing = Some(Close {
+                reason: ReasonCode::SERVER_SHUTTING_DOWN,
+                what: "the bus stops",
+            });
+            live.io.terminate();
+        }
+    }
+
     /// Closes a connection of which the log has been told already.
     pub fn close_silently(&mut self, id: ConnectionId, close: Close) {
         if let Some(live) = self.output(id) {
@@ -411,6 +454,7 @@ impl Table {
                     output.drain_to(pages, pool);
                     pages.len()
                 });
+                write::by_task(&live.io);
                 live.unsent = pending.unwrap_or(0);
                 live.output.clear(&mut self.pool);
             }
@@ -458,7 +502,7 @@ impl Table {
         let fits = live.peer.version.is_v5() == is_v5
             && delivery.retain == retain
             && live.peer.maximum_packet_size.is_none()
-            && live.door.listener.mount_point.is_none()
+            && live.has_plain_topics()
             && is_common(delivery);
         if !fits || slot == to.index as usize {
             return None;
@@ -494,11 +538,17 @@ impl Live {
     /// Bytes that the socket has not taken, before and after encryption.
     fn pending(&self) -> usize {
         let encrypted = if self.door.tls.is_some() {
-            self.io.with_write_dst_buf(|pages| pages.len())
+            write::encrypted(&self.io)
         } else {
             0
         };
         encrypted + self.io.with_write_buf(|pages| pages.len()).unwrap_or(0)
+    }
+
+    /// Whether its packets name topics as the bus does, so that they are those of others.
+    #[inline]
+    fn has_plain_topics(&self) -> bool {
+        self.aliases.is_none() && self.door.listener.mount_point.is_none()
     }
 
     /// Appends a PUBLISH.
@@ -512,10 +562,19 @@ impl Live {
                 None => return Sent::TooLarge,
             },
         };
+        let naming = match &mut self.aliases {
+            Some(aliases) => aliases.name(topic),
+            None => Naming::Name,
+        };
+        let (name, topic_alias) = match naming {
+            Naming::Name => (topic, None),
+            Naming::Alias(alias) => ("", Some(alias)),
+            Naming::Both(alias) => (topic, Some(alias)),
+        };
         let payload = delivery.payload.bytes();
         let head = PublishHead {
-            topic,
-            topic_alias: None,
+            topic: name,
+            topic_alias,
             packet_id: delivery.packet_id,
             qos: delivery.qos,
             duplicate: delivery.duplicate,
@@ -533,6 +592,9 @@ impl Live {
             return Sent::TooLarge;
         }
         head.encode(version, self.output.bytes());
+        if let (Naming::Both(alias), Some(aliases)) = (naming, &mut self.aliases) {
+            aliases.keep(alias, topic);
+        }
         match delivery.payload {
             Payload::Kept(message) if payload.len() > limits::COPY_PAYLOAD_MAX => {
                 self.output.share(message.payload_shared());
@@ -564,8 +626,7 @@ impl Effects for Table {
         let from = live.output.bytes().len();
         let sent = live.publish(delivery);
         let (is_v5, end) = (live.peer.version.is_v5(), live.output.bytes().len());
-        if sent != Sent::TooLarge && live.door.listener.mount_point.is_none() && is_common(delivery)
-        {
+        if sent != Sent::TooLarge && live.has_plain_topics() && is_common(delivery) {
             self.encoded = Some(Encoded {
                 serial: delivery.serial,
                 is_v5,
@@ -583,7 +644,7 @@ impl Effects for Table {
         let Some(live) = self.output(to) else {
             return;
         };
-        let version = live.peer.version;
+        let (version, before) = (live.peer.version, live.output.len());
         let mut answer = |kind, ack: &Ack| {
             codec::acks(
                 kind,
@@ -601,6 +662,7 @@ impl Effects for Table {
             ServerPacket::PingResp => live.output.bytes().extend_from_slice(&[0xD0, 0]),
             _ => live.send_rare(packet),
         }
+        live.answers += live.output.len() - before;
     }
 
     fn close(&mut self, connection: ConnectionId, close: Close) {

@@ -228,6 +228,46 @@ fn a_replay_does_not_overtake_messages_that_wait_4_6_0_6() {
 }
 
 #[test]
+fn a_new_subscription_gets_its_retained_message_after_the_same_that_waited_3_3_1_8() {
+    let mut world = World::new();
+    let (id, _) = world.join(&v5("a", 100));
+    world.subscribe(id, "t", Qos::AtMostOnce);
+    world.link(id).room = 1;
+    for payload in ["1", "2", "3"] {
+        let (publisher, _) = world.join(&v3("publisher"));
+        world.publish(publisher, retained("t", payload));
+    }
+    world.subscribe(id, "t", Qos::AtMostOnce);
+    world.drain(id, 100);
+    let seen = world.messages(id);
+    let seen: Vec<_> = seen.iter().map(|it| (&*it.payload, it.retain)).collect();
+    let expected = [("1", false), ("2", false), ("3", false), ("3", true)];
+    assert_eq!(seen, expected);
+}
+
+#[test]
+fn a_clients_own_retained_message_does_not_overtake_anothers_that_waits_4_6_0_6() {
+    let mut world = World::new();
+    let (id, _) = world.join(&v5("a", 100));
+    world.subscribe(id, "other", Qos::AtMostOnce);
+    world.link(id).room = 1;
+    let (publisher, _) = world.join(&v3("publisher"));
+    world.publish(publisher, qos0("other", "fills the output"));
+    world.publish(publisher, retained("t", "0"));
+    let options = SubscriptionOptions {
+        no_local: true,
+        ..SubscriptionOptions::with_qos(Qos::AtLeastOnce)
+    };
+    world.subscribe_with(id, "t", options, None);
+    world.publish(publisher, qos1("t", "1", 1));
+    // Its own message is not queued for it, and yet it is what the subscription finds retained.
+    world.publish(id, retained("t", "2"));
+    world.take(id);
+    world.drain(id, 100);
+    assert_eq!(world.payloads(id), ["1", "2"]);
+}
+
+#[test]
 fn a_client_that_ends_a_subscription_is_not_held_up_by_its_replay() {
     let mut world = filled(Settings::default(), 30);
     let (id, _) = world.join(&v3("a"));

@@ -4,18 +4,24 @@
 //! `conformance`, attackers in `hostile`.
 
 mod acl;
+mod alias;
 mod auth;
 mod connect;
+mod crowd;
 mod keepalive;
 mod large;
 mod limits;
 mod listeners;
 mod make_run;
+mod mount_point;
 mod passwd;
 mod publish;
 mod reload;
 mod retained;
+mod robust;
 mod session;
+mod share;
+mod slow;
 mod stop;
 mod subscribe;
 mod sys;
