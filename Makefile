@@ -15,6 +15,7 @@ BUILD_PACKAGES := gcc libc6-dev pkg-config libssl-dev libsqlite3-dev
 RUN_PACKAGES := mosquitto-clients
 TEST_PACKAGES := mosquitto mosquitto-clients python3 python3-venv
 CHECK_PACKAGES := shellcheck
+ORACLE_PACKAGES := cmake libclang-dev
 
 VENVS := paho-1 paho-2
 SHELL_FILES := .ci/run $(wildcard tests/make/*)
@@ -25,7 +26,7 @@ $(CARGO) test --locked $(FEATURES) --doc
 $(CARGO) test --locked $(FEATURES) --no-fail-fast --lib --bins --tests
 endef
 
-.PHONY: run start test check setup venvs fmt clippy doc tidy shellcheck
+.PHONY: run start test check setup venvs oracle fmt clippy doc tidy shellcheck
 
 run:
 	@tests/make/setup $(BUILD_PACKAGES) $(RUN_PACKAGES)
@@ -43,11 +44,17 @@ setup:
 venvs:
 	@for name in $(VENVS); do tests/make/venv "target/python/$$name" "tests/python/requirements-$$name.txt" || exit 1; done
 
-test: setup
+test: setup oracle
 	$(TESTS)
 
-check: setup fmt clippy tidy shellcheck doc
+check: setup fmt clippy tidy shellcheck doc oracle
 	$(TESTS)
+
+# libuci itself against the UCI reader: a crate of its own, whose lock has the program's versions and a few more. In the one
+# target folder what both need is built once.
+oracle:
+	@tests/make/setup $(ORACLE_PACKAGES)
+	$(CARGO) test --locked --manifest-path tests/uci-oracle/Cargo.toml --target-dir '$(TARGET)'
 
 fmt:
 	$(CARGO) fmt --check

@@ -107,7 +107,8 @@ pub enum Input<'a> {
     Tick(Traffic),
     /// The settings have changed.
     Settings(Settings),
-    /// The broker stops: every client is told and disconnected. Wills stay with their sessions.
+    /// The broker stops: every client is told and disconnected. Sessions that end with their connections end, and their
+    /// Wills are published; those that last keep theirs.
     Shutdown,
 }
 

@@ -5,7 +5,7 @@
 //! arguments, so that a test runs in virtual time. It cannot fail: what a client does wrong is an effect, the close of its connection.
 //!
 //! One file a concern: [`input`] and [`effect`] are what goes in and comes out; `connect`, `publish` and `subscribe` handle
-//! the packets; `deliver` decides what goes to a client now and what waits; `session`, `inflight`, `queue`, `retained`, `router`, `will` and
+//! the packets; `deliver` decides what goes to a client now and what waits; `session`, `inflight`, `queue`, `retained`, `router`, `share`, `will` and
 //! `timers` hold state; `sys` counts and publishes `$SYS`; [`limits`] bounds what a client can grow.
 
 mod connect;
@@ -19,6 +19,7 @@ mod queue;
 mod retained;
 mod router;
 mod session;
+mod share;
 mod subscribe;
 mod sys;
 #[cfg(test)]
@@ -40,6 +41,7 @@ use crate::mqtt::packet::{ClientPacket, ServerPacket};
 use retained::Retained;
 use router::{Router, SeededState, Subscriber};
 use session::{Connection, Session, SessionKey};
+use share::Shares;
 use sys::Sys;
 use timers::{Timer, Timers};
 
@@ -51,6 +53,7 @@ pub struct Broker {
     sessions: Slab<Session>,
     by_client_id: HashMap<Rc<str>, SessionKey, SeededState>,
     router: Router,
+    shares: Shares,
     retained: Retained,
     timers: Timers,
     sys: Sys,
@@ -73,6 +76,7 @@ impl Broker {
             sessions: Slab::new(),
             by_client_id: HashMap::with_hasher(router::seeded(seed)),
             router: Router::new(seed),
+            shares: Shares::new(seed),
             retained: Retained::default(),
             timers: Timers::default(),
             sys: Sys::new(now),

@@ -8,6 +8,7 @@ mod delivery;
 mod lifetime;
 mod publish;
 mod retained;
+mod share;
 mod simulation;
 mod store;
 mod subscribe;

@@ -1,27 +1,31 @@
 //! One connection on the event loop: its TLS handshake, its CONNECT, its packets, its end.
 //!
 //! [`accept`] is entered with a new socket. The handshake is a future of its own; what follows is the hand-written
-//! [`Connection`], which keeps little while its client is idle: bytes are parsed where they were read, and only a packet larger than a
+//! `Connection`, which keeps little while its client is idle: bytes are parsed where they were read, and only a packet larger than a
 //! read is gathered. It handles a bounded number of packets a turn and decides nothing: what a packet means, the broker says; what is sent,
 //! the [table](super::table) holds. Until its CONNECT is accepted a client may send one packet of bounded size and nothing else.
 
 use std::future::Future;
-use std::io::Write as _;
+use std::io::Read as _;
+use std::os::unix::net::UnixStream;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use ntex::io::{Io, IoBoxed, IoRef};
+use ntex::io::{Io, IoBoxed};
 use ntex::service::cfg::SharedCfg;
 use ntex::tls::openssl::PeerCert;
 
 use super::codec::{self, Fault, Peer, Scratch};
-use super::door::Door;
+use super::door::{Crowd, Door};
 use super::frame::{self, Assembler, FrameFault, Scan};
 use super::hub::Hub;
 use super::listener::{Accepted, Stream};
 use super::mount::Prefixed;
 use super::table::{Address, Client};
+use super::tls::filter;
+use super::write;
 use crate::auth::{Denied, Identity, Step, Verdict};
 use crate::broker::{Close, ConnectionId, Effects, Input, Owner, Time};
 use crate::log::Escaped;
@@ -51,10 +55,12 @@ pub async fn accept<H: Hub>(
     due: Due,
     cfg: SharedCfg,
 ) {
-    let spare = door
-        .tls
-        .as_ref()
-        .and_then(|_| accepted.stream.try_clone().ok());
+    let crowd = accepted.crowd;
+    let (spare, remains) = match (&door.tls, &accepted.stream) {
+        (Some(_), stream) => (stream.try_clone().ok(), None),
+        (None, Stream::Unix(stream)) => (None, stream.try_clone().ok()),
+        (None, Stream::Tcp(..)) => (None, None),
+    };
     let (io, address) = match accepted.stream {
         Stream::Tcp(stream, address) => {
             (ntex::rt::from_tcp_stream(stream, cfg), Address::Ip(address))
@@ -65,28 +71,28 @@ pub async fn accept<H: Hub>(
         Ok(io) => io,
         Err(error) => {
             log::warn!("{address}: cannot be served: {error}");
-            left(&*hub, &door, true);
+            left(&*hub, &crowd, true);
             return;
         }
     };
-    let socket = io.get_ref();
     let id =
         hub.table()
             .borrow_mut()
-            .add(socket.clone(), door.clone(), address, due.now, due.deadline);
-    match shake_hands(io, &door).await {
+            .add(io.get_ref(), door.clone(), address, due.now, due.deadline);
+    match shake_hands(io, &door, spare).await {
         Ok(io) => {
             ntex::rt::spawn(Connection {
                 hub,
                 io,
                 id,
+                remains,
                 door,
+                crowd,
                 state: State::Connect,
                 assembler: None,
             });
         }
         Err(what) => {
-            send_alert(&socket, spare);
             let reason = ReasonCode::UNSPECIFIED_ERROR;
             let mut table = hub.table().borrow_mut();
             if !table.is_closing(id) {
@@ -105,41 +111,26 @@ pub async fn accept<H: Hub>(
             table.clear_deadline(id);
             table.remove(id);
             drop(table);
-            left(&*hub, &door, true);
+            left(&*hub, &crowd, true);
         }
     }
 }
 
 /// Speaks TLS if the listener does. The connection's deadline ends a handshake that takes too long.
-async fn shake_hands(io: Io, door: &Door) -> Result<IoBoxed, String> {
+async fn shake_hands(io: Io, door: &Door, spare: Option<Stream>) -> Result<IoBoxed, String> {
     let Some(tls) = &door.tls else {
         return Ok(io.boxed());
     };
     let ssl = tls.ssl().map_err(|error| error.to_string())?;
-    // The handshake's direction is the context's: it is in accept state.
-    let io = ntex::tls::openssl::connect(io, ssl)
-        .await
-        .map_err(|error| error.to_string())?;
+    io.register_filter_callbacks(write::Watch::default());
+    let io = filter::accept(io, ssl, spare).await?;
     Ok(io.boxed())
 }
 
-/// Sends what OpenSSL had to say about a handshake that failed: the alert that tells the client why.
-///
-/// ntex gives the socket up with the failure, before it has written anything; the alert is still in the buffer, and a second
-/// descriptor of the socket takes it. A socket that has no room for it has a client that does not listen.
-fn send_alert(socket: &IoRef, spare: Option<Stream>) {
-    let alert = socket.with_write_dst_buf(|pages| pages.freeze());
-    let _ = match spare {
-        Some(Stream::Tcp(mut stream, _)) => stream.write(&alert),
-        Some(Stream::Unix(mut stream)) => stream.write(&alert),
-        None => Ok(0),
-    };
-}
-
 /// A connection is gone: its listener has room for another.
-fn left<H: Hub>(hub: &H, door: &Door, before_connect: bool) {
-    door.crowd.leave();
-    if before_connect && door.crowd.admit() {
+fn left<H: Hub>(hub: &H, crowd: &Crowd, before_connect: bool) {
+    crowd.leave();
+    if before_connect && crowd.admit() {
         hub.accept_more();
     }
 }
@@ -149,7 +140,12 @@ struct Connection<H: Hub> {
     hub: Rc<H>,
     io: IoBoxed,
     id: ConnectionId,
+    /// The listener; a reload may put another in its place until CONNECT.
     door: Rc<Door>,
+    /// Who counted it in; that of `door` is another one if the listener was removed and came back.
+    crowd: Arc<Crowd>,
+    /// A second descriptor of a Unix socket, for what its client sent before it closed.
+    remains: Option<UnixStream>,
     state: State,
     /// A packet larger than one read, as far as it has arrived.
     assembler: Option<Box<Assembler>>,
@@ -182,15 +178,18 @@ impl<H: Hub> Future for Connection<H> {
         let this = self.get_mut();
         loop {
             if let State::Verifying(_) = this.state {
+                if this.is_closing() {
+                    return this.end();
+                }
                 this.take_verdict();
             }
             if let State::Verifying(_) = this.state {
+                // A client that closed already has still said all that it sent, and the verdict comes in any case.
                 this.io.poll_dispatch(cx);
-                return if this.io.is_closed() {
-                    this.end()
-                } else {
-                    Poll::Pending
-                };
+                return Poll::Pending;
+            }
+            if this.is_backed_up(cx) {
+                return Poll::Pending;
             }
             if let Read::More = this.read() {
                 cx.waker().wake_by_ref();
@@ -324,24 +323,29 @@ impl<H: Hub> Connection<H> {
                 let connection = self.id;
                 match &self.door.listener.mount_point {
                     None => hub.handle(Input::Packet { connection, packet }),
-                    Some(mount) => {
-                        let prefixed = Prefixed::of(mount, &packet);
-                        hub.handle(Input::Packet {
+                    Some(mount) => match Prefixed::of(mount, &packet) {
+                        Ok(prefixed) => hub.handle(Input::Packet {
                             connection,
                             packet: prefixed.packet(packet),
-                        });
-                    }
+                        }),
+                        Err(fault) => self.refuse(fault),
+                    },
                 }
             }
             Err(fault) => self.refuse(fault),
         }
-        if hub.table().borrow_mut().is_closing(self.id) {
+        if self.is_closing() {
             self.state = State::Closing;
         }
     }
 
     /// The first packet: a CONNECT from somebody who is still to be known.
     fn connect(&mut self, first: u8, body: &[u8], whole: &[u8]) {
+        if self.is_closing() {
+            // Its time was over.
+            self.state = State::Closing;
+            return;
+        }
         let hub = self.hub.clone();
         let mut scratch = Scratch::new();
         let connect = match codec::decode_connect(first, body, &mut scratch) {
@@ -428,16 +432,24 @@ impl<H: Hub> Connection<H> {
             client_id: Rc::from(connect.client_id),
             identity,
         };
+        let mount = self.door.listener.mount_point.as_ref();
+        let prefixed = match mount.map(|mount| Prefixed::of_will(mount, connect)) {
+            None => None,
+            Some(Ok(prefixed)) => Some(prefixed),
+            Some(Err(Fault { reason, what })) => {
+                self.answer_connect(connect.version, reason);
+                return self.close(reason, what);
+            }
+        };
         hub.table().borrow_mut().introduce(id, peer, client);
-        match &self.door.listener.mount_point {
+        match &prefixed {
             None => hub.handle(Input::Connect {
                 connection: id,
                 connect,
                 owner,
                 permissions,
             }),
-            Some(mount) => {
-                let prefixed = Prefixed::of_will(mount, connect);
+            Some(prefixed) => {
                 let connect = &prefixed.connect(connect.clone());
                 hub.handle(Input::Connect {
                     connection: id,
@@ -455,7 +467,7 @@ impl<H: Hub> Connection<H> {
         self.state = State::Running(connect.version);
         table.admit(id, connect);
         drop(table);
-        if self.door.crowd.admit() {
+        if self.crowd.admit() {
             hub.accept_more();
         }
     }
@@ -531,10 +543,34 @@ impl<H: Hub> Connection<H> {
         self.state = State::Closing;
     }
 
+    /// Whether the connection is being closed from this side.
+    fn is_closing(&self) -> bool {
+        self.hub.table().borrow_mut().is_closing(self.id)
+    }
+
+    /// Whether nothing may be read before the client has taken the answers to what it sent. It is woken up then.
+    fn is_backed_up(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut table = self.hub.table().borrow_mut();
+        if !table.is_backed_up(self.id) {
+            return false;
+        }
+        match self.io.poll_flush(cx, false) {
+            Poll::Pending => true,
+            // The answers are still to be flushed, and fill the socket's buffer then, which wakes this up.
+            Poll::Ready(Ok(())) if table.has_output(self.id) => {
+                self.io.poll_dispatch(cx);
+                true
+            }
+            Poll::Ready(_) => false,
+        }
+    }
+
     /// Tells the broker when a full output has drained.
     fn drain(&mut self, cx: &mut Context<'_>) {
         let mut table = self.hub.table().borrow_mut();
-        if table.is_congested(self.id) && self.io.poll_flush(cx, false).is_ready() {
+        if table.is_congested(self.id)
+            && let Poll::Ready(Ok(())) = self.io.poll_flush(cx, false)
+        {
             table.set_drained(self.id);
             drop(table);
             self.hub.handle(Input::Drained {
@@ -543,8 +579,38 @@ impl<H: Hub> Connection<H> {
         }
     }
 
+    /// Handles what the client of a Unix socket sent before it closed. The kernel says that it has closed before all has been
+    /// read, and ntex reads no more then; with TCP this is so only when the client broke the connection off.
+    fn read_remains(&mut self) {
+        let Some(mut stream) = self.remains.take() else {
+            return;
+        };
+        let mut bytes = self.io.with_read_buf(|buffer| {
+            let bytes = buffer.to_vec();
+            buffer.advance_to(bytes.len());
+            bytes
+        });
+        let mut chunk = [0; 4096];
+        // It ends: the socket's queue is bounded, and nobody writes to it any more.
+        while let Ok(size @ 1..) = stream.read(&mut chunk) {
+            self.hub.table().borrow_mut().count_received(size);
+            bytes.extend_from_slice(&chunk[..size]);
+            let mut used = 0;
+            loop {
+                match self.step(&bytes[used..]) {
+                    0 => break,
+                    step => used += step,
+                }
+            }
+            bytes.drain(..used);
+        }
+    }
+
     /// The socket is closed.
     fn end(&mut self) -> Poll<()> {
+        if !self.is_closing() {
+            self.read_remains();
+        }
         self.hub.handle(Input::Closed {
             connection: self.id,
         });
@@ -552,7 +618,7 @@ impl<H: Hub> Connection<H> {
         let before_connect = table.live(self.id).is_some_and(|live| !live.is_admitted());
         table.remove(self.id);
         drop(table);
-        left(&*self.hub, &self.door, before_connect);
+        left(&*self.hub, &self.crowd, before_connect);
         Poll::Ready(())
     }
 }

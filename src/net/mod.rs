@@ -15,3 +15,4 @@ pub mod mount;
 pub mod output;
 pub mod table;
 pub mod tls;
+mod write;

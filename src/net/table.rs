@@ -14,6 +14,7 @@ use ntex::io::IoRef;
 use super::codec::{self, AckKind, Peer, PublishHead};
 use super::door::{Door, Room};
 use super::output::{Output, Pool};
+use super::write;
 use crate::acl::Action;
 use crate::auth::{Identity, Verdict};
 use crate::broker::effect::StoreOp;
@@ -25,6 +26,10 @@ use crate::mqtt::{Qos, ReasonCode, Version};
 /// An output of this many bytes is full. It holds several turns of a busy subscriber, so that one that keeps up is never taken
 /// for one that does not read; what a slow one costs is this much.
 pub const CONGESTED_BYTES: usize = 512 * 1024;
+
+/// Answers of this many bytes that a client has not taken: nothing more is read from it until it has. They are those to 65,536
+/// PUBLISHes, so nobody who reads at all gets there; without a bound, a flood of PINGREQ would take all memory.
+const ANSWERS_MAX: usize = 256 * 1024;
 
 /// Where a listener has as many connections before CONNECT as it may, the oldest of them keeps its place for so long, in
 /// milliseconds: enough for a client on a slow line with TLS, and little enough that many that say nothing keep nobody out.
@@ -69,6 +74,9 @@ pub struct Live {
     output: Output,
     /// Bytes that the socket had not taken at the last flush.
     unsent: usize,
+    /// Bytes of what is not a PUBLISH in the output and among those that the socket has not taken, or more: counted up by
+    /// [`Effects::send`], corrected by [`Table::is_backed_up`].
+    answers: usize,
     is_dirty: bool,
     is_congested: bool,
     /// Set once it is being closed: nothing that it sends counts any more.
@@ -184,6 +192,7 @@ impl Table {
             io,
             output: Output::default(),
             unsent: 0,
+            answers: 0,
             is_dirty: false,
             is_congested: false,
             closing: None,
@@ -378,6 +387,35 @@ impl Table {
         }
     }
 
+    /// Whether a client does not take the answers to what it sends.
+    pub fn is_backed_up(&mut self, id: ConnectionId) -> bool {
+        let Some(live) = self.live(id) else {
+            return false;
+        };
+        if live.answers < ANSWERS_MAX {
+            return false;
+        }
+        live.answers = live.answers.min(live.output.len() + live.pending());
+        live.answers >= ANSWERS_MAX && live.closing.is_none()
+    }
+
+    /// Whether a connection has output that is for the end of the turn.
+    pub fn has_output(&mut self, id: ConnectionId) -> bool {
+        self.live(id).is_some_and(|live| !live.output.is_empty())
+    }
+
+    /// Ends the connections that are not past CONNECT: nobody has to be told.
+    pub fn end_before_connect(&mut self) {
+        let lives = self.slots.iter_mut().filter_map(|slot| slot.live.as_mut());
+        for live in lives.filter(|live| !live.is_admitted && live.closing.is_none()) {
+            live.closing = Some(Close {
+                reason: ReasonCode::SERVER_SHUTTING_DOWN,
+                what: "the bus stops",
+            });
+            live.io.terminate();
+        }
+    }
+
     /// Closes a connection of which the log has been told already.
     pub fn close_silently(&mut self, id: ConnectionId, close: Close) {
         if let Some(live) = self.output(id) {
@@ -411,6 +449,7 @@ impl Table {
                     output.drain_to(pages, pool);
                     pages.len()
                 });
+                write::by_task(&live.io);
                 live.unsent = pending.unwrap_or(0);
                 live.output.clear(&mut self.pool);
             }
@@ -494,7 +533,7 @@ impl Live {
     /// Bytes that the socket has not taken, before and after encryption.
     fn pending(&self) -> usize {
         let encrypted = if self.door.tls.is_some() {
-            self.io.with_write_dst_buf(|pages| pages.len())
+            write::encrypted(&self.io)
         } else {
             0
         };
@@ -583,7 +622,7 @@ impl Effects for Table {
         let Some(live) = self.output(to) else {
             return;
         };
-        let version = live.peer.version;
+        let (version, before) = (live.peer.version, live.output.len());
         let mut answer = |kind, ack: &Ack| {
             codec::acks(
                 kind,
@@ -601,6 +640,7 @@ impl Effects for Table {
             ServerPacket::PingResp => live.output.bytes().extend_from_slice(&[0xD0, 0]),
             _ => live.send_rare(packet),
         }
+        live.answers += live.output.len() - before;
     }
 
     fn close(&mut self, connection: ConnectionId, close: Close) {

@@ -42,7 +42,7 @@ fn each_filter_is_answered_for_itself_3_8_4_5() {
         ReasonCode::SUCCESS,
         ReasonCode::GRANTED_QOS_1,
         ReasonCode::NOT_AUTHORIZED,
-        ReasonCode::SHARED_SUBSCRIPTIONS_NOT_SUPPORTED,
+        ReasonCode::GRANTED_QOS_1,
         ReasonCode::TOPIC_FILTER_INVALID,
         ReasonCode::QUOTA_EXCEEDED,
         ReasonCode::GRANTED_QOS_2,

@@ -58,7 +58,8 @@ pub(super) const TABLES: &[SectionTable] = &[
                     max: MEMORY_MAX,
                 },
                 Said("a share of the RAM"),
-                "The ceiling of what all clients' data may take together.",
+                "The ceiling of what all clients' data may take together. Not obeyed in this version; the bounds of each \
+                 client are.",
             ),
             option(
                 "max_packet_size",
@@ -376,7 +377,8 @@ pub(super) const TABLES: &[SectionTable] = &[
     SectionTable {
         kind: "subordinate",
         naming: Naming::Named("ID"),
-        doc: "A device whose controller is reached through this one. Written by the subordinates page.",
+        doc: "A device whose controller is reached through this one. Written by the subordinates page; this version checks \
+              it and does not connect.",
         options: &[
             option("enabled", Bool, Is("1"), "Whether it is connected to."),
             option(
@@ -391,7 +393,7 @@ pub(super) const TABLES: &[SectionTable] = &[
     SectionTable {
         kind: "subsubordinate",
         naming: Naming::Named("ID"),
-        doc: "A device that is reached through a subordinate.",
+        doc: "A device that is reached through a subordinate; checked only, like that.",
         options: &[
             option(
                 "enabled",
