@@ -335,4 +335,4 @@ fn hmac(key: &[u8], message: &[u8]) -> Result<[u8; KEY_BYTES], ErrorStack> {
 
 #[cfg(test)]
 #[path = "scram_tests.rs"]
-mod tests;
+pub(super) mod tests;

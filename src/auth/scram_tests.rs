@@ -26,12 +26,29 @@ fn fault(message: impl AsRef<[u8]>) -> &'static str {
     }
 }
 
+/// The final message of a client that began with `header` and `bare`, and takes this for its password.
+pub(in crate::auth) fn last(
+    header: &str,
+    bare: &str,
+    server_first: &str,
+    password: &[u8],
+) -> String {
+    let mut parts = server_first.split(',');
+    let mut next = |name| parts.next().and_then(|part| part.strip_prefix(name));
+    let (nonce, salt) = (next("r=").expect("a nonce"), next("s=").expect("a salt"));
+    let iterations = next("i=").and_then(|number| number.parse().ok());
+    let salt = BASE64.decode(salt).expect("base64");
+    let without_proof = format!("c={},r={nonce}", BASE64.encode(header));
+    let signed = format!("{bare},{server_first},{without_proof}");
+    let proof = proof(password, &salt, iterations.expect("a number"), &signed);
+    format!("{without_proof},p={proof}")
+}
+
 /// The proof of a client that knows the password.
-fn proof(password: &[u8], keys: &Keys, signed: &str) -> String {
+fn proof(password: &[u8], salt: &[u8], iterations: usize, signed: &str) -> String {
     let mut salted = [0; 32];
     let digest = MessageDigest::sha256();
-    let iterations = keys.iterations as usize;
-    openssl::pkcs5::pbkdf2_hmac(password, &keys.salt, iterations, digest, &mut salted)
+    openssl::pkcs5::pbkdf2_hmac(password, salt, iterations, digest, &mut salted)
         .expect("OpenSSL hashes");
     let mut client_key = hmac(&salted, b"Client Key").expect("OpenSSL hashes");
     let stored_key = openssl::sha::sha256(&client_key);
@@ -101,10 +118,7 @@ fn a_final_message_of_another_exchange_is_refused() {
 #[test]
 fn a_client_that_can_bind_channels_and_an_authorization_name_are_part_of_the_proof() {
     let (pending, server_first) = begin("y,a=user,n=user,r=abc");
-    let without_proof = format!("c={},r=abc{SERVER_NONCE}", BASE64.encode("y,a=user,"));
-    let signed = format!("n=user,r=abc,{server_first},{without_proof}");
-    let proof = proof(b"pencil", &keys(), &signed);
-    let right = format!("{without_proof},p={proof}");
+    let right = last("y,a=user,", "n=user,r=abc", &server_first, b"pencil");
     assert!(pending.finish(&keys(), right.as_bytes()).is_ok());
     // A man in the middle who took the client's ability away is noticed.
     let (pending, _) = begin("n,a=user,n=user,r=abc");
@@ -119,7 +133,7 @@ fn an_unknown_extension_of_the_final_message_is_signed_and_ignored() {
     let (pending, server_first) = begin(CLIENT_FIRST);
     let without_proof = format!("c=biws,r=rOprNGfwEbeRWgbNEkqO{SERVER_NONCE},x=1");
     let signed = format!("{},{server_first},{without_proof}", &CLIENT_FIRST[3..]);
-    let proof = proof(b"pencil", &keys(), &signed);
+    let proof = proof(b"pencil", &keys().salt(), 4096, &signed);
     let message = format!("{without_proof},p={proof}");
     assert!(pending.finish(&keys(), message.as_bytes()).is_ok());
 }

@@ -18,6 +18,7 @@ mod publish;
 mod reload;
 mod retained;
 mod robust;
+mod scram;
 mod session;
 mod slow;
 mod stop;
