@@ -391,8 +391,10 @@ impl<H: Hub> Connection<H> {
             Step::Granted(identity) => self.granted(&connect, identity),
             Step::Denied(denied) => self.denied(&connect, user_of(&connect), denied),
             Step::Verify(attempt) => {
-                // The password is checked elsewhere; the packet is read again when the verdict is there.
+                // The password is checked elsewhere; the packet is read again when the verdict is there. That always comes, and
+                // how long it takes is not the client's fault.
                 self.state = State::Verifying(whole.into());
+                hub.table().borrow_mut().clear_deadline(self.id);
                 hub.verify(self.id, attempt);
             }
         }
@@ -453,7 +455,10 @@ impl<H: Hub> Connection<H> {
                 return self.close(reason, what);
             }
         };
-        hub.table().borrow_mut().introduce(id, peer, client);
+        let aliases_max = connect.properties.topic_alias_maximum;
+        hub.table()
+            .borrow_mut()
+            .introduce(id, peer, aliases_max, client);
         match &prefixed {
             None => hub.handle(Input::Connect {
                 connection: id,

@@ -5,6 +5,7 @@
 //! decides comes back through [`table`], which holds every connection's output until the end of the loop's turn and then gives
 //! it to the socket in one piece. Who owns the broker, the clock and the configuration is the [`hub::Hub`]'s matter.
 
+pub mod alias;
 pub mod codec;
 pub mod connection;
 pub mod door;

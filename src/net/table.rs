@@ -11,6 +11,7 @@ use std::rc::Rc;
 
 use ntex::io::IoRef;
 
+use super::alias::{Aliases, Naming};
 use super::codec::{self, AckKind, Peer, PublishHead};
 use super::door::{Door, Room};
 use super::output::{Output, Pool};
@@ -82,6 +83,8 @@ pub struct Live {
     /// Set once it is being closed: nothing that it sends counts any more.
     closing: Option<Close>,
     peer: Peer,
+    /// The aliases of its topics, if it takes any.
+    aliases: Option<Box<Aliases>>,
     since: Time,
     deadline: Option<Time>,
     door: Rc<Door>,
@@ -203,6 +206,7 @@ impl Table {
                 maximum_packet_size: None,
                 problem_information: true,
             },
+            aliases: None,
             since: now,
             deadline: Some(deadline),
             door,
@@ -292,9 +296,10 @@ impl Table {
     }
 
     /// A CONNECT was read: how to encode for its sender, and who it is.
-    pub fn introduce(&mut self, id: ConnectionId, peer: Peer, client: Client) {
+    pub fn introduce(&mut self, id: ConnectionId, peer: Peer, aliases_max: u16, client: Client) {
         if let Some(live) = self.live(id) {
             live.peer = peer;
+            live.aliases = Aliases::new(aliases_max);
             live.client = Some(client);
         }
     }
@@ -514,7 +519,7 @@ impl Table {
         let fits = live.peer.version.is_v5() == is_v5
             && delivery.retain == retain
             && live.peer.maximum_packet_size.is_none()
-            && live.door.listener.mount_point.is_none()
+            && live.has_plain_topics()
             && is_common(delivery);
         if !fits || slot == to.index as usize {
             return None;
@@ -557,6 +562,12 @@ impl Live {
         encrypted + self.io.with_write_buf(|pages| pages.len()).unwrap_or(0)
     }
 
+    /// Whether its packets name topics as the bus does, so that they are those of others.
+    #[inline]
+    fn has_plain_topics(&self) -> bool {
+        self.aliases.is_none() && self.door.listener.mount_point.is_none()
+    }
+
     /// Appends a PUBLISH.
     #[inline]
     fn publish(&mut self, delivery: &Delivery<'_>) -> Sent {
@@ -568,10 +579,19 @@ impl Live {
                 None => return Sent::TooLarge,
             },
         };
+        let naming = match &mut self.aliases {
+            Some(aliases) => aliases.name(topic),
+            None => Naming::Name,
+        };
+        let (name, topic_alias) = match naming {
+            Naming::Name => (topic, None),
+            Naming::Alias(alias) => ("", Some(alias)),
+            Naming::Both(alias) => (topic, Some(alias)),
+        };
         let payload = delivery.payload.bytes();
         let head = PublishHead {
-            topic,
-            topic_alias: None,
+            topic: name,
+            topic_alias,
             packet_id: delivery.packet_id,
             qos: delivery.qos,
             duplicate: delivery.duplicate,
@@ -589,6 +609,9 @@ impl Live {
             return Sent::TooLarge;
         }
         head.encode(version, self.output.bytes());
+        if let (Naming::Both(alias), Some(aliases)) = (naming, &mut self.aliases) {
+            aliases.keep(alias, topic);
+        }
         match delivery.payload {
             Payload::Kept(message) if payload.len() > limits::COPY_PAYLOAD_MAX => {
                 self.output.share(message.payload_shared());
@@ -633,8 +656,7 @@ impl Effects for Table {
         let from = live.output.bytes().len();
         let sent = live.publish(delivery);
         let (is_v5, end) = (live.peer.version.is_v5(), live.output.bytes().len());
-        if sent != Sent::TooLarge && live.door.listener.mount_point.is_none() && is_common(delivery)
-        {
+        if sent != Sent::TooLarge && live.has_plain_topics() && is_common(delivery) {
             self.encoded = Some(Encoded {
                 serial: delivery.serial,
                 is_v5,

@@ -4,6 +4,7 @@
 //! `conformance`, attackers in `hostile`.
 
 mod acl;
+mod alias;
 mod auth;
 mod connect;
 mod crowd;
@@ -20,6 +21,7 @@ mod retained;
 mod robust;
 mod scram;
 mod session;
+mod share;
 mod slow;
 mod stop;
 mod subscribe;
