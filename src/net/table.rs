@@ -17,7 +17,7 @@ use super::door::{Door, Room};
 use super::output::{Output, Pool};
 use super::write;
 use crate::acl::Action;
-use crate::auth::{Identity, Verdict};
+use crate::auth::{Identity, MECHANISM, Verdict};
 use crate::broker::effect::StoreOp;
 use crate::broker::{Close, ConnectionId, Delivery, Effects, Payload, Sent, Time, limits};
 use crate::log::Escaped;
@@ -91,6 +91,8 @@ pub struct Live {
     address: Address,
     client: Option<Client>,
     verdict: Option<Verdict>,
+    /// The Authentication Data of the CONNACK, between the end of enhanced authentication and that packet.
+    exchange_end: Option<Box<str>>,
     /// Whether it is past CONNECT, so that its listener no longer counts it among those that are not.
     is_admitted: bool,
     denials: u32,
@@ -211,6 +213,7 @@ impl Table {
             address,
             client: None,
             verdict: None,
+            exchange_end: None,
             is_admitted: false,
             denials: 0,
         }));
@@ -298,6 +301,20 @@ impl Table {
             live.peer = peer;
             live.aliases = Aliases::new(aliases_max);
             live.client = Some(client);
+        }
+    }
+
+    /// A CONNECT was read whose sender is not known yet: how to encode for it.
+    pub fn set_peer(&mut self, id: ConnectionId, peer: Peer) {
+        if let Some(live) = self.live(id) {
+            live.peer = peer;
+        }
+    }
+
+    /// Enhanced authentication has succeeded: the server's last data, which goes out with the CONNACK if the broker accepts.
+    pub fn set_exchange_end(&mut self, id: ConnectionId, data: Box<str>) {
+        if let Some(live) = self.live(id) {
+            live.exchange_end = Some(data);
         }
     }
 
@@ -611,6 +628,19 @@ impl Live {
     }
 }
 
+/// The CONNACK that ends a successful exchange of enhanced authentication. [MQTT-4.12.0-5] asks for the method; a refusal has neither.
+fn with_exchange_end<'a>(packet: &ServerPacket<'a>, end: &'a str) -> Option<ServerPacket<'a>> {
+    let ServerPacket::ConnAck(connack) = packet else {
+        return None;
+    };
+    let mut connack = connack.clone();
+    if connack.reason == ReasonCode::SUCCESS {
+        connack.properties.authentication_method = Some(MECHANISM);
+        connack.properties.authentication_data = Some(end.as_bytes());
+    }
+    Some(ServerPacket::ConnAck(connack))
+}
+
 /// Whether a delivery's packet is the same for all receivers that speak the same version.
 #[inline]
 fn is_common(delivery: &Delivery<'_>) -> bool {
@@ -719,6 +749,11 @@ impl Live {
         {
             client.client_id = Rc::from(assigned);
         }
+        let end = self.exchange_end.take();
+        let with_end = end
+            .as_deref()
+            .and_then(|end| with_exchange_end(packet, end));
+        let packet = with_end.as_ref().unwrap_or(packet);
         let mut pages = ntex_bytes::BytePages::new(ntex_bytes::BytePageSize::Size4);
         if codec::encode(packet, &self.peer, &mut pages).is_err() {
             self.closing = Some(Close {

@@ -19,6 +19,7 @@ mod publish;
 mod reload;
 mod retained;
 mod robust;
+mod scram;
 mod session;
 mod share;
 mod slow;
