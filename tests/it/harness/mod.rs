@@ -11,6 +11,7 @@ pub mod pki;
 pub mod python;
 pub mod reference;
 pub mod root;
+pub mod websocket;
 
 use std::time::Duration;
 
