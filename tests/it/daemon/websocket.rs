@@ -1,13 +1,17 @@
 //! MQTT in WebSocket frames: the way in, frames and packets, the end, TLS, and the library that routers' programs use.
 
 use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use serde_json::json;
+use socket2::SockRef;
 
-use crate::harness::broker::Broker;
+use super::robust::descriptors;
+use crate::harness::broker::{Broker, until};
 use crate::harness::client::Client;
 use crate::harness::packet::{self, BOTH, Connect, Packet, Publish, Version};
-use crate::harness::pki::{Handshake, REMOTE};
+use crate::harness::pki::{Certified, Handshake, REMOTE};
 use crate::harness::python::{PAHO, run_script};
 use crate::harness::root::Root;
 use crate::harness::websocket::{BINARY, CLOSE, PING, PONG, REQUEST, TEXT, WebSocket, frame};
@@ -56,7 +60,7 @@ fn clients_of_both_kinds_share_one_bus() {
 }
 
 #[test]
-fn the_answer_proves_that_the_key_was_read_and_chooses_mqtt_6_0_0_3() {
+fn the_answer_proves_that_the_key_was_read_and_chooses_mqtt_6_0_0_4() {
     let broker = Broker::start(WEB);
     for (offered, chosen) in [
         ("mqtt", "mqtt"),
@@ -122,6 +126,16 @@ fn a_request_that_is_no_upgrade_to_mqtt_is_told_why_and_closed() {
         0,
         "on listener 'web': closed: WebSocket handshake failed: the method is not GET",
     );
+}
+
+#[test]
+fn a_client_that_does_not_offer_mqtt_is_refused_6_0_0_3() {
+    let broker = Broker::start(WEB);
+    for offered in ["MQTT", "mqttv5", "soap, wamp", ""] {
+        let request = REQUEST.replace("Protocol: mqtt", &format!("Protocol: {offered}"));
+        let answer = WebSocket::dial(broker.address("web")).ask(&request);
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    }
 }
 
 #[test]
@@ -349,6 +363,76 @@ fn by_tls_control_frames_and_closes_get_through() {
     assert_eq!(socket.frame(), Some((BINARY, vec![0x20, 2, 0, 0])));
     socket.send(BINARY, &packet::DISCONNECT);
     socket.closed(1000);
+}
+
+#[test]
+fn a_page_that_does_not_read_gets_later_messages_when_it_does() {
+    let broker = Broker::start(WEB);
+    let mut page = member(&broker, "page");
+    page.send(BINARY, &packet::subscribe(Version::V311, 1, &[("a", 0)]));
+    page.frame();
+    let mut plain = broker.join(&Connect::new(Version::V311, "plain"));
+    let before = broker.resident_bytes();
+    for _ in 0..1000 {
+        plain.send_publish(&Publish::new("a", [b'x'; 64 * 1024]));
+    }
+    plain.ping();
+    let grown = broker.resident_bytes().saturating_sub(before);
+    assert!(grown < 8 << 20, "the broker has grown by {grown} bytes");
+    page.send(PING, b"done");
+    while page.frame().expect("it is still there") != (PONG, b"done".to_vec()) {}
+    // What still came after the Pong is done with when a message arrives alone.
+    let after = Publish::new("a", "after").encode(Version::V311);
+    until("a message arrives", || {
+        plain.send(&after);
+        page.frame().filter(|(_, payload)| *payload == after)
+    });
+}
+
+#[test]
+fn clients_that_break_off_while_they_are_written_to_leave_no_descriptor_behind() {
+    let broker = secure("");
+    let token = REMOTE.client("notebook", 2);
+    let mut flood = join_tls(&broker, &token, "flood");
+    let before = descriptors(&broker);
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let messages = Publish::new("t", [b'x'; 200])
+                .encode(Version::V311)
+                .repeat(20);
+            while !is_over.load(Ordering::Relaxed) {
+                flood.send(BINARY, &messages);
+                flood.send(PING, b"");
+                while flood.frame().expect("it stays") != (PONG, vec![]) {}
+            }
+        });
+        for _ in 0..20 {
+            let stream = Handshake::new(&token).open(broker.address("web"));
+            let stream = stream.expect("the handshake is accepted");
+            let reset = SockRef::from(stream.get_ref()).set_linger(Some(Duration::ZERO));
+            reset.expect("a socket takes it");
+            let mut socket = WebSocket::over(Box::new(stream)).upgraded();
+            socket.send(BINARY, &connect(&broker, ""));
+            socket.send(BINARY, &packet::subscribe(Version::V311, 1, &[("t", 0)]));
+            socket.frame();
+            socket.frame();
+        }
+        is_over.store(true, Ordering::Relaxed);
+    });
+    until("every descriptor is given back", || {
+        (descriptors(&broker) == before).then_some(())
+    });
+}
+
+/// A WebSocket by TLS whose CONNECT was accepted.
+fn join_tls(broker: &Broker, token: &Certified, client_id: &str) -> WebSocket {
+    let stream = Handshake::new(token).open(broker.address("web"));
+    let stream = stream.expect("the handshake is accepted");
+    let mut socket = WebSocket::over(Box::new(stream)).upgraded();
+    socket.send(BINARY, &connect(broker, client_id));
+    assert_eq!(socket.frame(), Some((BINARY, vec![0x20, 2, 0, 0])));
+    socket
 }
 
 #[test]
