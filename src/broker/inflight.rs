@@ -76,6 +76,11 @@ impl Inflight {
         self.unsent_from == self.entries.len()
     }
 
+    /// Whether nothing is in flight.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// All entries, in the order in which they were first sent.
     #[cfg(test)]
     pub fn iter(&self) -> impl Iterator<Item = &Entry> {

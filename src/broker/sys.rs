@@ -107,7 +107,7 @@ impl Broker {
         }
     }
 
-    fn sys_values(&self, traffic: Traffic) -> [(&'static str, u64); 22] {
+    fn sys_values(&self, traffic: Traffic) -> [(&'static str, u64); 24] {
         let sys = &self.sys;
         let (sessions, connected) = (self.sessions.len() as u64, sys.connected as u64);
         let queued: usize = self
@@ -131,6 +131,8 @@ impl Broker {
             ("store/messages/bytes", self.retained.bytes() as u64),
             ("subscriptions/count", self.router.count() as u64),
             ("retained messages/count", self.retained.len() as u64),
+            ("heap/current", self.held_bytes() as u64),
+            ("heap/maximum", self.memory.maximum as u64),
             ("bytes/received", traffic.bytes_received),
             ("bytes/sent", traffic.bytes_sent),
             ("publish/messages/dropped", sys.publish_dropped),

@@ -418,6 +418,7 @@ impl<H: Hub> Connection<H> {
             }
         };
         let owner = owner_of(&identity);
+        let reserve = self.door.listener.is_local();
         let permissions = hub.permissions(&self.door, &identity, connect.client_id);
         let peer = Peer {
             version: connect.version,
@@ -435,6 +436,7 @@ impl<H: Hub> Connection<H> {
                 connect,
                 owner,
                 permissions,
+                reserve,
             }),
             Some(mount) => {
                 let prefixed = Prefixed::of_will(mount, connect);
@@ -444,6 +446,7 @@ impl<H: Hub> Connection<H> {
                     connect,
                     owner,
                     permissions,
+                    reserve,
                 });
             }
         }
