@@ -123,6 +123,11 @@ impl Inflight {
         taken
     }
 
+    /// Whether nothing is in flight.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// All entries, in the order in which they were first sent.
     #[cfg(test)]
     pub fn iter(&self) -> impl Iterator<Item = &Entry> {
