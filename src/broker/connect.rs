@@ -75,13 +75,6 @@ impl Broker {
         effects: &mut E,
     ) -> Result<(), Close> {
         let refuse = |reason, what| Err(Close { reason, what });
-        if connect.properties.authentication_method.is_some() {
-            // [MQTT-4.12.0-1]
-            return refuse(
-                ReasonCode::BAD_AUTHENTICATION_METHOD,
-                "no such authentication method",
-            );
-        }
         match self.by_client_id.get(connect.client_id) {
             Some(key) if self.sessions[key.index()].owner != *owner => {
                 // A session belongs to its identity (5.4.2): nobody else can take it over or end it.

@@ -186,7 +186,7 @@ impl Broker {
                 self.violation(now, from, "a second CONNECT", effects);
             }
             ClientPacket::Auth(_) => {
-                // [MQTT-4.12.0-6]: AUTH only follows a CONNECT with an Authentication Method, and those are refused.
+                // [MQTT-4.12.0-7]: the AUTH of a client whose CONNECT named an Authentication Method never gets here.
                 self.violation(now, from, "AUTH without an authentication method", effects);
             }
         }
