@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn an_identifier_in_use_is_not_given_twice_2_2_1_2() {
+    fn an_identifier_in_use_is_not_given_twice_2_2_1_4() {
         let mut inflight = Inflight::default();
         let first = entry(&mut inflight, Qos::AtLeastOnce);
         inflight.next_id = first;
