@@ -1,9 +1,12 @@
-//! One connection on the event loop: its TLS handshake, its CONNECT, its packets, its end.
+//! One connection on the event loop: its TLS and WebSocket handshakes, its CONNECT, its packets, its end.
 //!
 //! [`accept`] is entered with a new socket. The handshake is a future of its own; what follows is the hand-written
 //! `Connection`, which keeps little while its client is idle: bytes are parsed where they were read, and only a packet larger than a
 //! read is gathered. It handles a bounded number of packets a turn and decides nothing: what a packet means, the broker says; what is sent,
-//! the [table](super::table) holds. Until its CONNECT is accepted a client may send one packet of bounded size and nothing else.
+//! the [table](super::table) holds. Until its CONNECT is accepted a client may send one packet of bounded size and nothing else, but for
+//! the AUTH packets of enhanced authentication.
+
+mod exchange;
 
 use std::future::Future;
 use std::io::Read as _;
@@ -13,7 +16,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use ntex::io::{Io, IoBoxed};
+use ntex::io::{Filter, Io, IoBoxed};
 use ntex::service::cfg::SharedCfg;
 use ntex::tls::openssl::PeerCert;
 
@@ -25,12 +28,14 @@ use super::listener::{Accepted, Stream};
 use super::mount::Prefixed;
 use super::table::{Address, Client};
 use super::tls::filter;
-use super::write;
+use super::{websocket, write};
 use crate::auth::{Denied, Identity, Step, Verdict};
 use crate::broker::{Close, ConnectionId, Effects, Input, Owner, Time};
+use crate::config::Protocol;
 use crate::log::Escaped;
-use crate::mqtt::packet::{ConnAck, Connect, ServerPacket};
+use crate::mqtt::packet::{ClientPacket, ConnAck, Connect, ServerPacket};
 use crate::mqtt::{ReasonCode, Version};
+use exchange::{Handshake, Reauthentication};
 
 /// The largest CONNECT: it may name a Will, a user and a password of 65,535 bytes each; more than that is nobody's.
 const CONNECT_BYTES_MAX: usize = 256 * 1024;
@@ -56,10 +61,11 @@ pub async fn accept<H: Hub>(
     cfg: SharedCfg,
 ) {
     let crowd = accepted.crowd;
+    let is_websocket = door.listener.protocol == Protocol::WebSocket;
     let (spare, remains) = match (&door.tls, &accepted.stream) {
         (Some(_), stream) => (stream.try_clone().ok(), None),
-        (None, Stream::Unix(stream)) => (None, stream.try_clone().ok()),
-        (None, Stream::Tcp(..)) => (None, None),
+        (None, Stream::Unix(stream)) if !is_websocket => (None, stream.try_clone().ok()),
+        (None, _) => (None, None),
     };
     let (io, address) = match accepted.stream {
         Stream::Tcp(stream, address) => {
@@ -79,7 +85,7 @@ pub async fn accept<H: Hub>(
         hub.table()
             .borrow_mut()
             .add(io.get_ref(), door.clone(), address, due.now, due.deadline);
-    match shake_hands(io, &door, spare).await {
+    match shake_hands(io, &hub, &door, spare).await {
         Ok(io) => {
             ntex::rt::spawn(Connection {
                 hub,
@@ -89,6 +95,7 @@ pub async fn accept<H: Hub>(
                 door,
                 crowd,
                 state: State::Connect,
+                reauthentication: Reauthentication::Never,
                 assembler: None,
             });
         }
@@ -97,7 +104,7 @@ pub async fn accept<H: Hub>(
             let mut table = hub.table().borrow_mut();
             if !table.is_closing(id) {
                 log::info!(
-                    "{address} on listener '{}': closed: TLS handshake failed: {what}",
+                    "{address} on listener '{}': closed: {what}",
                     door.listener.name
                 );
             }
@@ -105,7 +112,7 @@ pub async fn accept<H: Hub>(
                 id,
                 Close {
                     reason,
-                    what: "TLS handshake failed",
+                    what: "handshake failed",
                 },
             );
             table.clear_deadline(id);
@@ -116,15 +123,39 @@ pub async fn accept<H: Hub>(
     }
 }
 
-/// Speaks TLS if the listener does. The connection's deadline ends a handshake that takes too long.
-async fn shake_hands(io: Io, door: &Door, spare: Option<Stream>) -> Result<IoBoxed, String> {
+/// Speaks TLS and WebSocket if the listener does. The connection's deadline ends a handshake that takes too long.
+async fn shake_hands<H: Hub>(
+    io: Io,
+    hub: &Rc<H>,
+    door: &Door,
+    spare: Option<Stream>,
+) -> Result<IoBoxed, String> {
     let Some(tls) = &door.tls else {
-        return Ok(io.boxed());
+        if door.listener.protocol == Protocol::WebSocket {
+            io.register_filter_callbacks(write::Watch::default());
+        }
+        return upgrade(io, hub, door).await;
     };
-    let ssl = tls.ssl().map_err(|error| error.to_string())?;
+    let failed = |what| format!("TLS handshake failed: {what}");
+    let ssl = tls.ssl().map_err(|error| failed(error.to_string()))?;
     io.register_filter_callbacks(write::Watch::default());
-    let io = filter::accept(io, ssl, spare).await?;
-    Ok(io.boxed())
+    let io = filter::accept(io, ssl, spare).await.map_err(failed)?;
+    upgrade(io, hub, door).await
+}
+
+/// Speaks WebSocket if the listener does.
+async fn upgrade<F: Filter, H: Hub>(
+    io: Io<F>,
+    hub: &Rc<H>,
+    door: &Door,
+) -> Result<IoBoxed, String> {
+    if door.listener.protocol == Protocol::Mqtt {
+        return Ok(io.boxed());
+    }
+    match websocket::accept(io, hub.clone(), &door.listener).await {
+        Ok(io) => Ok(io.boxed()),
+        Err(what) => Err(format!("WebSocket handshake failed: {what}")),
+    }
 }
 
 /// A connection is gone: its listener has room for another.
@@ -147,6 +178,7 @@ struct Connection<H: Hub> {
     /// A second descriptor of a Unix socket, for what its client sent before it closed.
     remains: Option<UnixStream>,
     state: State,
+    reauthentication: Reauthentication,
     /// A packet larger than one read, as far as it has arrived.
     assembler: Option<Box<Assembler>>,
 }
@@ -157,6 +189,8 @@ enum State {
     Connect,
     /// Its CONNECT waits for the verdict about the password.
     Verifying(Box<[u8]>),
+    /// Its CONNECT waits for the end of an exchange of AUTH packets.
+    Exchanging(Box<Handshake>),
     /// Its CONNECT went to the broker.
     Running(Version),
     /// Nothing that it sends counts any more.
@@ -249,6 +283,17 @@ impl<H: Hub> Connection<H> {
         }
         let max = match self.state {
             State::Running(_) => self.hub.max_packet_size(),
+            State::Exchanging(_) if frame::may_come_in_exchange(bytes[0]) => {
+                CONNECT_BYTES_MAX.min(self.hub.max_packet_size())
+            }
+            State::Exchanging(_) => {
+                // [MQTT-3.1.2-30]
+                self.refuse(Fault {
+                    reason: ReasonCode::PROTOCOL_ERROR,
+                    what: "neither AUTH nor DISCONNECT before CONNACK",
+                });
+                return bytes.len();
+            }
             _ if !frame::may_come_first(bytes[0]) => {
                 self.refuse(Fault {
                     reason: ReasonCode::PROTOCOL_ERROR,
@@ -314,11 +359,13 @@ impl<H: Hub> Connection<H> {
         let version = match self.state {
             State::Running(version) => version,
             State::Connect => return self.connect(first, body, whole),
+            State::Exchanging(_) => return self.continue_exchange(first, body),
             State::Verifying(_) | State::Closing => return,
         };
         let hub = self.hub.clone();
         let mut scratch = hub.scratch().borrow_mut();
         match codec::decode(version, first, body, &mut scratch) {
+            Ok(ClientPacket::Auth(auth)) if self.may_reauthenticate() => self.reauthenticate(&auth),
             Ok(packet) => {
                 let connection = self.id;
                 match &self.door.listener.mount_point {
@@ -357,6 +404,9 @@ impl<H: Hub> Connection<H> {
                 return self.close(refused.fault.reason, refused.fault.what);
             }
         };
+        if let Some(method) = connect.properties.authentication_method {
+            return self.begin_exchange(&connect, method, whole);
+        }
         let certificate = self.io.query::<PeerCert>();
         let certificate = certificate.as_ref().map(|certificate| &*certificate.0);
         let step = self
@@ -365,7 +415,7 @@ impl<H: Hub> Connection<H> {
             .begin(certificate, connect.user_name, connect.password);
         match step {
             Step::Granted(identity) => self.granted(&connect, identity),
-            Step::Denied(denied) => self.denied(&connect, denied),
+            Step::Denied(denied) => self.denied(&connect, user_of(&connect), denied),
             Step::Verify(attempt) => {
                 // The password is checked elsewhere; the packet is read again when the verdict is there. That always comes, and
                 // how long it takes is not the client's fault.
@@ -385,20 +435,12 @@ impl<H: Hub> Connection<H> {
             return;
         };
         let mut scratch = Scratch::new();
-        let Ok(Scan::Frame {
-            first,
-            header,
-            size,
-        }) = frame::scan(&packet, packet.len())
-        else {
-            return;
-        };
-        let Ok(connect) = codec::decode_connect(first, &packet[header..size], &mut scratch) else {
+        let Some(connect) = reread(&packet, &mut scratch) else {
             return;
         };
         match verdict {
             Verdict::Granted(identity) => self.granted(&connect, identity),
-            Verdict::Denied(denied) => self.denied(&connect, denied),
+            Verdict::Denied(denied) => self.denied(&connect, user_of(&connect), denied),
             Verdict::Busy => {
                 self.answer_connect(connect.version, ReasonCode::SERVER_BUSY);
                 self.close(
@@ -424,12 +466,9 @@ impl<H: Hub> Connection<H> {
             }
         };
         let owner = owner_of(&identity);
+        let reserve = self.door.listener.is_local();
         let permissions = hub.permissions(&self.door, &identity, connect.client_id);
-        let peer = Peer {
-            version: connect.version,
-            maximum_packet_size: connect.properties.maximum_packet_size,
-            problem_information: connect.properties.request_problem_information,
-        };
+        let peer = peer_of(connect);
         let client = Client {
             client_id: Rc::from(connect.client_id),
             identity,
@@ -453,6 +492,7 @@ impl<H: Hub> Connection<H> {
                 connect,
                 owner,
                 permissions,
+                reserve,
             }),
             Some(prefixed) => {
                 let connect = &prefixed.connect(connect.clone());
@@ -461,6 +501,7 @@ impl<H: Hub> Connection<H> {
                     connect,
                     owner,
                     permissions,
+                    reserve,
                 });
             }
         }
@@ -477,8 +518,9 @@ impl<H: Hub> Connection<H> {
         }
     }
 
-    fn denied(&mut self, connect: &Connect<'_>, denied: Denied) {
-        let user = Escaped(connect.user_name.unwrap_or_default());
+    /// The client is not let in as `user`.
+    fn denied(&mut self, connect: &Connect<'_>, user: &str, denied: Denied) {
+        let user = Escaped(user);
         let address = self
             .hub
             .table()
@@ -527,6 +569,10 @@ impl<H: Hub> Connection<H> {
             });
             self.state = State::Closing;
         } else {
+            if let State::Exchanging(_) = self.state {
+                // No DISCONNECT before CONNACK [MQTT-3.14.0-1].
+                self.answer_connect(Version::V5, fault.reason);
+            }
             self.close(fault.reason, fault.what);
         }
     }
@@ -546,6 +592,11 @@ impl<H: Hub> Connection<H> {
             .close(self.id, Close { reason, what });
         self.hub.end_turn_soon();
         self.state = State::Closing;
+    }
+
+    /// Whether AUTH is this connection's own matter: its CONNECT named a method.
+    fn may_reauthenticate(&self) -> bool {
+        !matches!(self.reauthentication, Reauthentication::Never)
     }
 
     /// Whether the connection is being closed from this side.
@@ -615,6 +666,12 @@ impl<H: Hub> Connection<H> {
     fn end(&mut self) -> Poll<()> {
         if !self.is_closing() {
             self.read_remains();
+            if let Some(fault) = self.io.query::<websocket::Fault>().get() {
+                self.refuse(Fault {
+                    reason: ReasonCode::PROTOCOL_ERROR,
+                    what: fault.what,
+                });
+            }
         }
         self.hub.handle(Input::Closed {
             connection: self.id,
@@ -626,6 +683,33 @@ impl<H: Hub> Connection<H> {
         left(&*self.hub, &self.crowd, before_connect);
         Poll::Ready(())
     }
+}
+
+/// Reads a CONNECT again that was read before and kept.
+fn reread<'a>(packet: &'a [u8], scratch: &'a mut Scratch) -> Option<Connect<'a>> {
+    let Ok(Scan::Frame {
+        first,
+        header,
+        size,
+    }) = frame::scan(packet, packet.len())
+    else {
+        return None;
+    };
+    codec::decode_connect(first, &packet[header..size], scratch).ok()
+}
+
+/// What a CONNECT says about the packets that its sender takes.
+fn peer_of(connect: &Connect<'_>) -> Peer {
+    Peer {
+        version: connect.version,
+        maximum_packet_size: connect.properties.maximum_packet_size,
+        problem_information: connect.properties.request_problem_information,
+    }
+}
+
+/// The user name for the log.
+fn user_of<'a>(connect: &Connect<'a>) -> &'a str {
+    connect.user_name.unwrap_or_default()
 }
 
 /// The broker's name for an identity: the one place where an owner is made of one.

@@ -17,9 +17,10 @@ use super::door::{Door, Room};
 use super::output::{Output, Pool};
 use super::write;
 use crate::acl::Action;
-use crate::auth::{Identity, Verdict};
+use crate::auth::{Identity, MECHANISM, Verdict};
 use crate::broker::effect::StoreOp;
 use crate::broker::{Close, ConnectionId, Delivery, Effects, Payload, Sent, Time, limits};
+use crate::config::Protocol;
 use crate::log::Escaped;
 use crate::mqtt::packet::{Ack, Connect, ServerPacket};
 use crate::mqtt::{Qos, ReasonCode, Version};
@@ -91,6 +92,8 @@ pub struct Live {
     address: Address,
     client: Option<Client>,
     verdict: Option<Verdict>,
+    /// The Authentication Data of the CONNACK, between the end of enhanced authentication and that packet.
+    exchange_end: Option<Box<str>>,
     /// Whether it is past CONNECT, so that its listener no longer counts it among those that are not.
     is_admitted: bool,
     denials: u32,
@@ -211,6 +214,7 @@ impl Table {
             address,
             client: None,
             verdict: None,
+            exchange_end: None,
             is_admitted: false,
             denials: 0,
         }));
@@ -301,6 +305,20 @@ impl Table {
         }
     }
 
+    /// A CONNECT was read whose sender is not known yet: how to encode for it.
+    pub fn set_peer(&mut self, id: ConnectionId, peer: Peer) {
+        if let Some(live) = self.live(id) {
+            live.peer = peer;
+        }
+    }
+
+    /// Enhanced authentication has succeeded: the server's last data, which goes out with the CONNACK if the broker accepts.
+    pub fn set_exchange_end(&mut self, id: ConnectionId, data: Box<str>) {
+        if let Some(live) = self.live(id) {
+            live.exchange_end = Some(data);
+        }
+    }
+
     /// How to encode for a client of which nothing else is known.
     pub fn set_version(&mut self, id: ConnectionId, version: Version) {
         if let Some(live) = self.live(id) {
@@ -330,7 +348,7 @@ impl Table {
         );
     }
 
-    /// The connection will never be past CONNECT: its deadline is void.
+    /// The connection's CONNECT is there, or will never be: its deadline is void.
     pub fn clear_deadline(&mut self, id: ConnectionId) {
         if let Some(deadline) = self.live(id).and_then(|live| live.deadline.take()) {
             self.deadlines.remove(&(deadline, id));
@@ -339,21 +357,27 @@ impl Table {
 
     /// When the next connection must be past CONNECT: earlier where others wait for its place.
     pub fn next_deadline(&self) -> Option<Time> {
-        let (at, id) = self.deadlines.first()?;
-        let live = self.slots[id.index as usize].live.as_deref()?;
-        Some(if live.is_in_the_way() {
-            live.since.after_ms(CROWDED_MS).min(*at)
-        } else {
-            *at
-        })
+        self.next_to_expire().map(|(at, ..)| at)
+    }
+
+    /// Whose time before CONNECT is over first, when, and when it would be if nobody waited for its place.
+    fn next_to_expire(&self) -> Option<(Time, Time, ConnectionId)> {
+        let (at, id) = *self.deadlines.first()?;
+        // There are as many as the listeners let in before CONNECT, and mostly none.
+        let crowded = self.deadlines.iter().find_map(|&(at, id)| {
+            let live = self.slots[id.index as usize].live.as_deref()?;
+            let place_until = live.since.after_ms(CROWDED_MS).min(at);
+            live.is_in_the_way().then_some((place_until, at, id))
+        });
+        crowded
+            .filter(|(place_until, ..)| *place_until <= at)
+            .or(Some((at, at, id)))
     }
 
     /// Ends the connections whose time before CONNECT is over.
     pub fn expire(&mut self, now: Time) {
-        while self.next_deadline().is_some_and(|at| at <= now) {
-            let Some((_, id)) = self.deadlines.pop_first() else {
-                return;
-            };
+        while let Some((_, at, id)) = self.next_to_expire().filter(|(due, ..)| *due <= now) {
+            self.deadlines.remove(&(at, id));
             if let Some(live) = self.live(id) {
                 live.deadline = None;
                 live.closing = Some(Close {
@@ -535,9 +559,11 @@ impl Live {
         Sent::Congested
     }
 
-    /// Bytes that the socket has not taken, before and after encryption.
+    /// Bytes that the socket has not taken, before and after encryption and framing.
     fn pending(&self) -> usize {
-        let encrypted = if self.door.tls.is_some() {
+        let has_layers =
+            self.door.tls.is_some() || self.door.listener.protocol == Protocol::WebSocket;
+        let encrypted = if has_layers {
             write::encrypted(&self.io)
         } else {
             0
@@ -603,6 +629,19 @@ impl Live {
         }
         self.congestion()
     }
+}
+
+/// The CONNACK that ends a successful exchange of enhanced authentication. [MQTT-4.12.0-5] asks for the method; a refusal has neither.
+fn with_exchange_end<'a>(packet: &ServerPacket<'a>, end: &'a str) -> Option<ServerPacket<'a>> {
+    let ServerPacket::ConnAck(connack) = packet else {
+        return None;
+    };
+    let mut connack = connack.clone();
+    if connack.reason == ReasonCode::SUCCESS {
+        connack.properties.authentication_method = Some(MECHANISM);
+        connack.properties.authentication_data = Some(end.as_bytes());
+    }
+    Some(ServerPacket::ConnAck(connack))
 }
 
 /// Whether a delivery's packet is the same for all receivers that speak the same version.
@@ -713,6 +752,11 @@ impl Live {
         {
             client.client_id = Rc::from(assigned);
         }
+        let end = self.exchange_end.take();
+        let with_end = end
+            .as_deref()
+            .and_then(|end| with_exchange_end(packet, end));
+        let packet = with_end.as_ref().unwrap_or(packet);
         let mut pages = ntex_bytes::BytePages::new(ntex_bytes::BytePageSize::Size4);
         if codec::encode(packet, &self.peer, &mut pages).is_err() {
             self.closing = Some(Close {

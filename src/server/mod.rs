@@ -219,6 +219,9 @@ fn credentials(root: &Path, config: &Config) -> Credentials {
             Err(fault) => log::error!("the local credentials cannot be made: {fault}"),
         }
     }
+    if let Err(fault) = auth::ensure_scram_secret(root) {
+        log::error!("{fault}");
+    }
     let (credentials, faults) = Credentials::load_sound(root);
     for fault in &faults {
         log::error!("{fault}");

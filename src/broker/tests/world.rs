@@ -130,6 +130,7 @@ impl Effects for Recorder {
             }
             ServerPacket::PingResp => Packet::PingResp,
             ServerPacket::Disconnect { reason, .. } => Packet::Disconnect(*reason),
+            ServerPacket::Auth(_) => panic!("the broker knows nothing of enhanced authentication"),
         };
         self.open_link(to).packets.push(seen);
     }
@@ -169,6 +170,8 @@ pub(super) struct World {
     /// Every how many inputs the store is compared with the broker: it costs as much as both hold.
     pub compare_every: u32,
     inputs: u32,
+    /// Whether connections to come are of the router itself.
+    pub reserve: bool,
 }
 
 impl World {
@@ -190,6 +193,7 @@ impl World {
             room: usize::MAX,
             compare_every: 1,
             inputs: 0,
+            reserve: false,
         }
     }
 
@@ -273,6 +277,7 @@ impl World {
             connect,
             owner: Owner::of(user),
             permissions,
+            reserve: self.reserve,
         });
         connection
     }

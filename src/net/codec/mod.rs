@@ -9,7 +9,7 @@
 //! topic again. The codecs of ntex-mqtt let dozens of ill-formed packets pass (U+0000, wildcards in topic
 //! names, reserved bits, empty SUBSCRIBEs …), refuse MQTT 3.1 and a Message Expiry Interval of 0, and allocate.
 //!
-//! **Encoding of the rare packets** (CONNACK, SUBACK, UNSUBACK, DISCONNECT) is left to the codecs of ntex-mqtt,
+//! **Encoding of the rare packets** (CONNACK, SUBACK, UNSUBACK, DISCONNECT, AUTH) is left to the codecs of ntex-mqtt,
 //! which know the layout of every property. PUBLISH, its answers and PINGRESP are most of the traffic and
 //! have few fields: they are written here.
 //!

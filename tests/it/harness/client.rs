@@ -100,6 +100,12 @@ impl Client {
         }
     }
 
+    /// Sends CONNECT and leaves its answer to be received.
+    pub fn send_connect(&mut self, connect: &Connect) {
+        self.version = connect.version;
+        self.send(&connect.encode());
+    }
+
     /// Sends CONNECT and returns the CONNACK, whatever it says.
     pub fn connect(&mut self, connect: &Connect) -> Connack {
         self.send(&connect.encode());
