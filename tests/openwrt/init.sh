@@ -423,6 +423,13 @@ it_hears_of_the_interfaces_that_listeners_name() {
 	never_asked "interface[.]"
 }
 
+it_hears_of_the_interfaces_of_a_configuration_that_it_refused() {
+	uci_file "config listener 'a'" "	list interface 'lan'"
+	refuses start
+	complains "'lan' is not an interface"
+	asked "procd_add_reload_interface_trigger lan"
+}
+
 it_hears_of_every_interface_when_a_listener_waits_for_a_device() {
 	uci_file "config listener 'a'" "	list device 'br-lan'" "config listener 'b'" "	option port '1884'" "	list device 'br-guest'"
 	does start
