@@ -4,7 +4,7 @@ use crate::conformance::raw::connect_head;
 use crate::harness::broker::{Broker, LOCAL};
 use crate::harness::client::Client;
 use crate::harness::packet::{
-    self, BOTH, Connect, Packet, Publish, Version, frame, put_string, subscribe,
+    self, BOTH, Connect, Packet, Publish, Version, frame, property, put_string, subscribe,
 };
 
 fn session_present(client: &Client) -> bool {
@@ -328,5 +328,24 @@ fn connack_comes_first_and_once_though_messages_wait_3_1_4_5_and_3_2_0_1_and_3_2
                 other => assert!(!matches!(other, Packet::Connack(_))),
             }
         }
+    }
+}
+
+#[test]
+fn a_session_lasts_as_long_as_its_connection_4_1_0_1() {
+    let broker = Broker::start(LOCAL);
+    for version in BOTH {
+        let mut connect = Connect::new(version, "a");
+        if version == Version::V5 {
+            let expiry = 1u32.to_be_bytes().to_vec();
+            connect
+                .properties
+                .push((property::SESSION_EXPIRY_INTERVAL, expiry));
+        }
+        let mut client = broker.join(&connect);
+        client.subscribe("a", 1);
+        broker.let_time_pass();
+        client.publish("a", "still there");
+        assert_eq!(client.text(), "still there");
     }
 }

@@ -16,7 +16,7 @@ fn the_will_is_published_when_the_connection_is_lost_3_1_2_7_and_3_1_2_8() {
 }
 
 #[test]
-fn the_will_is_discarded_at_disconnect_3_1_2_10() {
+fn the_will_is_discarded_at_disconnect_3_1_2_10_and_3_14_4_3() {
     let broker = Broker::start(LOCAL);
     for version in BOTH {
         let mut watcher = broker.join(&Connect::new(version, "watcher"));
@@ -119,20 +119,5 @@ fn the_topic_of_a_will_is_well_formed_3_1_3_11() {
             client.send(&frame(0x10, &body));
             client.refused();
         }
-    }
-}
-
-#[test]
-fn without_a_will_none_is_published_3_14_4_3() {
-    let broker = Broker::start(LOCAL);
-    for version in BOTH {
-        let mut watcher = broker.join(&Connect::new(version, "watcher"));
-        watcher.subscribe("#", 0);
-        drop(broker.join(&Connect::new(version, "mortal")));
-        // The same id comes back, so that the broker has noticed the loss.
-        let again = Connect::new(version, "mortal").will("will", "x");
-        broker.join(&again).disconnect();
-        watcher.publish("end", "end");
-        assert_eq!(watcher.text(), "end");
     }
 }
