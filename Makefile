@@ -13,12 +13,12 @@ FOSQUITTO ?= $(TARGET)/release/fosquitto
 
 BUILD_PACKAGES := gcc libc6-dev pkg-config libssl-dev libsqlite3-dev
 RUN_PACKAGES := mosquitto-clients
-TEST_PACKAGES := mosquitto mosquitto-clients python3 python3-venv
-CHECK_PACKAGES := shellcheck
+TEST_PACKAGES := mosquitto mosquitto-clients python3 python3-venv busybox shellcheck
 ORACLE_PACKAGES := cmake libclang-dev
 
 VENVS := paho-1 paho-2
-SHELL_FILES := .ci/run $(wildcard tests/make/*)
+SHELL_FILES := .ci/run $(wildcard tests/make/*) openwrt/fosquitto/test.sh $(filter-out %/router,$(wildcard tests/openwrt/*)) \
+	$(wildcard files/etc/init.d/* files/etc/hotplug.d/*/* files/etc/uci-defaults/*)
 
 # The examples of the documentation come first, so that the summary that closes the run is that of the real tests.
 define TESTS
@@ -38,7 +38,7 @@ start:
 	@exec tests/make/start '$(FOSQUITTO)' '$(RUN_ROOT)' '$(RUN_PORT)'
 
 setup:
-	@tests/make/setup $(BUILD_PACKAGES) $(RUN_PACKAGES) $(TEST_PACKAGES) $(CHECK_PACKAGES)
+	@tests/make/setup $(BUILD_PACKAGES) $(RUN_PACKAGES) $(TEST_PACKAGES)
 	@$(MAKE) --no-print-directory venvs
 
 venvs:

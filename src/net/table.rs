@@ -347,7 +347,7 @@ impl Table {
         );
     }
 
-    /// The connection will never be past CONNECT: its deadline is void.
+    /// The connection's CONNECT is there, or will never be: its deadline is void.
     pub fn clear_deadline(&mut self, id: ConnectionId) {
         if let Some(deadline) = self.live(id).and_then(|live| live.deadline.take()) {
             self.deadlines.remove(&(deadline, id));
@@ -356,21 +356,27 @@ impl Table {
 
     /// When the next connection must be past CONNECT: earlier where others wait for its place.
     pub fn next_deadline(&self) -> Option<Time> {
-        let (at, id) = self.deadlines.first()?;
-        let live = self.slots[id.index as usize].live.as_deref()?;
-        Some(if live.is_in_the_way() {
-            live.since.after_ms(CROWDED_MS).min(*at)
-        } else {
-            *at
-        })
+        self.next_to_expire().map(|(at, ..)| at)
+    }
+
+    /// Whose time before CONNECT is over first, when, and when it would be if nobody waited for its place.
+    fn next_to_expire(&self) -> Option<(Time, Time, ConnectionId)> {
+        let (at, id) = *self.deadlines.first()?;
+        // There are as many as the listeners let in before CONNECT, and mostly none.
+        let crowded = self.deadlines.iter().find_map(|&(at, id)| {
+            let live = self.slots[id.index as usize].live.as_deref()?;
+            let place_until = live.since.after_ms(CROWDED_MS).min(at);
+            live.is_in_the_way().then_some((place_until, at, id))
+        });
+        crowded
+            .filter(|(place_until, ..)| *place_until <= at)
+            .or(Some((at, at, id)))
     }
 
     /// Ends the connections whose time before CONNECT is over.
     pub fn expire(&mut self, now: Time) {
-        while self.next_deadline().is_some_and(|at| at <= now) {
-            let Some((_, id)) = self.deadlines.pop_first() else {
-                return;
-            };
+        while let Some((_, at, id)) = self.next_to_expire().filter(|(due, ..)| *due <= now) {
+            self.deadlines.remove(&(at, id));
             if let Some(live) = self.live(id) {
                 live.deadline = None;
                 live.closing = Some(Close {

@@ -192,6 +192,61 @@ fn a_topic_that_is_too_long_with_the_mount_point_ends_its_sender_and_nobody_else
 }
 
 #[test]
+fn who_says_nothing_to_one_listener_keeps_nobody_out_of_another() {
+    let broker = Broker::start(&format!(
+        "config global 'global'\n\toption max_unauthenticated '2'\n\toption connect_timeout '600'\n\n{OPEN}"
+    ));
+    let before = descriptors(&broker);
+    let _older = broker.dial();
+    until("the first is accepted", || {
+        (descriptors(&broker) == before + 1).then_some(())
+    });
+    // The listener has no room before one of these two goes.
+    let _crowd = [(); 2].map(|()| Client::dial(broker.address("open")));
+    Client::dial(broker.address("open"))
+        .join(&Connect::new(Version::V311, "a"))
+        .ping();
+}
+
+/// A line for the file of passwords that costs so many rounds to check.
+fn costly_user(user: &str, password: &str, iterations: usize) -> String {
+    let (salt, mut hash) = (b"0123456789ab", [0; 64]);
+    let digest = openssl::hash::MessageDigest::sha512();
+    openssl::pkcs5::pbkdf2_hmac(password.as_bytes(), salt, iterations, digest, &mut hash)
+        .expect("OpenSSL knows PBKDF2");
+    let base64 = openssl::base64::encode_block;
+    format!(
+        "{user}:$7${iterations}${}${}\n",
+        base64(salt),
+        base64(&hash)
+    )
+}
+
+#[test]
+fn clients_whose_passwords_wait_to_be_checked_keep_their_places() {
+    let root = Root::with_uci(LOCAL);
+    // More clients than a listener lets in at once before CONNECT, and checks that take longer together than a place is kept for
+    // who says nothing: what a slow router has after a restart.
+    root.write("etc/fosquitto/passwd", costly_user("ann", "right", 20_000));
+    let broker = Broker::start_on(root);
+    let connect =
+        |number: usize| Connect::new(Version::V311, &number.to_string()).user("ann", "right");
+    let mut clients: Vec<Client> = (0..80)
+        .map(|number| {
+            let mut client = broker.dial();
+            client.send(&connect(number).encode());
+            client
+        })
+        .collect();
+    for client in &mut clients {
+        match client.receive() {
+            Packet::Connack(connack) => assert_eq!(connack.code, 0),
+            other => panic!("expected CONNACK, got {other:?}"),
+        }
+    }
+}
+
+#[test]
 fn a_stop_does_not_wait_for_who_says_nothing() {
     // An ordered stop waits two seconds for its clients; a machine that is busy may need as long for anything.
     let is_quick = || {
