@@ -1,4 +1,4 @@
-//! One connection on the event loop: its TLS handshake, its CONNECT, its packets, its end.
+//! One connection on the event loop: its TLS and WebSocket handshakes, its CONNECT, its packets, its end.
 //!
 //! [`accept`] is entered with a new socket. The handshake is a future of its own; what follows is the hand-written
 //! `Connection`, which keeps little while its client is idle: bytes are parsed where they were read, and only a packet larger than a
@@ -16,7 +16,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use ntex::io::{Io, IoBoxed};
+use ntex::io::{Filter, Io, IoBoxed};
 use ntex::service::cfg::SharedCfg;
 use ntex::tls::openssl::PeerCert;
 
@@ -28,9 +28,10 @@ use super::listener::{Accepted, Stream};
 use super::mount::Prefixed;
 use super::table::{Address, Client};
 use super::tls::filter;
-use super::write;
+use super::{websocket, write};
 use crate::auth::{Denied, Identity, Step, Verdict};
 use crate::broker::{Close, ConnectionId, Effects, Input, Owner, Time};
+use crate::config::Protocol;
 use crate::log::Escaped;
 use crate::mqtt::packet::{ClientPacket, ConnAck, Connect, ServerPacket};
 use crate::mqtt::{ReasonCode, Version};
@@ -60,10 +61,11 @@ pub async fn accept<H: Hub>(
     cfg: SharedCfg,
 ) {
     let crowd = accepted.crowd;
+    let is_websocket = door.listener.protocol == Protocol::WebSocket;
     let (spare, remains) = match (&door.tls, &accepted.stream) {
         (Some(_), stream) => (stream.try_clone().ok(), None),
-        (None, Stream::Unix(stream)) => (None, stream.try_clone().ok()),
-        (None, Stream::Tcp(..)) => (None, None),
+        (None, Stream::Unix(stream)) if !is_websocket => (None, stream.try_clone().ok()),
+        (None, _) => (None, None),
     };
     let (io, address) = match accepted.stream {
         Stream::Tcp(stream, address) => {
@@ -83,7 +85,7 @@ pub async fn accept<H: Hub>(
         hub.table()
             .borrow_mut()
             .add(io.get_ref(), door.clone(), address, due.now, due.deadline);
-    match shake_hands(io, &door, spare).await {
+    match shake_hands(io, &hub, &door, spare).await {
         Ok(io) => {
             ntex::rt::spawn(Connection {
                 hub,
@@ -102,7 +104,7 @@ pub async fn accept<H: Hub>(
             let mut table = hub.table().borrow_mut();
             if !table.is_closing(id) {
                 log::info!(
-                    "{address} on listener '{}': closed: TLS handshake failed: {what}",
+                    "{address} on listener '{}': closed: {what}",
                     door.listener.name
                 );
             }
@@ -110,7 +112,7 @@ pub async fn accept<H: Hub>(
                 id,
                 Close {
                     reason,
-                    what: "TLS handshake failed",
+                    what: "handshake failed",
                 },
             );
             table.clear_deadline(id);
@@ -121,15 +123,39 @@ pub async fn accept<H: Hub>(
     }
 }
 
-/// Speaks TLS if the listener does. The connection's deadline ends a handshake that takes too long.
-async fn shake_hands(io: Io, door: &Door, spare: Option<Stream>) -> Result<IoBoxed, String> {
+/// Speaks TLS and WebSocket if the listener does. The connection's deadline ends a handshake that takes too long.
+async fn shake_hands<H: Hub>(
+    io: Io,
+    hub: &Rc<H>,
+    door: &Door,
+    spare: Option<Stream>,
+) -> Result<IoBoxed, String> {
     let Some(tls) = &door.tls else {
-        return Ok(io.boxed());
+        if door.listener.protocol == Protocol::WebSocket {
+            io.register_filter_callbacks(write::Watch::default());
+        }
+        return upgrade(io, hub, door).await;
     };
-    let ssl = tls.ssl().map_err(|error| error.to_string())?;
+    let failed = |what| format!("TLS handshake failed: {what}");
+    let ssl = tls.ssl().map_err(|error| failed(error.to_string()))?;
     io.register_filter_callbacks(write::Watch::default());
-    let io = filter::accept(io, ssl, spare).await?;
-    Ok(io.boxed())
+    let io = filter::accept(io, ssl, spare).await.map_err(failed)?;
+    upgrade(io, hub, door).await
+}
+
+/// Speaks WebSocket if the listener does.
+async fn upgrade<F: Filter, H: Hub>(
+    io: Io<F>,
+    hub: &Rc<H>,
+    door: &Door,
+) -> Result<IoBoxed, String> {
+    if door.listener.protocol == Protocol::Mqtt {
+        return Ok(io.boxed());
+    }
+    match websocket::accept(io, hub.clone(), &door.listener).await {
+        Ok(io) => Ok(io.boxed()),
+        Err(what) => Err(format!("WebSocket handshake failed: {what}")),
+    }
 }
 
 /// A connection is gone: its listener has room for another.
@@ -637,6 +663,12 @@ impl<H: Hub> Connection<H> {
     fn end(&mut self) -> Poll<()> {
         if !self.is_closing() {
             self.read_remains();
+            if let Some(fault) = self.io.query::<websocket::Fault>().get() {
+                self.refuse(Fault {
+                    reason: ReasonCode::PROTOCOL_ERROR,
+                    what: fault.what,
+                });
+            }
         }
         self.hub.handle(Input::Closed {
             connection: self.id,

@@ -20,6 +20,7 @@ use crate::acl::Action;
 use crate::auth::{Identity, MECHANISM, Verdict};
 use crate::broker::effect::StoreOp;
 use crate::broker::{Close, ConnectionId, Delivery, Effects, Payload, Sent, Time, limits};
+use crate::config::Protocol;
 use crate::log::Escaped;
 use crate::mqtt::packet::{Ack, Connect, ServerPacket};
 use crate::mqtt::{Qos, ReasonCode, Version};
@@ -558,9 +559,11 @@ impl Live {
         Sent::Congested
     }
 
-    /// Bytes that the socket has not taken, before and after encryption.
+    /// Bytes that the socket has not taken, before and after encryption and framing.
     fn pending(&self) -> usize {
-        let encrypted = if self.door.tls.is_some() {
+        let has_layers =
+            self.door.tls.is_some() || self.door.listener.protocol == Protocol::WebSocket;
+        let encrypted = if has_layers {
             write::encrypted(&self.io)
         } else {
             0

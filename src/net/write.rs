@@ -5,7 +5,7 @@
 //! connection since) ntex ends the connection, finds no handle to drop, and puts the handle back afterwards: descriptor and buffers
 //! of that connection are never freed. The socket's own task writes too, with the handle in its place. So output that is new is
 //! announced to that task here, before the queue's turn: [`by_task`] for what the table gave to a socket, [`Watch`] for what
-//! TLS adds by itself. It writes nothing and holds nothing.
+//! TLS and WebSocket add by themselves. It writes nothing and holds nothing.
 
 use std::cell::Cell;
 
@@ -26,7 +26,7 @@ pub fn by_task(io: &IoRef) {
     task.notify();
 }
 
-/// Announces what TLS itself writes: handshakes, answers, alerts and the end.
+/// Announces what TLS and WebSocket themselves write: handshakes, answers, alerts and the end.
 #[derive(Debug, Default)]
 pub struct Watch {
     /// How much was to be written before TLS was at work.

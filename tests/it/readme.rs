@@ -91,7 +91,7 @@ struct Story {
     broker: Broker,
     uci: String,
     /// The router's ports, and those that stand for them here.
-    ports: [(&'static str, String); 4],
+    ports: [(&'static str, String); 5],
     subscriber: Option<Subscriber>,
     /// How many commands were run.
     commands: usize,
@@ -112,7 +112,7 @@ impl Story {
     /// A router as it is after the installation, with a CA `remote` and the token of a tablet.
     fn begin() -> Story {
         let mut free = quiet_ports();
-        let ports = ["11883", "11884", "1883", "8883"].map(|port| {
+        let ports = ["11883", "11884", "1883", "8883", "9001"].map(|port| {
             let other = free.next().expect("some port is free");
             (port, other.to_string())
         });

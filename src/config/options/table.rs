@@ -229,7 +229,14 @@ pub(super) const TABLES: &[SectionTable] = &[
                 "protocol",
                 Word(&["mqtt", "websocket"]),
                 Is("mqtt"),
-                "`websocket` is not available in this version.",
+                "What is spoken: MQTT, or MQTT in WebSocket frames, for web pages.",
+            ),
+            list(
+                "origin",
+                Kind::Origin,
+                Said("any where a password is asked for, else the listener's own"),
+                "A web page's origin, `https://host:port`, from which pages may connect by `websocket`; `*`: any. Clients \
+                 that are no pages are not bound by it.",
             ),
             option(
                 "tls",

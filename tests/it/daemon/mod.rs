@@ -29,4 +29,5 @@ mod sys;
 mod takeover;
 mod tls;
 mod uci_faults;
+mod websocket;
 mod will;

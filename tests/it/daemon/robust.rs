@@ -21,7 +21,7 @@ fn listening(broker: &Broker) -> Client {
     client
 }
 
-fn descriptors(broker: &Broker) -> usize {
+pub fn descriptors(broker: &Broker) -> usize {
     let list = std::fs::read_dir(format!("/proc/{}/fd", broker.pid()));
     list.expect("the process runs").count()
 }

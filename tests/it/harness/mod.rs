@@ -12,6 +12,7 @@ pub mod python;
 pub mod reference;
 pub mod root;
 pub mod scram;
+pub mod websocket;
 
 use std::time::Duration;
 

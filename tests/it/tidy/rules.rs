@@ -43,11 +43,12 @@ pub const EVERYWHERE: [&str; 8] = [
 ];
 
 /// Crates that reach out of the process, or belong to one module.
-pub const BOUND: [&str; 11] = [
+pub const BOUND: [&str; 12] = [
     "lexopt",
     "libc",
     "ntex",
     "ntex_bytes",
+    "ntex_httparse",
     "ntex_mqtt",
     "openssl",
     "rusqlite",
@@ -129,6 +130,7 @@ const TABLE: [Row; 12] = [
         crates: &[
             "ntex",
             "ntex_bytes",
+            "ntex_httparse",
             "ntex_mqtt",
             "openssl",
             "socket2",
