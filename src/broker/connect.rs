@@ -9,7 +9,14 @@ use super::timers::{Time, Timer};
 use super::{Broker, limits};
 use crate::acl::{Action, Permissions};
 use crate::mqtt::packet::{ConnAck, ConnAckProperties, Connect, Disconnect, ServerPacket};
-use crate::mqtt::{ReasonCode, Version, topic};
+use crate::mqtt::{Charge, Message, ReasonCode, Version, topic};
+
+/// Who sends a CONNECT.
+pub(super) struct Newcomer {
+    pub owner: Owner,
+    pub permissions: Permissions,
+    pub has_reserve: bool,
+}
 
 impl Broker {
     /// CONNECT of an authenticated client (3.1.4).
@@ -18,12 +25,11 @@ impl Broker {
         now: Time,
         id: ConnectionId,
         connect: &Connect<'_>,
-        owner: Owner,
-        permissions: Permissions,
+        from: Newcomer,
         effects: &mut E,
     ) {
         self.sys.messages_received += 1;
-        if let Err(close) = self.may_connect(id, connect, &owner, &permissions, effects) {
+        if let Err(close) = self.may_connect(now, id, connect, &from, effects) {
             let refusal = ConnAck {
                 reason: close.reason,
                 ..ConnAck::default()
@@ -40,10 +46,10 @@ impl Broker {
         self.take_over(now, &client_id, connect.clean_start, effects);
         let (key, session_present) = match self.by_client_id.get(&*client_id) {
             Some(key) => (*key, true),
-            None => (self.new_session(client_id, owner), false),
+            None => (self.new_session(client_id, from.owner.clone()), false),
         };
         let expiry_s = self.session_expiry_s(connect);
-        self.attach(now, id, key, connect, permissions, effects);
+        self.attach(now, id, key, connect, from, effects);
         self.set_expiry(key, expiry_s, session_present, effects);
         self.store_will(id, key, effects);
         let properties = ConnAckProperties {
@@ -68,15 +74,15 @@ impl Broker {
     /// Whether the client may have the session that it asks for, and the Will.
     fn may_connect<E: Effects>(
         &mut self,
+        now: Time,
         id: ConnectionId,
         connect: &Connect<'_>,
-        owner: &Owner,
-        permissions: &Permissions,
+        from: &Newcomer,
         effects: &mut E,
     ) -> Result<(), Close> {
         let refuse = |reason, what| Err(Close { reason, what });
         match self.by_client_id.get(connect.client_id) {
-            Some(key) if self.sessions[key.index()].owner != *owner => {
+            Some(key) if self.sessions[key.index()].owner != from.owner => {
                 // A session belongs to its identity (5.4.2): nobody else can take it over or end it.
                 return refuse(
                     ReasonCode::CLIENT_IDENTIFIER_NOT_VALID,
@@ -89,13 +95,19 @@ impl Broker {
             _ => {}
         }
         if let Some(will) = &connect.will
-            && (is_servers(will.topic) || !permissions.may_write(will.topic))
+            && (is_servers(will.topic) || !from.permissions.may_write(will.topic))
         {
             effects.denied(id, Action::Write, will.topic);
             return refuse(
                 ReasonCode::NOT_AUTHORIZED,
                 "the will's topic may not be written",
             );
+        }
+        // Who has a session may come back to it: that takes no more than it has.
+        if !self.by_client_id.contains_key(connect.client_id)
+            && !self.make_room_for(now, cost(connect), from.has_reserve, effects)
+        {
+            return refuse(ReasonCode::QUOTA_EXCEEDED, "no memory for a new session");
         }
         Ok(())
     }
@@ -137,7 +149,8 @@ impl Broker {
 
     fn new_session(&mut self, client_id: Rc<str>, owner: Owner) -> SessionKey {
         self.last_session_id += 1;
-        let session = Session::new(SessionId(self.last_session_id), client_id.clone(), owner);
+        let id = SessionId(self.last_session_id);
+        let session = Session::new(id, client_id.clone(), owner, &self.memory.tally);
         let index = self.sessions.insert(session);
         let key = SessionKey(u32::try_from(index).expect("below SESSIONS_MAX"));
         self.by_client_id.insert(client_id, key);
@@ -151,7 +164,7 @@ impl Broker {
         id: ConnectionId,
         key: SessionKey,
         connect: &Connect<'_>,
-        permissions: Permissions,
+        from: Newcomer,
         effects: &mut E,
     ) {
         // [MQTT-3.1.3-9]: a Will whose delay has not ended is not sent when the session goes on.
@@ -174,13 +187,14 @@ impl Broker {
             session: key,
             version: connect.version,
             bridge: connect.bridge,
-            permissions,
+            permissions: from.permissions,
             keep_alive_ms,
             keep_alive_at,
             last_heard: now,
             receive_maximum: connect.properties.receive_maximum,
             congested: false,
             topic_aliases: Vec::new(),
+            charge: Charge::new(&self.memory.tally, limits::CONNECTION_BYTES),
             will,
         };
         let index = id.index as usize;
@@ -189,7 +203,9 @@ impl Broker {
         }
         debug_assert!(self.connections[index].is_none(), "a connection is new");
         self.connections[index] = Some(Box::new(connection));
-        self.sessions[key.index()].connection = Some(id);
+        let session = &mut self.sessions[key.index()];
+        session.connection = Some(id);
+        session.has_reserve = from.has_reserve;
         self.sys.client_connected();
     }
 
@@ -351,7 +367,8 @@ impl Broker {
 
     /// The lifetime of a session that outlives its connection begins to run.
     fn goes_offline<E: Effects>(&mut self, now: Time, key: SessionKey, effects: &mut E) {
-        let session = &self.sessions[key.index()];
+        let session = &mut self.sessions[key.index()];
+        session.offline_since = now;
         effects.store(&StoreOp::SessionChanged {
             session: session.id,
             expiry_s: session.expiry_s,
@@ -470,6 +487,16 @@ impl Broker {
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         mixed ^ (mixed >> 31)
     }
+}
+
+/// What a new session and connection cost, in bytes.
+fn cost(connect: &Connect<'_>) -> usize {
+    let will = connect.will.as_ref();
+    Session::cost(connect.client_id)
+        + limits::CONNECTION_BYTES
+        + will.map_or(0, |will| {
+            Message::cost(will.topic, will.properties, will.payload)
+        })
 }
 
 /// Whether only the broker itself publishes to a topic: `$SYS`, and what would look like a Shared Subscription.

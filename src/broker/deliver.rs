@@ -119,7 +119,7 @@ impl Broker {
         effects: &mut E,
     ) {
         if outgoing.payload.len() > limits::COPY_PAYLOAD_MAX {
-            outgoing.keep(&mut self.last_message_id);
+            outgoing.keep(&mut self.last_message_id, &self.memory.tally);
         }
         let delivery = delivery_of(now, outgoing, grant, None);
         let sent = effects.deliver(to, &delivery);
@@ -135,7 +135,9 @@ impl Broker {
         outgoing: &mut Outgoing<'_>,
         effects: &mut E,
     ) {
-        let message = outgoing.keep(&mut self.last_message_id).clone();
+        let message = outgoing
+            .keep(&mut self.last_message_id, &self.memory.tally)
+            .clone();
         let session = &mut self.sessions[key.index()];
         let packet_id = session.inflight.new_id();
         if session.is_durable() {
@@ -201,16 +203,13 @@ impl Broker {
         outgoing: &mut Outgoing<'_>,
         effects: &mut E,
     ) {
-        let settings = &self.settings;
-        let session = &mut self.sessions[key.index()];
-        if grant.qos == Qos::AtMostOnce
-            && session.connection.is_none()
-            && settings.qos0_queue_ttl_ms == 0
-        {
+        if grant.qos == Qos::AtMostOnce && !self.may_wait(now, key, outgoing) {
             self.sys.publish_dropped += 1;
             return;
         }
-        let message = outgoing.keep(&mut self.last_message_id).clone();
+        let message = outgoing
+            .keep(&mut self.last_message_id, &self.memory.tally)
+            .clone();
         let queued = Queued {
             qos: grant.qos,
             retain: grant.retain,
@@ -219,6 +218,8 @@ impl Broker {
             since: now,
             message,
         };
+        let settings = &self.settings;
+        let session = &mut self.sessions[key.index()];
         let (messages_max, bytes_max) = (settings.queue_messages, settings.queue_bytes);
         if grant.qos == Qos::AtMostOnce {
             let expired = session
@@ -241,6 +242,13 @@ impl Broker {
                 });
             }
         }
+    }
+
+    /// Whether a QoS 0 message may wait for a session's client.
+    fn may_wait(&mut self, now: Time, key: SessionKey, outgoing: &Outgoing<'_>) -> bool {
+        let is_kept =
+            self.sessions[key.index()].connection.is_some() || self.settings.qos0_queue_ttl_ms > 0;
+        is_kept && self.make_room_to_wait(now, outgoing.cost(), key)
     }
 
     /// Sends what waits for a client, as far as its window and its output have room.

@@ -123,6 +123,11 @@ impl Inflight {
         taken
     }
 
+    /// Whether nothing is in flight.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// All entries, in the order in which they were first sent.
     #[cfg(test)]
     pub fn iter(&self) -> impl Iterator<Item = &Entry> {
@@ -334,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn an_identifier_in_use_is_not_given_twice_2_2_1_2() {
+    fn an_identifier_in_use_is_not_given_twice_2_2_1_4() {
         let mut inflight = Inflight::default();
         let first = entry(&mut inflight, Qos::AtLeastOnce);
         inflight.next_id = first;

@@ -55,6 +55,8 @@ pub enum Input<'a> {
         owner: Owner,
         /// What the client may do.
         permissions: Permissions,
+        /// Whether it is one of the router itself, which may take from the reserve of memory.
+        reserve: bool,
     },
     /// A packet after CONNECT.
     Packet {
@@ -105,6 +107,12 @@ pub enum Input<'a> {
     },
     /// Time has passed: timers that are due expire.
     Tick(Traffic),
+    /// How much the network holds for clients: what their sockets have not taken, packets that have arrived in part,
+    /// and what a connection takes by itself.
+    Network {
+        /// In bytes.
+        bytes: usize,
+    },
     /// The settings have changed.
     Settings(Settings),
     /// The broker stops: every client is told and disconnected. Sessions that end with their connections end, and their
@@ -126,6 +134,8 @@ pub struct Traffic {
 pub struct Settings {
     /// What `$SYS/broker/version` says.
     pub version: &'static str,
+    /// The ceiling of what clients can make the broker and the network hold together, in bytes.
+    pub memory_limit: usize,
     /// The largest packet that a client may send, in bytes.
     pub max_packet_size: u32,
     /// QoS 1 and 2 messages in flight to one client at a time, if it does not take fewer.
@@ -148,6 +158,7 @@ impl Default for Settings {
     fn default() -> Self {
         Settings {
             version: env!("CARGO_PKG_VERSION"),
+            memory_limit: 1 << 30,
             max_packet_size: 16 << 20,
             max_inflight: 20,
             queue_messages: 1000,

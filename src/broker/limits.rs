@@ -37,3 +37,22 @@ pub const SWEEP_INTERVAL_MS: u64 = 60_000;
 /// Payloads above this many bytes are kept once and shared by the output buffers; below it, copying them is
 /// cheaper than counting references.
 pub const COPY_PAYLOAD_MAX: usize = 4096;
+
+/// The part of the memory limit that only clients of the router itself may take: an eighth, so that its programs are
+/// served while everybody else is refused.
+pub fn reserve(memory_limit: usize) -> usize {
+    memory_limit / 8
+}
+
+/// A session with its places in the tables of sessions, identifiers and timers, in bytes; its filters, messages and names
+/// are counted by themselves.
+pub const SESSION_BYTES: usize = 640;
+
+/// A connection's state in the broker, in bytes.
+pub const CONNECTION_BYTES: usize = 384;
+
+/// A subscription in its session, in bytes, beside its filter; and the place of a replay of retained messages for it.
+pub const SUBSCRIPTION_BYTES: usize = 120;
+
+/// A QoS 2 identifier that a client has not released, in bytes: two, and as much again for what a growing list has to spare.
+pub const RECEIVED_ID_BYTES: usize = 4;

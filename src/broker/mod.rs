@@ -6,7 +6,7 @@
 //!
 //! One file a concern: [`input`] and [`effect`] are what goes in and comes out; `connect`, `publish` and `subscribe` handle
 //! the packets; `deliver` decides what goes to a client now and what waits; `session`, `inflight`, `queue`, `retained`, `router`, `share`, `will` and
-//! `timers` hold state; `sys` counts and publishes `$SYS`; [`limits`] bounds what a client can grow.
+//! `timers` hold state; `sys` counts and publishes `$SYS`; [`limits`] bounds what a client can grow, and `memory` all of it together.
 
 mod connect;
 mod deliver;
@@ -14,6 +14,7 @@ pub mod effect;
 mod inflight;
 pub mod input;
 pub mod limits;
+mod memory;
 mod publish;
 mod queue;
 mod retained;
@@ -36,8 +37,11 @@ pub use effect::{Close, Delivery, Effects, Payload, Sent, StoreOp};
 pub use input::{ConnectionId, Input, Owner, Settings, Traffic};
 pub use timers::Time;
 
+use memory::Memory;
+
 use crate::mqtt::ReasonCode;
 use crate::mqtt::packet::{ClientPacket, ServerPacket};
+use connect::Newcomer;
 use retained::Retained;
 use router::{Router, SeededState, Subscriber};
 use session::{Connection, Session, SessionKey};
@@ -57,6 +61,7 @@ pub struct Broker {
     retained: Retained,
     timers: Timers,
     sys: Sys,
+    memory: Memory,
     /// The last numbers given to a message, a session and a delivery's serial.
     last_message_id: u64,
     last_session_id: u64,
@@ -80,6 +85,7 @@ impl Broker {
             retained: Retained::default(),
             timers: Timers::default(),
             sys: Sys::new(now),
+            memory: Memory::default(),
             last_message_id: 0,
             last_session_id: 0,
             last_serial: 0,
@@ -105,8 +111,14 @@ impl Broker {
                 connect,
                 owner,
                 permissions,
+                reserve,
             } => {
-                self.connect(now, connection, connect, owner, permissions, effects);
+                let from = Newcomer {
+                    owner,
+                    permissions,
+                    has_reserve: reserve,
+                };
+                self.connect(now, connection, connect, from, effects);
             }
             Input::Violation {
                 connection,
@@ -143,6 +155,7 @@ impl Broker {
                 self.end_connection(now, connection, Close { reason, what }, effects);
             }
             Input::Tick(traffic) => self.tick(now, traffic, effects),
+            Input::Network { bytes } => self.memory.network = bytes,
             Input::Settings(settings) => {
                 self.disarm_sys();
                 self.settings = settings;
@@ -150,6 +163,7 @@ impl Broker {
             }
             Input::Shutdown => self.shutdown(now, effects),
         }
+        self.settle(now, effects);
     }
 
     fn packet<E: Effects>(
@@ -223,6 +237,9 @@ impl Broker {
         for (_, session) in &mut self.sessions {
             self.sys.publish_dropped += session.qos0_queue.drop_older(now, ttl_ms);
         }
+        self.router.shrink();
+        self.sessions.shrink_to_fit();
+        self.calm_down(now);
     }
 
     /// The state of a connection, unless it is gone and its index used again.

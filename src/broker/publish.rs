@@ -16,7 +16,7 @@ use super::{Broker, limits};
 use crate::acl::Action;
 use crate::mqtt::message::Parts;
 use crate::mqtt::packet::{Ack, Publish, ServerPacket};
-use crate::mqtt::{Message, PacketId, Qos, ReasonCode};
+use crate::mqtt::{Message, PacketId, Qos, ReasonCode, Tally};
 
 /// A message on its way through the router. It is borrowed until somebody must keep it.
 #[derive(Debug)]
@@ -35,10 +35,10 @@ pub(super) struct Outgoing<'a> {
 
 impl Outgoing<'_> {
     /// The message to keep; made at the first call, shared at the others.
-    pub fn keep(&mut self, last_message_id: &mut u64) -> &Message {
+    pub fn keep(&mut self, last_message_id: &mut u64, tally: &Tally) -> &Message {
         self.kept.get_or_insert_with(|| {
             *last_message_id += 1;
-            Message::new(
+            Message::counted(
                 *last_message_id,
                 Parts {
                     topic: self.topic,
@@ -48,8 +48,14 @@ impl Outgoing<'_> {
                     retain: self.retain,
                     expires_at_ms: self.expires_at.map(|at| at.0),
                 },
+                tally,
             )
         })
+    }
+
+    /// What keeping the message costs, in bytes.
+    pub fn cost(&self) -> usize {
+        Message::cost(self.topic, self.properties, self.payload)
     }
 }
 
@@ -88,6 +94,12 @@ impl Broker {
             self.sys.publish_dropped += 1;
             return self.acknowledge(from, key, publish, ReasonCode::QUOTA_EXCEEDED, effects);
         }
+        if (is_kept || publish.qos > Qos::AtMostOnce)
+            && !self.make_room(now, cost(name, publish), Some(key), effects)
+            && publish.qos > Qos::AtMostOnce
+        {
+            return self.refuse_for_memory(now, from, key, publish, effects);
+        }
         let mut outgoing = Outgoing {
             serial: 0,
             topic: name,
@@ -107,6 +119,31 @@ impl Broker {
             ReasonCode::NO_MATCHING_SUBSCRIBERS
         };
         self.acknowledge(from, key, publish, reason, effects);
+    }
+
+    /// There is no memory for a message that would be acknowledged. A 5.0 client is told; to an older one no answer is no promise: it is
+    /// disconnected, and sends the message again when it comes back [MQTT-4.4.0-1], so that nothing is lost.
+    fn refuse_for_memory<E: Effects>(
+        &mut self,
+        now: Time,
+        from: ConnectionId,
+        key: SessionKey,
+        publish: &Publish<'_>,
+        effects: &mut E,
+    ) {
+        self.sys.publish_dropped += 1;
+        let reason = ReasonCode::QUOTA_EXCEEDED;
+        let is_v5 = self
+            .connection(from)
+            .is_some_and(|connection| connection.version.is_v5());
+        if is_v5 {
+            return self.acknowledge(from, key, publish, reason, effects);
+        }
+        let close = Close {
+            reason,
+            what: "no memory for a message",
+        };
+        self.end_connection(now, from, close, effects);
     }
 
     /// Whether a QoS 2 message is to be passed on: it is no repetition, and the client may have one more open.
@@ -159,6 +196,7 @@ impl Broker {
             // [MQTT-3.3.2-9]
             return Err(invalid("topic alias above the topic alias maximum"));
         }
+        let fits = self.fits(publish.topic.len(), None);
         let Some(connection) = self.connection(from) else {
             return Ok(None);
         };
@@ -181,7 +219,16 @@ impl Broker {
                 .topic_aliases
                 .resize_with(position + 1, || Rc::from(""));
         }
-        if *connection.topic_aliases[position] != *publish.topic {
+        let former = &connection.topic_aliases[position];
+        if **former != *publish.topic {
+            if !fits {
+                return Err(Close {
+                    reason: ReasonCode::QUOTA_EXCEEDED,
+                    what: "no memory for a topic alias",
+                });
+            }
+            connection.charge.remove(former.len());
+            connection.charge.add(publish.topic.len());
             connection.topic_aliases[position] = Rc::from(publish.topic);
         }
         Ok(None)
@@ -206,6 +253,7 @@ impl Broker {
         if !reason.is_error() {
             let session = &mut self.sessions[key.index()];
             session.received.insert(packet_id);
+            session.charge.add(limits::RECEIVED_ID_BYTES);
             if session.is_durable() {
                 effects.store(&StoreOp::Taken {
                     session: session.id,
@@ -225,12 +273,17 @@ impl Broker {
         effects: &mut E,
     ) -> usize {
         if outgoing.retain {
-            self.retain(outgoing, effects);
+            self.retain(outgoing, publisher, effects);
         }
         self.route(now, outgoing, publisher, effects)
     }
 
-    fn retain<E: Effects>(&mut self, outgoing: &mut Outgoing<'_>, effects: &mut E) {
+    fn retain<E: Effects>(
+        &mut self,
+        outgoing: &mut Outgoing<'_>,
+        publisher: Option<SessionKey>,
+        effects: &mut E,
+    ) {
         let is_stored = !outgoing.topic.starts_with("$SYS/");
         if outgoing.payload.is_empty() {
             // [MQTT-3.3.1-6]
@@ -241,12 +294,16 @@ impl Broker {
             }
             return;
         }
-        if is_stored && self.retained.is_full_for(outgoing.topic) {
+        let is_full =
+            || self.retained.is_full_for(outgoing.topic) || !self.fits(outgoing.cost(), publisher);
+        if is_stored && is_full() {
             // A message at QoS 0 or a Will: it is passed on, and need not be kept (3.3.1.3).
             self.sys.publish_dropped += 1;
             return;
         }
-        let message = outgoing.keep(&mut self.last_message_id).clone();
+        let message = outgoing
+            .keep(&mut self.last_message_id, &self.memory.tally)
+            .clone();
         if is_stored {
             effects.store(&StoreOp::Retained { message: &message });
         }
@@ -364,6 +421,7 @@ impl Broker {
         let packet_id = ack.packet_id;
         let session = &mut self.sessions[key.index()];
         let reason = if session.received.remove(packet_id) {
+            session.charge.remove(limits::RECEIVED_ID_BYTES);
             if session.is_durable() {
                 effects.store(&StoreOp::Released {
                     session: session.id,
@@ -413,4 +471,9 @@ impl Broker {
             Met::Unknown | Met::Release => {}
         }
     }
+}
+
+/// What keeping a client's message costs, in bytes: in flight or retained, and once more for a receiver.
+fn cost(name: &str, publish: &Publish<'_>) -> usize {
+    Message::cost(name, publish.properties, publish.payload)
 }

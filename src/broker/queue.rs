@@ -52,6 +52,11 @@ impl Queue {
         if self.messages.is_empty() {
             // An idle session holds no buffer.
             self.messages = VecDeque::new();
+        } else if self.messages.capacity() > 64
+            && self.messages.len() < self.messages.capacity() / 4
+        {
+            // Nor does one that was busy hold what it will hardly need again.
+            self.messages.shrink_to(self.messages.len() * 2);
         }
         Some(queued)
     }

@@ -32,7 +32,17 @@ pub(super) struct Router {
     nodes: Vec<Node>,
     free: Vec<NodeId>,
     count: usize,
+    /// What all of it takes, as far as it grows with subscriptions.
+    bytes: usize,
 }
+
+/// A node with its place in the table of children, both with what a growing table has to spare, in bytes; its name is counted by
+/// itself.
+const NODE_BYTES: usize = 2 * size_of::<Node>() + 2 * size_of::<(Edge, NodeId)>() + 32;
+/// A filter without wildcards in its table, in bytes.
+const EXACT_BYTES: usize = 2 * size_of::<(Rc<str>, Vec<Subscriber>)>() + 16;
+/// A subscriber in its list, in bytes.
+const SUBSCRIBER_BYTES: usize = 2 * size_of::<Subscriber>();
 
 type NodeId = u32;
 const ROOT: NodeId = 0;
@@ -98,12 +108,61 @@ impl Router {
             nodes: vec![Node::default()],
             free: Vec::new(),
             count: 0,
+            bytes: 0,
         }
     }
 
     /// Subscriptions in all.
     pub fn count(&self) -> usize {
         self.count
+    }
+
+    /// What the subscriptions take, in bytes; their filters are counted by who holds them.
+    #[inline]
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The most that one more subscription, to a filter of so many levels, takes, in bytes.
+    pub fn cost(filter: &str, levels: usize) -> usize {
+        let place = if topic::has_wildcard(filter) {
+            levels * NODE_BYTES + filter.len()
+        } else {
+            EXACT_BYTES
+        };
+        place + SUBSCRIBER_BYTES
+    }
+
+    /// Gives back the room of what is no longer there, where it is much.
+    pub fn shrink(&mut self) {
+        if self.exact.capacity() > 1024 && self.exact.len() < self.exact.capacity() / 4 {
+            self.exact.shrink_to_fit();
+        }
+        if self.nodes.len() > 1024 && self.free.len() > self.nodes.len() / 2 {
+            self.compact();
+        }
+    }
+
+    /// Moves the nodes in use together.
+    fn compact(&mut self) {
+        let mut moved: Vec<NodeId> = vec![NONE; self.nodes.len()];
+        let mut nodes = Vec::with_capacity(self.nodes.len() - self.free.len());
+        for (index, node) in std::mem::take(&mut self.nodes).into_iter().enumerate() {
+            if index == ROOT as usize || !node.is_unused() {
+                moved[index] = nodes.len() as NodeId;
+                nodes.push(node);
+            }
+        }
+        for node in &mut nodes {
+            node.parent = moved[node.parent as usize];
+            node.plus = moved[node.plus as usize];
+        }
+        let mut edges = HashMap::with_capacity_and_hasher(nodes.len(), self.edges.hasher().clone());
+        for (Edge { parent, level }, child) in self.edges.drain() {
+            let parent = moved[parent as usize];
+            edges.insert(Edge { parent, level }, moved[child as usize]);
+        }
+        (self.nodes, self.edges, self.free) = (nodes, edges, Vec::new());
     }
 
     /// Adds a subscription to a well-formed filter, or replaces the session's earlier one to the same filter.
@@ -121,7 +180,11 @@ impl Router {
                 &mut node.here
             }
         } else {
-            self.exact.entry(filter.clone()).or_default()
+            let bytes = &mut self.bytes;
+            self.exact.entry(filter.clone()).or_insert_with(|| {
+                *bytes += EXACT_BYTES;
+                Vec::new()
+            })
         };
         match subscribers
             .iter_mut()
@@ -139,6 +202,7 @@ impl Router {
                 }
                 subscribers.push(subscriber);
                 self.count += 1;
+                self.bytes += SUBSCRIBER_BYTES;
             }
         }
     }
@@ -160,6 +224,12 @@ impl Router {
         subscribers.iter().find(|other| other.session == session)
     }
 
+    /// Nodes that there is room for, the root included.
+    #[cfg(test)]
+    pub fn slots(&self) -> usize {
+        self.nodes.len()
+    }
+
     /// Nodes in use beside the root, and filters without wildcards.
     #[cfg(test)]
     pub fn sizes(&self) -> (usize, usize) {
@@ -174,6 +244,7 @@ impl Router {
             self.unsubscribe_exact(filter, session)
         };
         self.count -= usize::from(removed);
+        self.bytes -= usize::from(removed) * SUBSCRIBER_BYTES;
         removed
     }
 
@@ -184,6 +255,7 @@ impl Router {
         let removed = remove(subscribers, session);
         if subscribers.is_empty() {
             self.exact.remove(filter);
+            self.bytes -= EXACT_BYTES;
         }
         removed
     }
@@ -274,9 +346,11 @@ impl Router {
                     .expect("memory ends before four billion nodes")
             }
         };
+        self.bytes += NODE_BYTES;
         if level == "+" {
             self.nodes[parent as usize].plus = id;
         } else {
+            self.bytes += level.len();
             let level: Rc<str> = Rc::from(level);
             self.nodes[id as usize].level = level.clone();
             self.nodes[parent as usize].children += 1;
@@ -298,6 +372,7 @@ impl Router {
                 });
                 self.nodes[parent as usize].children -= 1;
             }
+            self.bytes -= NODE_BYTES + level.len();
             self.free.push(id);
             id = parent;
         }

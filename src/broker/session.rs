@@ -6,11 +6,12 @@ use std::rc::Rc;
 use super::effect::SessionId;
 use super::inflight::{Inflight, Received};
 use super::input::{ConnectionId, Owner};
+use super::limits;
 use super::queue::{Queue, SubscriptionIds};
 use super::timers::Time;
 use super::will::PendingWill;
 use crate::acl::Permissions;
-use crate::mqtt::{Message, Qos, Version};
+use crate::mqtt::{Charge, Message, Qos, Tally, Version};
 
 /// A session's position in the broker's table; used again after the session's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,6 +37,12 @@ pub(super) struct Session {
     pub expiry_s: u32,
     /// When the expiry timer is armed for, while there is no connection.
     pub expires_at: Option<Time>,
+    /// Since when there is none.
+    pub offline_since: Time,
+    /// Whether its client may take from the reserve of memory; set by each CONNECT.
+    pub has_reserve: bool,
+    /// What it costs beside its messages.
+    pub charge: Charge,
     /// A Will whose client has gone and whose delay has not ended.
     pub pending_will: Option<Box<PendingWill>>,
     /// The filters, `$share/{ShareName}/` included, sorted; their options stand in the router.
@@ -65,10 +72,18 @@ pub(super) struct Replay {
 }
 
 impl Session {
+    /// What a session costs that holds nothing, in bytes.
+    pub fn cost(client_id: &str) -> usize {
+        limits::SESSION_BYTES + client_id.len()
+    }
+
     /// A new session without a connection.
-    pub fn new(id: SessionId, client_id: Rc<str>, owner: Owner) -> Session {
+    pub fn new(id: SessionId, client_id: Rc<str>, owner: Owner, tally: &Tally) -> Session {
         Session {
             id,
+            offline_since: Time(0),
+            has_reserve: false,
+            charge: Charge::new(tally, Session::cost(&client_id)),
             client_id,
             owner,
             connection: None,
@@ -82,6 +97,14 @@ impl Session {
             qos0_queue: Queue::default(),
             replays: VecDeque::new(),
         }
+    }
+
+    /// Whether its end would lose a subscription or a message.
+    pub fn holds_something(&self) -> bool {
+        !self.filters.is_empty()
+            || !self.inflight.is_empty()
+            || !self.queue.is_empty()
+            || !self.qos0_queue.is_empty()
     }
 
     /// Whether the session outlives its connection, so that its changes are store operations.
@@ -112,6 +135,8 @@ pub(super) struct Connection {
     pub congested: bool,
     /// The topics of the client's aliases, by alias less one.
     pub topic_aliases: Vec<Rc<str>>,
+    /// What the connection costs.
+    pub charge: Charge,
     /// What to publish if the connection ends without a DISCONNECT.
     pub will: Option<Box<PendingWill>>,
 }

@@ -21,6 +21,9 @@ use super::{Broker, limits};
 use crate::mqtt::packet::SubscriptionOptions;
 use crate::mqtt::{Message, Qos, topic};
 
+/// What a group's name takes, held by its table and by its sessions: an estimate, since names differ.
+const GROUP_NAME_BYTES: usize = 64;
+
 /// All groups.
 #[derive(Debug)]
 pub(super) struct Shares {
@@ -63,6 +66,14 @@ impl Shares {
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.members == 0
+    }
+
+    /// What the groups and their members take, in bytes.
+    #[inline]
+    pub fn bytes(&self) -> usize {
+        self.groups.len() * (size_of::<Group>() + GROUP_NAME_BYTES)
+            + self.members * size_of::<Subscriber>()
+            + self.router.bytes()
     }
 
     /// Shared subscriptions in all.

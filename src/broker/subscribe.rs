@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use super::effect::{Effects, StoreOp};
 use super::input::ConnectionId;
 use super::queue::SubscriptionIds;
-use super::router::Subscriber;
+use super::router::{Router, Subscriber};
 use super::session::{Replay, SessionKey};
 use super::timers::Time;
 use super::{Broker, limits, share};
@@ -37,7 +37,7 @@ impl Broker {
             .filters
             .iter()
             .map(
-                |asked| match self.may_subscribe(from, key, asked.filter, effects) {
+                |asked| match self.may_subscribe(now, from, key, asked.filter, effects) {
                     Ok(()) => self.subscribe_one(key, asked, subscription_id, is_bridge, effects),
                     Err(reason) => reason,
                 },
@@ -57,6 +57,7 @@ impl Broker {
 
     fn may_subscribe<E: Effects>(
         &mut self,
+        now: Time,
         from: ConnectionId,
         key: SessionKey,
         filter: &str,
@@ -70,10 +71,10 @@ impl Broker {
         }
         let levels = filter.bytes().filter(|byte| *byte == b'/').count() + 1;
         let filters = &self.sessions[key.index()].filters;
-        let is_full = filters.len() >= limits::SUBSCRIPTIONS_PER_SESSION_MAX
-            && filters
-                .binary_search_by(|known| (**known).cmp(filter))
-                .is_err();
+        let is_new = filters
+            .binary_search_by(|known| (**known).cmp(filter))
+            .is_err();
+        let is_full = is_new && filters.len() >= limits::SUBSCRIPTIONS_PER_SESSION_MAX;
         if levels > limits::FILTER_LEVELS_MAX || is_full {
             return Err(ReasonCode::QUOTA_EXCEEDED);
         }
@@ -83,6 +84,10 @@ impl Broker {
         if !permitted {
             effects.denied(from, Action::Subscribe, filter);
             return Err(ReasonCode::NOT_AUTHORIZED);
+        }
+        let cost = cost(filter) + Router::cost(filter, levels);
+        if is_new && !self.make_room(now, cost, Some(key), effects) {
+            return Err(ReasonCode::QUOTA_EXCEEDED);
         }
         Ok(())
     }
@@ -109,6 +114,7 @@ impl Broker {
                     session.filters.reserve_exact(1);
                 }
                 session.filters.insert(position, filter.clone());
+                session.charge.add(cost(&filter));
                 (filter, true)
             }
         };
@@ -199,6 +205,7 @@ impl Broker {
             return ReasonCode::NO_SUBSCRIPTION_EXISTED;
         };
         session.filters.remove(position);
+        session.charge.remove(cost(filter));
         session.replays.retain(|replay| *replay.filter != *filter);
         if session.is_durable() {
             effects.store(&StoreOp::Unsubscribed {
@@ -216,4 +223,9 @@ impl Broker {
         }
         ReasonCode::SUCCESS
     }
+}
+
+/// What a filter costs its session, in bytes.
+fn cost(filter: &str) -> usize {
+    filter.len() + limits::SUBSCRIPTION_BYTES
 }

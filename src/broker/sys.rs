@@ -107,7 +107,7 @@ impl Broker {
         }
     }
 
-    fn sys_values(&self, traffic: Traffic) -> [(&'static str, u64); 23] {
+    fn sys_values(&self, traffic: Traffic) -> [(&'static str, u64); 25] {
         let sys = &self.sys;
         let (sessions, connected) = (self.sessions.len() as u64, sys.connected as u64);
         let queued: usize = self
@@ -135,6 +135,8 @@ impl Broker {
             ),
             ("shared_subscriptions/count", self.shares.count() as u64),
             ("retained messages/count", self.retained.len() as u64),
+            ("heap/current", self.held_bytes() as u64),
+            ("heap/maximum", self.memory.maximum as u64),
             ("bytes/received", traffic.bytes_received),
             ("bytes/sent", traffic.bytes_sent),
             ("publish/messages/dropped", sys.publish_dropped),

@@ -6,6 +6,7 @@
 mod connect;
 mod delivery;
 mod lifetime;
+mod memory;
 mod publish;
 mod retained;
 mod share;

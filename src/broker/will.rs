@@ -24,7 +24,7 @@ pub(super) struct PendingWill {
 impl Broker {
     /// Takes the Will of a CONNECT over.
     pub(super) fn will_of(&mut self, will: &Will<'_>) -> Box<PendingWill> {
-        let message = Message::new(
+        let message = Message::counted(
             self.new_message_id(),
             Parts {
                 topic: will.topic,
@@ -34,6 +34,7 @@ impl Broker {
                 retain: will.retain,
                 expires_at_ms: None,
             },
+            &self.memory.tally,
         );
         Box::new(PendingWill {
             message,

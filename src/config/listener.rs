@@ -127,6 +127,11 @@ pub enum TlsVersion {
 }
 
 impl Listener {
+    /// Whether it is the one of the router's own programs.
+    pub fn is_local(&self) -> bool {
+        self.name == "local"
+    }
+
     /// The local side; `None` if it is disabled.
     pub(super) fn local(reader: &Reader<'_>, path: &Path) -> Option<Self> {
         let binds = tcp(LOOPBACK, reader.number("port"));

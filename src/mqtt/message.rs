@@ -7,15 +7,20 @@ use std::rc::Rc;
 
 use ntex_bytes::{Bytes, BytesMut};
 
-use super::Qos;
+use super::{Qos, Tally};
+
+/// What one more holder of a message costs beside the message, in bytes: its place in a queue, with the room that a
+/// growing one has to spare.
+const HOLDER_BYTES: usize = 96;
 
 /// An Application Message: topic, properties and payload in one allocation.
 ///
-/// Cloning is cheap: clones share the bytes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Cloning is cheap: clones share the bytes. A message that is [counted](Message::counted) is counted once, and each who
+/// holds it besides, until the last of them is gone.
+#[derive(Debug, PartialEq, Eq)]
 pub struct Message(Rc<Kept>);
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 struct Kept {
     /// Topic, properties and payload, one after the other.
     bytes: Bytes,
@@ -25,6 +30,40 @@ struct Kept {
     retain: bool,
     id: u64,
     expires_at_ms: Option<u64>,
+    /// Where it is counted; no part of what it is.
+    tally: Option<Tally>,
+}
+
+impl PartialEq for Kept {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+            && self.topic_bytes == other.topic_bytes
+            && self.properties_bytes == other.properties_bytes
+            && self.qos == other.qos
+            && self.retain == other.retain
+            && self.id == other.id
+            && self.expires_at_ms == other.expires_at_ms
+    }
+}
+
+impl Eq for Kept {}
+
+impl Clone for Message {
+    fn clone(&self) -> Self {
+        if let Some(tally) = &self.0.tally {
+            tally.add(HOLDER_BYTES);
+        }
+        Message(self.0.clone())
+    }
+}
+
+impl Drop for Message {
+    fn drop(&mut self) {
+        if let Some(tally) = &self.0.tally {
+            let is_last = self.holders() == 1;
+            tally.remove(HOLDER_BYTES + if is_last { self.size() } else { 0 });
+        }
+    }
 }
 
 /// What a [`Message`] is made of.
@@ -47,6 +86,23 @@ pub struct Parts<'a> {
 impl Message {
     /// Copies the parts; `id` is what the store calls it by and is unique within one broker.
     pub fn new(id: u64, parts: Parts<'_>) -> Message {
+        Message::made(id, parts, None)
+    }
+
+    /// The same, counted in `tally` as long as anybody holds it.
+    pub fn counted(id: u64, parts: Parts<'_>, tally: &Tally) -> Message {
+        let message = Message::made(id, parts, Some(tally.clone()));
+        tally.add(message.size() + HOLDER_BYTES);
+        message
+    }
+
+    /// What a message of these parts costs its first holder, in bytes.
+    pub fn cost(topic: &str, properties: &[u8], payload: &[u8]) -> usize {
+        let bytes = topic.len() + properties.len() + payload.len();
+        bytes + size_of::<Kept>() + 2 * size_of::<usize>() + HOLDER_BYTES
+    }
+
+    fn made(id: u64, parts: Parts<'_>, tally: Option<Tally>) -> Message {
         let size = parts.topic.len() + parts.properties.len() + parts.payload.len();
         let mut bytes = BytesMut::with_capacity(size);
         bytes.extend_from_slice(parts.topic.as_bytes());
@@ -61,6 +117,7 @@ impl Message {
             retain: parts.retain,
             id,
             expires_at_ms: parts.expires_at_ms,
+            tally,
         }))
     }
 
@@ -151,5 +208,27 @@ mod tests {
             (Qos::AtLeastOnce, true, 7)
         );
         assert_eq!(message.expires_at_ms(), Some(9));
+    }
+
+    #[test]
+    fn a_message_is_counted_once_with_all_its_holders_until_the_last_is_gone() {
+        let tally = Tally::default();
+        let parts = Parts {
+            topic: "a",
+            properties: &[],
+            payload: b"payload",
+            qos: Qos::AtMostOnce,
+            retain: false,
+            expires_at_ms: None,
+        };
+        let message = Message::counted(1, parts, &tally);
+        let cost = Message::cost("a", &[], b"payload");
+        assert_eq!(tally.bytes(), cost);
+        let others = vec![message.clone(); 9];
+        assert_eq!(tally.bytes(), cost + 9 * HOLDER_BYTES);
+        drop(message);
+        assert_eq!(tally.bytes(), cost + 8 * HOLDER_BYTES);
+        drop(others);
+        assert_eq!(tally.bytes(), 0);
     }
 }

@@ -8,11 +8,13 @@ pub mod packet;
 pub mod packet_id;
 pub mod property;
 pub mod reason;
+pub mod tally;
 pub mod topic;
 
 pub use message::Message;
 pub use packet_id::PacketId;
 pub use reason::ReasonCode;
+pub use tally::{Charge, Tally};
 
 /// The protocol versions of CONNECT, by the specification that defines them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -466,6 +466,7 @@ impl<H: Hub> Connection<H> {
             }
         };
         let owner = owner_of(&identity);
+        let reserve = self.door.listener.is_local();
         let permissions = hub.permissions(&self.door, &identity, connect.client_id);
         let peer = peer_of(connect);
         let client = Client {
@@ -491,6 +492,7 @@ impl<H: Hub> Connection<H> {
                 connect,
                 owner,
                 permissions,
+                reserve,
             }),
             Some(prefixed) => {
                 let connect = &prefixed.connect(connect.clone());
@@ -499,6 +501,7 @@ impl<H: Hub> Connection<H> {
                     connect,
                     owner,
                     permissions,
+                    reserve,
                 });
             }
         }

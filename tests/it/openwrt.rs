@@ -209,7 +209,13 @@ enum Place {
 }
 
 /// What is replaced by what, and what the linter has to say of it.
-const BREACHES: [(Place, &str, &str, &str); 26] = [
+const BREACHES: [(Place, &str, &str, &str); 27] = [
+    (
+        Place::Makefile,
+        "USERID:=fosquitto:",
+        "USERID:=broker:",
+        "USERID",
+    ),
     (
         Place::Makefile,
         "PKG_VERSION:=26.",
@@ -575,6 +581,9 @@ fn lint_dependencies(makefile: &str, faults: &mut Vec<String>) {
     }
     for word in words.filter(|word| !DEPENDENCIES.contains(word)) {
         faults.push(format!("DEPENDS: {word} is not one that the package needs"));
+    }
+    if !makefile.contains("\n  USERID:=fosquitto:fosquitto ") {
+        faults.push("USERID makes the user that the init script asks for".into());
     }
     if !makefile.contains("\nCARGO_PKG_ARGS+= --no-default-features\n") {
         faults.push(

@@ -16,8 +16,9 @@ originals_files() {
 	make_ca
 }
 
+# As the package manager and the boot do it: a script that fails is kept.
 uci_defaults() {
-	"$BUSYBOX" ash -c "cd '$R/etc/uci-defaults' && . ./80-fosquitto" || fail "the script would be kept and run again at each boot"
+	"$BUSYBOX" ash -c "cd '$R/etc/uci-defaults' && . ./80-fosquitto" && rm "$R/etc/uci-defaults/80-fosquitto"
 	tidy_asked
 }
 
@@ -51,6 +52,13 @@ it_takes_out_of_the_uci_file_what_the_original_read_past() {
 	asked "uci -q delete fosquitto.0000000A00000217.custom_name"
 	in_order "uci -q delete fosquitto.main" "uci -q commit fosquitto"
 	never_asked "delete.*214"
+	[ ! -e "$R/etc/uci-defaults/80-fosquitto" ] || fail "it is run again at each boot"
+}
+
+it_tries_again_at_the_next_boot_when_the_overlay_is_full() {
+	export UCI_FULL=1
+	uci_defaults
+	[ -e "$R/etc/uci-defaults/80-fosquitto" ] || fail "it is gone"
 }
 
 it_leaves_a_section_of_ours_that_is_called_main() {

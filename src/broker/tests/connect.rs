@@ -30,7 +30,7 @@ fn a_clean_session_ends_with_its_connection() {
 }
 
 #[test]
-fn a_session_is_resumed_with_its_subscriptions_3_1_2_4() {
+fn a_session_is_resumed_with_its_subscriptions_3_1_2_5() {
     let mut world = World::new();
     let (id, _) = world.join(&v3_durable("a"));
     world.subscribe(id, "t", Qos::AtLeastOnce);

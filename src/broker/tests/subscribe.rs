@@ -54,7 +54,8 @@ fn each_filter_is_answered_for_itself_3_8_4_5() {
 }
 
 #[test]
-fn overlapping_subscriptions_give_one_copy_with_the_highest_qos_and_all_identifiers_3_3_4_3() {
+fn overlapping_subscriptions_give_one_copy_with_the_highest_qos_and_all_identifiers_3_3_4_2_and_3_3_4_4()
+ {
     let mut world = World::new();
     let (id, _) = world.join(&v5("a", 0));
     world.subscribe_with(id, "t/#", options(Qos::AtLeastOnce), Some(1));

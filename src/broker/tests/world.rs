@@ -170,6 +170,8 @@ pub(super) struct World {
     /// Every how many inputs the store is compared with the broker: it costs as much as both hold.
     pub compare_every: u32,
     inputs: u32,
+    /// Whether connections to come are of the router itself.
+    pub reserve: bool,
 }
 
 impl World {
@@ -191,6 +193,7 @@ impl World {
             room: usize::MAX,
             compare_every: 1,
             inputs: 0,
+            reserve: false,
         }
     }
 
@@ -274,6 +277,7 @@ impl World {
             connect,
             owner: Owner::of(user),
             permissions,
+            reserve: self.reserve,
         });
         connection
     }

@@ -151,7 +151,7 @@ fn a_topic_name_without_one_of_its_properties_is_refused_4_7() {
 }
 
 #[test]
-fn the_properties_of_a_publish_are_checked_3_3_2_3() {
+fn the_properties_of_a_publish_are_checked_3_3_2_8() {
     let wild = |topic: &str| join(&[&[0x08], &field(topic)]);
     for (what, properties, expected) in [
         ("unknown id", vec![0x7E, 0], MALFORMED),
@@ -357,7 +357,7 @@ fn a_topic_filter_is_checked_4_7() {
 }
 
 #[test]
-fn the_options_of_a_subscription_are_checked_3_8_3_1() {
+fn the_options_of_a_subscription_are_checked_3_8_3_5() {
     check(
         "an option of 5.0",
         V3_1_1,
