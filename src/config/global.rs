@@ -12,7 +12,7 @@ use crate::log::Level;
 pub struct Global {
     /// Log this and what is worse; `debug '1'` makes it [`Level::Debug`].
     pub log_level: Level,
-    /// The ceiling of all clients' data in bytes; `None`: a share of the RAM.
+    /// The ceiling of all clients' data in bytes; `None`: a quarter of the RAM.
     pub memory_limit: Option<usize>,
     /// The largest packet that is accepted, in bytes.
     pub max_packet_size: u32,

@@ -136,6 +136,11 @@ fn send_alert(socket: &IoRef, spare: Option<Stream>) {
     };
 }
 
+/// Sends a connection away that was accepted, before anything is done for it.
+pub fn turn_away<H: Hub>(hub: &H, door: &Door) {
+    left(hub, door, true);
+}
+
 /// A connection is gone: its listener has room for another.
 fn left<H: Hub>(hub: &H, door: &Door, before_connect: bool) {
     door.crowd.leave();
@@ -192,6 +197,13 @@ impl<H: Hub> Future for Connection<H> {
                     Poll::Pending
                 };
             }
+            if this.is_choked(cx) {
+                return if this.io.is_closed() {
+                    this.end()
+                } else {
+                    Poll::Pending
+                };
+            }
             if let Read::More = this.read() {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
@@ -210,6 +222,28 @@ impl<H: Hub> Future for Connection<H> {
 }
 
 impl<H: Hub> Connection<H> {
+    /// Whether the client must take answers before it may ask for more. This future is polled again when it has.
+    fn is_choked(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut table = self.hub.table().borrow_mut();
+        if matches!(self.state, State::Closing) || !table.is_choked(self.id) {
+            return false;
+        }
+        if self.io.poll_flush(cx, false).is_pending() {
+            return true;
+        }
+        table.set_heard(self.id);
+        false
+    }
+
+    /// The largest packet that the client may send now, in bytes.
+    fn packet_max(&self) -> usize {
+        let max = self.hub.max_packet_size();
+        match self.state {
+            State::Running(_) => max,
+            _ => CONNECT_BYTES_MAX.min(max),
+        }
+    }
+
     /// Handles the packets that have arrived.
     fn read(&mut self) -> Read {
         let (hub, io) = (self.hub.clone(), self.io.get_ref());
@@ -248,18 +282,14 @@ impl<H: Hub> Connection<H> {
         if self.assembler.is_some() {
             return self.gather(bytes);
         }
-        let max = match self.state {
-            State::Running(_) => self.hub.max_packet_size(),
-            _ if !frame::may_come_first(bytes[0]) => {
-                self.refuse(Fault {
-                    reason: ReasonCode::PROTOCOL_ERROR,
-                    what: "the first packet is not a CONNECT",
-                });
-                return bytes.len();
-            }
-            _ => CONNECT_BYTES_MAX.min(self.hub.max_packet_size()),
-        };
-        match frame::scan(bytes, max) {
+        if !matches!(self.state, State::Running(_)) && !frame::may_come_first(bytes[0]) {
+            self.refuse(Fault {
+                reason: ReasonCode::PROTOCOL_ERROR,
+                what: "the first packet is not a CONNECT",
+            });
+            return bytes.len();
+        }
+        match frame::scan(bytes, self.packet_max()) {
             Ok(Scan::Frame {
                 first,
                 header,
@@ -268,9 +298,8 @@ impl<H: Hub> Connection<H> {
                 self.packet(first, &bytes[header..size], &bytes[..size]);
                 size
             }
-            // A header that is not whole waits in the read buffer; anything more is gathered, so that the buffer is free.
-            Ok(Scan::Partial { size: None }) => 0,
-            Ok(Scan::Partial { size: Some(_) }) => self.gather(bytes),
+            // Also a header that is not whole is gathered, so that the read buffer is free: it is large.
+            Ok(Scan::Partial { .. }) => self.gather(bytes),
             Err(fault) => {
                 self.refuse_frame(fault);
                 bytes.len()
@@ -281,7 +310,7 @@ impl<H: Hub> Connection<H> {
     /// Gathers a packet that is larger than what has arrived of it.
     fn gather(&mut self, bytes: &[u8]) -> usize {
         let mut assembler = self.assembler.take().unwrap_or_default();
-        let used = match assembler.push(bytes, self.hub.max_packet_size()) {
+        let used = match assembler.push(bytes, self.packet_max()) {
             Ok(used) => used,
             Err(fault) => {
                 self.refuse_frame(fault);
@@ -289,7 +318,16 @@ impl<H: Hub> Connection<H> {
             }
         };
         let Some(packet) = assembler.complete() else {
+            let held = assembler.memory();
             self.assembler = Some(assembler);
+            if !self.hub.table().borrow_mut().gathers(self.id, held) {
+                self.refuse(Fault {
+                    reason: ReasonCode::QUOTA_EXCEEDED,
+                    what: "no memory for its packet",
+                });
+                self.assembler = None;
+                return bytes.len();
+            }
             if matches!(self.state, State::Running(_)) {
                 // A large packet over a slow line may take longer than the keep alive.
                 self.hub.handle(Input::Alive {
@@ -305,6 +343,9 @@ impl<H: Hub> Connection<H> {
         }) = frame::scan(packet, packet.len())
         {
             self.packet(first, &packet[header..size], packet);
+        }
+        if !matches!(self.state, State::Verifying(_)) {
+            self.hub.table().borrow_mut().gathers(self.id, 0);
         }
         used
     }
@@ -364,6 +405,7 @@ impl<H: Hub> Connection<H> {
             Step::Denied(denied) => self.denied(&connect, denied),
             Step::Verify(attempt) => {
                 // The password is checked elsewhere; the packet is read again when the verdict is there.
+                self.hub.table().borrow_mut().gathers(self.id, whole.len());
                 self.state = State::Verifying(whole.into());
                 hub.verify(self.id, attempt);
             }
@@ -378,6 +420,7 @@ impl<H: Hub> Connection<H> {
         let State::Verifying(packet) = std::mem::replace(&mut self.state, State::Connect) else {
             return;
         };
+        self.hub.table().borrow_mut().gathers(self.id, 0);
         let mut scratch = Scratch::new();
         let Ok(Scan::Frame {
             first,

@@ -26,6 +26,19 @@ use crate::mqtt::{Qos, ReasonCode, Version};
 /// for one that does not read; what a slow one costs is this much.
 pub const CONGESTED_BYTES: usize = 512 * 1024;
 
+/// The same where memory is short. It MUST be more than the socket's high-water mark ([`Live::congestion`] says why).
+const CONGESTED_THRIFTY_BYTES: usize = 96 * 1024;
+
+/// Answers that a client has not taken, in bytes, before nothing more is read from it: those to some 16,000 messages. What else is
+/// sent to it does not count, so that a client on a slow line is heard while it gets a large message.
+const ANSWERS_MAX: usize = 64 * 1024;
+
+/// What a connection takes by itself, in bytes: its socket's state, its future and its place here.
+const CONNECTION_BYTES: usize = 3 * 1024;
+
+/// What OpenSSL takes for one, in bytes.
+const TLS_BYTES: usize = 32 * 1024;
+
 /// Where a listener has as many connections before CONNECT as it may, the oldest of them keeps its place for so long, in
 /// milliseconds: enough for a client on a slow line with TLS, and little enough that many that say nothing keep nobody out.
 const CROWDED_MS: u64 = 1000;
@@ -43,6 +56,16 @@ pub struct Table {
     /// When those that are not past CONNECT must be.
     deadlines: BTreeSet<(Time, ConnectionId)>,
     count: usize,
+    /// What all connections take, as far as it does not grow with what they send and get.
+    fixed: usize,
+    /// What their sockets have not taken, in bytes: as of the last flush of each, so rather too much.
+    unsent: usize,
+    /// Packets that have arrived in part, in bytes.
+    gathered: usize,
+    /// How much more may be gathered, in bytes; `None` before the first turn.
+    room: Option<usize>,
+    /// Whether memory is short.
+    is_thrifty: bool,
     bytes_received: u64,
     bytes_sent: u64,
 }
@@ -69,6 +92,12 @@ pub struct Live {
     output: Output,
     /// Bytes that the socket had not taken at the last flush.
     unsent: usize,
+    /// What of it is in the table's sum.
+    counted: usize,
+    /// Answers among it, in bytes: no more than this.
+    answers: usize,
+    /// Bytes of a packet that has arrived in part.
+    gathered: usize,
     is_dirty: bool,
     is_congested: bool,
     /// Set once it is being closed: nothing that it sends counts any more.
@@ -180,10 +209,14 @@ impl Table {
         });
         let slot = &mut self.slots[index as usize];
         slot.generation = slot.generation.wrapping_add(1);
+        self.fixed += Table::cost(&door);
         slot.live = Some(Box::new(Live {
             io,
             output: Output::default(),
             unsent: 0,
+            counted: 0,
+            answers: 0,
+            gathered: 0,
             is_dirty: false,
             is_congested: false,
             closing: None,
@@ -217,12 +250,17 @@ impl Table {
                 log::debug!("{}: connection closed by the client", live.name());
             }
             let deadline = live.deadline.take();
+            let (counted, gathered) = (live.counted, live.gathered);
+            let cost = Table::cost(&live.door);
             let mut output = std::mem::take(&mut live.output);
             output.clear(&mut self.pool);
             if let Some(deadline) = deadline {
                 self.deadlines.remove(&(deadline, id));
             }
             self.slots[id.index as usize].live = None;
+            self.fixed -= cost;
+            self.unsent -= counted;
+            self.gathered -= gathered;
             self.free.push(id.index);
             self.count -= 1;
             // A table that was large gives its memory back when it is empty.
@@ -375,6 +413,7 @@ impl Table {
         if let Some(live) = self.live(id) {
             live.is_congested = false;
             live.unsent = 0;
+            live.answers = 0;
         }
     }
 
@@ -412,6 +451,9 @@ impl Table {
                     pages.len()
                 });
                 live.unsent = pending.unwrap_or(0);
+                live.answers = live.answers.min(live.unsent);
+                self.unsent = self.unsent - live.counted + live.unsent;
+                live.counted = live.unsent;
                 live.output.clear(&mut self.pool);
             }
             if live.closing.is_some() {
@@ -454,6 +496,7 @@ impl Table {
             to: end,
             ..
         } = *encoded;
+        let full = self.full();
         let live = self.output(to)?;
         let fits = live.peer.version.is_v5() == is_v5
             && delivery.retain == retain
@@ -470,21 +513,123 @@ impl Table {
         let (source, target) = (source.live.as_deref_mut()?, target.live.as_deref_mut()?);
         let bytes = source.output.bytes().get(from..end)?;
         target.output.bytes().extend_from_slice(bytes);
-        Some(target.congestion())
+        Some(target.congestion(full))
+    }
+}
+
+/// Memory: what the connections take of it, and what is done where it is short.
+impl Table {
+    /// What one more connection through a listener takes, in bytes.
+    pub fn cost(door: &Door) -> usize {
+        CONNECTION_BYTES + if door.tls.is_some() { TLS_BYTES } else { 0 }
+    }
+
+    /// What all of them hold, in bytes: rather too much, since sockets may have taken something since their last flush.
+    pub fn held(&self) -> usize {
+        self.fixed + self.unsent + self.gathered
+    }
+
+    /// The same, looked up.
+    pub fn measure(&mut self) -> usize {
+        self.unsent = 0;
+        for live in self
+            .slots
+            .iter_mut()
+            .filter_map(|slot| slot.live.as_deref_mut())
+        {
+            if live.counted > 0 {
+                live.counted = live.pending();
+            }
+            self.unsent += live.counted;
+        }
+        self.held()
+    }
+
+    /// Whether outputs are to be kept short.
+    pub fn be_thrifty(&mut self, is_thrifty: bool) {
+        self.is_thrifty = is_thrifty;
+    }
+
+    /// From how many bytes on an output is full.
+    #[inline]
+    fn full(&self) -> usize {
+        if self.is_thrifty {
+            CONGESTED_THRIFTY_BYTES
+        } else {
+            CONGESTED_BYTES
+        }
+    }
+
+    /// Says how many bytes more packets that arrive in part may take until this is said again.
+    pub fn set_room(&mut self, bytes: usize) {
+        self.room = Some(bytes);
+    }
+
+    /// A connection has gathered so many bytes of a packet; whether there is memory for them.
+    pub fn gathers(&mut self, id: ConnectionId, bytes: usize) -> bool {
+        let Some(live) = self.live(id) else {
+            return false;
+        };
+        let before = std::mem::replace(&mut live.gathered, bytes);
+        self.gathered = self.gathered - before + bytes;
+        match &mut self.room {
+            Some(room) if bytes > before => {
+                let more = bytes - before;
+                let fits = more <= *room;
+                *room = room.saturating_sub(more);
+                fits
+            }
+            _ => true,
+        }
+    }
+
+    /// The connection whose socket has not taken the most, if that is worth a connection.
+    pub fn slowest(&self) -> Option<ConnectionId> {
+        let unsent = |(_, live): &(ConnectionId, &Live)| live.counted;
+        self.all()
+            .filter(|(_, live)| live.counted >= CONGESTED_THRIFTY_BYTES / 2)
+            .max_by_key(unsent)
+            .map(|(id, _)| id)
+    }
+
+    /// Breaks a connection off, with all that it has not taken.
+    pub fn abandon(&mut self, id: ConnectionId) {
+        if let Some(live) = self.live(id) {
+            live.io.terminate();
+            let counted = std::mem::take(&mut live.counted);
+            self.unsent -= counted;
+        }
+    }
+
+    /// Whether a client has so many answers to take that nothing more is to be read from it.
+    #[inline]
+    pub fn is_choked(&mut self, id: ConnectionId) -> bool {
+        let Some(live) = self.live(id).filter(|live| live.answers >= ANSWERS_MAX) else {
+            return false;
+        };
+        live.answers = live.answers.min(live.output.len() + live.pending());
+        live.answers >= ANSWERS_MAX
+    }
+
+    /// The answers to a client have been taken, as far as they were too many.
+    pub fn set_heard(&mut self, id: ConnectionId) {
+        if let Some(live) = self.live(id) {
+            live.answers = 0;
+        }
     }
 }
 
 impl Live {
     /// Whether the output is full now.
     #[inline]
-    fn congestion(&mut self) -> Sent {
-        if self.output.len() + self.unsent < CONGESTED_BYTES {
+    fn congestion(&mut self, full: usize) -> Sent {
+        if self.output.len() + self.unsent < full {
             return Sent::Sent;
         }
         // What the socket had not taken at the last flush it may have taken since. A connection that is called congested
         // MUST hold more than the socket's high-water mark, or nobody would ever say that it has drained.
         self.unsent = self.pending();
-        if self.output.len() + self.unsent < CONGESTED_BYTES {
+        if self.output.len() + self.unsent < full {
             return Sent::Sent;
         }
         self.is_congested = true;
@@ -503,7 +648,7 @@ impl Live {
 
     /// Appends a PUBLISH.
     #[inline]
-    fn publish(&mut self, delivery: &Delivery<'_>) -> Sent {
+    fn publish(&mut self, delivery: &Delivery<'_>, full: usize) -> Sent {
         let topic = match &self.door.listener.mount_point {
             None => delivery.topic,
             // A message of a session that was made through another listener may lie outside of this one's mount point.
@@ -539,7 +684,7 @@ impl Live {
             }
             _ => self.output.bytes().extend_from_slice(payload),
         }
-        self.congestion()
+        self.congestion(full)
     }
 }
 
@@ -558,11 +703,12 @@ impl Effects for Table {
         if let Some(sent) = self.copy_encoded(to, delivery) {
             return sent;
         }
+        let full = self.full();
         let Some(live) = self.output(to) else {
             return Sent::Sent;
         };
         let from = live.output.bytes().len();
-        let sent = live.publish(delivery);
+        let sent = live.publish(delivery, full);
         let (is_v5, end) = (live.peer.version.is_v5(), live.output.bytes().len());
         if sent != Sent::TooLarge && live.door.listener.mount_point.is_none() && is_common(delivery)
         {
@@ -584,6 +730,7 @@ impl Effects for Table {
             return;
         };
         let version = live.peer.version;
+        let before = live.output.bytes().len();
         let mut answer = |kind, ack: &Ack| {
             codec::acks(
                 kind,
@@ -601,6 +748,7 @@ impl Effects for Table {
             ServerPacket::PingResp => live.output.bytes().extend_from_slice(&[0xD0, 0]),
             _ => live.send_rare(packet),
         }
+        live.answers += live.output.bytes().len() - before;
     }
 
     fn close(&mut self, connection: ConnectionId, close: Close) {

@@ -11,6 +11,7 @@ mod bus;
 mod clock;
 mod doors;
 mod judge;
+mod ram;
 mod reload;
 mod signals;
 
@@ -152,6 +153,10 @@ fn accept(bus: &Rc<Bus>, batch: Vec<Accepted>) {
     for accepted in batch {
         // A socket of a listener that was removed in the meantime is closed.
         if let Some(door) = bus.doors.borrow().by_socket(accepted.socket) {
+            if !bus.has_room_for(&door) {
+                connection::turn_away(&**bus, &door);
+                continue;
+            }
             ntex::rt::spawn(connection::accept(
                 bus.clone(),
                 accepted,

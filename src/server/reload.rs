@@ -40,7 +40,7 @@ pub fn reload(bus: &Rc<Bus>) {
     bus.doors.borrow_mut().follow(bus, &config);
     let settings = settings_of(&config.global);
     *bus.config.borrow_mut() = config;
-    bus.handle(Input::Settings(settings));
+    bus.set(settings);
     review_clients(bus);
     bus.accept_more();
     log::info!("configuration reloaded");

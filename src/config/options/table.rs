@@ -57,8 +57,9 @@ pub(super) const TABLES: &[SectionTable] = &[
                     min: 1 << 20,
                     max: MEMORY_MAX,
                 },
-                Said("a share of the RAM"),
-                "The ceiling of what all clients' data may take together.",
+                Said("a quarter of the RAM, 8M to 1G"),
+                "The ceiling of what all clients' data may take together: messages, sessions, subscriptions, connections. \
+                 The last eighth is for the clients of `local`.",
             ),
             option(
                 "max_packet_size",
@@ -67,7 +68,7 @@ pub(super) const TABLES: &[SectionTable] = &[
                     max: PACKET_MAX,
                 },
                 Is("16M"),
-                "The largest packet that is accepted.",
+                "The largest packet that is accepted; never more than a quarter of `memory_limit`.",
             ),
             option(
                 "max_inflight",
