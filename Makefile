@@ -13,11 +13,12 @@ FOSQUITTO ?= $(TARGET)/release/fosquitto
 
 BUILD_PACKAGES := gcc libc6-dev pkg-config libssl-dev libsqlite3-dev
 RUN_PACKAGES := mosquitto-clients
-TEST_PACKAGES := mosquitto mosquitto-clients python3 python3-venv
-CHECK_PACKAGES := shellcheck
+TEST_PACKAGES := mosquitto mosquitto-clients python3 python3-venv busybox shellcheck
+ORACLE_PACKAGES := cmake libclang-dev
 
 VENVS := paho-1 paho-2
-SHELL_FILES := .ci/run $(wildcard tests/make/*)
+SHELL_FILES := .ci/run $(wildcard tests/make/*) openwrt/fosquitto/test.sh $(filter-out %/router,$(wildcard tests/openwrt/*)) \
+	$(wildcard files/etc/init.d/* files/etc/hotplug.d/*/* files/etc/uci-defaults/*)
 
 # The examples of the documentation come first, so that the summary that closes the run is that of the real tests.
 define TESTS
@@ -25,7 +26,7 @@ $(CARGO) test --locked $(FEATURES) --doc
 $(CARGO) test --locked $(FEATURES) --no-fail-fast --lib --bins --tests
 endef
 
-.PHONY: run start test check setup venvs fmt clippy doc tidy shellcheck
+.PHONY: run start test check setup venvs oracle fmt clippy doc tidy shellcheck
 
 run:
 	@tests/make/setup $(BUILD_PACKAGES) $(RUN_PACKAGES)
@@ -37,17 +38,23 @@ start:
 	@exec tests/make/start '$(FOSQUITTO)' '$(RUN_ROOT)' '$(RUN_PORT)'
 
 setup:
-	@tests/make/setup $(BUILD_PACKAGES) $(RUN_PACKAGES) $(TEST_PACKAGES) $(CHECK_PACKAGES)
+	@tests/make/setup $(BUILD_PACKAGES) $(RUN_PACKAGES) $(TEST_PACKAGES)
 	@$(MAKE) --no-print-directory venvs
 
 venvs:
 	@for name in $(VENVS); do tests/make/venv "target/python/$$name" "tests/python/requirements-$$name.txt" || exit 1; done
 
-test: setup
+test: setup oracle
 	$(TESTS)
 
-check: setup fmt clippy tidy shellcheck doc
+check: setup fmt clippy tidy shellcheck doc oracle
 	$(TESTS)
+
+# libuci itself against the UCI reader: a crate of its own, whose lock has the program's versions and a few more. In the one
+# target folder what both need is built once.
+oracle:
+	@tests/make/setup $(ORACLE_PACKAGES)
+	$(CARGO) test --locked --manifest-path tests/uci-oracle/Cargo.toml --target-dir '$(TARGET)'
 
 fmt:
 	$(CARGO) fmt --check

@@ -1,4 +1,87 @@
-//! Fosquitto, the MQTT message bus of an OpenWrt router.
+//! Fosquitto, the MQTT message bus of an OpenWrt router: a broker for MQTT 3.1, 3.1.1 and 5.0 that is configured by UCI alone.
+//!
+//! This page is the map of the code. What the program does for its user stands in README.md.
+//!
+//! # The way of a message
+//!
+//! ```text
+//! socket → net::tls → net::websocket → net::frame → net::codec → broker (sessions, router, queues) → net::table (outputs) → socket
+//!              └ auth: who is it?                  └ acl: may it?
+//! ```
+//!
+//! `net::listener` accepts a connection on its own thread and hands it to the event loop, where `net::connection` is its future.
+//! After TLS, the first packet is CONNECT; the listener's policy (`auth`) makes an identity from a certificate, or from a password
+//! that a thread of its own has checked. From then on each packet is parsed where it was read and given to the broker as an
+//! *input*, with the time. The broker answers with *effects*: packets to send, connections to close, changes to make durable.
+//! `net::table` carries them out: it encodes into the output of each connection and gives every output to its socket once, when
+//! the turn of the loop ends.
+//!
+//! A PUBLISH is borrowed from the read buffer until its effects are done. Nothing is allocated for a QoS 0 message whose
+//! subscribers are there; a reference-counted message is made once, when somebody must keep it.
+//!
+//! # The modules
+//!
+//! In the order of that way, first the words, then who uses them. A module names only what the table in `tests/it/tidy/rules.rs` lets
+//! it name, so that a change behind one of them stays behind it.
+//!
+//! | module | what it is | its files |
+//! |---|---|---|
+//! | [`mqtt`] | the specification's vocabulary as values, with the rules that hold for each alone | `topic`, `packet`, `packet_id`, `message`, `property`, `reason` |
+//! | [`acl`] | who may publish, receive and subscribe to what; pure | `pattern` matches topics, `rules` decides, `why` names question and answer |
+//! | [`config`] | the UCI file as typed values, or all of its faults with their lines | `uci` and its `cursor` read the syntax; `options` and its `table` say which sections and options there are; `section` and `value` check them; `global`, `listener`, `bind`, `network`, `user`, `acl`, `subordinate` make values; `fault` tells |
+//! | [`auth`] | who a client is | `policy` decides about a CONNECT; `identity` is the proof; `credentials`, `passwd_file`, `password`, `file` are the passwords, `worker` the thread that checks them; `scram` is a mechanism of enhanced authentication, `scram_file` its keys, `exchange` its way through AUTH packets; `certificate` reads names |
+//! | [`net`] | sockets, TLS, WebSocket, frames, packets, outputs | `listener`, `door` (a listener that is open), `tls` with its `files` and its `filter`, `websocket` with its `upgrade` and its `frames`, `connection`, `frame`, `codec`, `mount` (the prefix of a listener's topics), `table`, `output`, `alias` (of topics that clients get), `write` (how a socket's output is written), `hub` (what it needs of the server) |
+//! | [`net::codec`] | bytes to packets and back | `connect`, `publish`, `subscribe`, `disconnect`, `properties`, `reader` decode; `encode`, `publish_head` encode |
+//! | [`broker`] | the broker as a pure state machine | `input`, `effect`; `connect`, `publish`, `subscribe`, `deliver` handle; `session`, `inflight`, `queue`, `retained`, `router`, `share`, `will`, `timers` hold state; `sys` counts; `limits` bounds |
+//! | [`server`] | the running program around them | `bus` is the loop's state and ends its turns; `doors` opens listeners; `reload` and `judge` follow the configuration; `signals`, `clock` |
+//! | [`log`] | syslog or standard error, and the escaping of what clients chose | |
+//! | [`cli`] | the command line, one file a command | `serve`, `check`, `passwd` |
+//!
+//! # Threads
+//!
+//! | thread | what it does | why not the event loop |
+//! |---|---|---|
+//! | the main thread | runs the event loop: all network I/O, and the broker, which it owns | |
+//! | `fosquitto-accept` | waits for new connections, and for signals | a flood of connections costs the loop only what it takes of it |
+//! | `fosquitto-auth` | computes password hashes | one takes milliseconds |
+//! | ntex's pool, of one thread | closes sockets | closing may block; nothing else is given to it |
+//! | ntex's timer | wakes the loop | |
+//!
+//! # Invariants
+//!
+//! What holds everywhere, and what sees to it. *tidy* are the tests in `tests/it/tidy`, which read the source.
+//!
+//! 1. **Handling an input cannot fail.** [`broker::Broker::handle`] returns nothing; what a client does wrong is an effect, the close
+//!    of its connection with its reason. The type holds it.
+//! 2. **The core is pure.** `mqtt`, `acl` and `broker` read no clock, file, socket, environment or source of chance: the same inputs
+//!    give the same effects. tidy holds the names; the broker's tests run in virtual time.
+//! 3. **An acknowledgement leaves after what it promises holds.** The broker says the change ([`broker::StoreOp`]) before it says
+//!    the packet, and outputs leave at the end of the turn, in one place (`server::bus`). The changes are not written anywhere in
+//!    this version: what is acknowledged lives in memory.
+//! 4. **What a client can grow has a bound**: in [`broker::limits`] where no option moves it, in the table of options where one does, and
+//!    in `net` for what is not past CONNECT. Each bound is a client's or a kind's own; there is no ceiling for all of them together yet.
+//! 5. **An identity is made by `auth` alone, and a session belongs to its identity.** The fields of [`auth::Identity`] are private,
+//!    and tidy looks for other makers; the broker refuses a client identifier whose session has another owner.
+//! 6. **Running timers count by the boot clock** (`server::clock`), which does not jump. Lifetimes are seconds that are left.
+//! 7. **A wrong configuration never takes the bus down.** [`config::load`] gives a whole configuration or its faults, and a reload with
+//!    faults keeps everything. A listener whose certificates are bad stays closed, or goes on with those that it had.
+//! 8. **What a client chose is escaped** before it stands in a log line ([`log::Escaped`]) or a fault ([`config::fault::Quoted`]); tidy
+//!    finds lines that go past the log. A name goes into a topic pattern only as one plain level (`acl::pattern`).
+//!
+//! # Where decisions stand
+//!
+//! Beside the code that they decide, in its module's own text or at the constant. The ones that are asked for most:
+//!
+//! | question | place |
+//! |---|---|
+//! | why packets are parsed by hand, and which are not | [`net::codec`] |
+//! | why ntex's WebSocket layer is not used | [`net::websocket`] |
+//! | why TLS sessions are not resumed, and what a revocation list that is out of date does | [`net::tls`] |
+//! | when QoS 2 is passed on, and what a queue drops | `broker::publish`, `broker::queue` |
+//! | what a denied client is told | [`auth::Denied`], [`mqtt::ReasonCode::connect_return_code`] |
+//! | where this UCI reader and libuci differ | [`config::uci`] |
+//! | who may stay after a reload | `server::judge` |
+//! | every bound, and its reason | [`broker::limits`] |
 
 pub mod acl;
 pub mod auth;

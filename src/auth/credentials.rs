@@ -5,6 +5,8 @@
 //! | `credentials.plain` | `local:` and 32 upper-case hexadecimal digits, one line feed | [`ensure_local`] |
 //! | `credentials.hashed` | the same user's hash, in mosquitto's form | [`ensure_local`] |
 //! | `passwd` | further users, in mosquitto's form; need not exist | [`set_user`], [`remove_user`] |
+//! | `scram` | SCRAM keys of the users of both (`scram_file` tells its form) | whoever writes one of them |
+//! | `scram.secret` | 32 random bytes in base64, from which the salts of unknown users are made | [`ensure_scram_secret`] |
 //!
 //! The first two, the directory `bridges` beside them and all modes are the contract with the programs of the router: they read the
 //! first line of `credentials.plain`, without its last character, and log in with that. So the plain file is the one that counts: the
@@ -19,6 +21,8 @@ use std::path::{Path, PathBuf};
 
 use super::passwd_file::{self, Users};
 use super::password::{self, Hash, NEW_ITERATIONS, Secret};
+use super::scram::Keys;
+use super::scram_file::{self, Secrets};
 use super::{Fault, file};
 
 /// The user by which the programs of this router log in.
@@ -32,13 +36,14 @@ pub struct Credentials {
     users: Users,
     /// The PBKDF2 iterations that every check is brought up to.
     iterations_max: u32,
+    scram: Secrets,
 }
 
 impl Credentials {
-    /// Reads `credentials.hashed` and `passwd` below `root`. A file that is missing has no users.
+    /// Reads `credentials.hashed`, `passwd` and `scram` below `root`. A file that is missing has no users.
     ///
     /// # Errors
-    /// All faults of both files, a user who stands in both among them.
+    /// All faults of the files, a user who stands in both of the first two among them.
     pub fn load(root: &Path) -> Result<Credentials, Vec<Fault>> {
         let (credentials, faults) = Credentials::load_sound(root);
         if faults.is_empty() {
@@ -49,12 +54,13 @@ impl Credentials {
     }
 
     /// Reads the same files, and leaves out the one that has faults: nobody of a file with a fault is let in, but a slip
-    /// in `passwd` does not lock out the router's own programs. All faults of both files come with it.
+    /// in `passwd` does not lock out the router's own programs. All faults of the files come with it.
     pub fn load_sound(root: &Path) -> (Credentials, Vec<Fault>) {
-        let (hashed, passwd) = (Paths::below(root).hashed, Paths::below(root).passwd);
+        let paths = Paths::below(root);
+        let (hashed, passwd) = (&paths.hashed, &paths.passwd);
         let mut users = Users::new();
         let mut faults = Vec::new();
-        for path in [&hashed, &passwd] {
+        for path in [hashed, passwd] {
             match load_file(path) {
                 Ok(more) => {
                     let twice = more.keys().filter(|user| users.contains_key(*user));
@@ -68,15 +74,23 @@ impl Credentials {
                 Err(more) => faults.extend(more),
             }
         }
-        (Credentials::of_users(users), faults)
-    }
-
-    fn of_users(users: Users) -> Credentials {
+        let (scram, more) = load_scram(&paths, &users);
+        faults.extend(more);
         let dearest = users.values().map(Hash::iterations).max();
-        Credentials {
+        let credentials = Credentials {
             users,
             iterations_max: dearest.unwrap_or(NEW_ITERATIONS).max(1),
-        }
+            scram,
+        };
+        (credentials, faults)
+    }
+
+    /// The SCRAM keys of a user, or made-up ones that nobody has the password of.
+    ///
+    /// # Errors
+    /// OpenSSL has no SHA-256 to give.
+    pub(super) fn scram_keys(&self, user: &str) -> Result<Keys, openssl::error::ErrorStack> {
+        self.scram.keys_of(user)
     }
 
     /// Whether this is the user's password. It takes equally long for every user, known or not: the time must not tell who exists.
@@ -120,9 +134,9 @@ pub fn ensure_local(root: &Path) -> Result<LocalCredentials, Fault> {
         .map_err(|error| failed(&paths.directory, "locked", &error))?;
     let plain = Secret::of(read(&paths.plain)?.unwrap_or_default());
     let hashed = read(&paths.hashed)?;
-    match (local_password(plain.expose()), hashed) {
+    let (password, done) = match (local_password(plain.expose()), hashed) {
         (Some(password), Some(hashed)) if agrees(&hashed, password.expose()) => {
-            Ok(LocalCredentials::Kept)
+            (password, LocalCredentials::Kept)
         }
         (Some(password), hashed) => {
             write_hashed(
@@ -130,7 +144,7 @@ pub fn ensure_local(root: &Path) -> Result<LocalCredentials, Fault> {
                 &hashed.unwrap_or_default(),
                 password.expose(),
             )?;
-            Ok(LocalCredentials::Repaired)
+            (password, LocalCredentials::Repaired)
         }
         (None, hashed) => {
             let password = new_password().map_err(|error| openssl_failed(&paths.plain, &error))?;
@@ -144,9 +158,29 @@ pub fn ensure_local(root: &Path) -> Result<LocalCredentials, Fault> {
                 &hashed.unwrap_or_default(),
                 password.expose(),
             )?;
-            Ok(LocalCredentials::Created)
+            (password, LocalCredentials::Created)
         }
+    };
+    write_local_scram(&paths, password.expose())?;
+    Ok(done)
+}
+
+/// Sees to it that there is a secret from which the salts of unknown users are made. Without the file, each reload makes another
+/// one, and whoever asks before and after it learns which users exist.
+///
+/// # Errors
+/// The file could not be read or written. The process may go on.
+pub fn ensure_scram_secret(root: &Path) -> Result<(), Fault> {
+    let paths = Paths::below(root);
+    file::create_private_directory(&paths.directory)
+        .map_err(|error| failed(&paths.directory, "made", &error))?;
+    let before = read(&paths.scram_secret)?.unwrap_or_default();
+    if scram_file::parse_secret(&before).is_none() {
+        let content = scram_file::new_secret()
+            .map_err(|error| openssl_failed(&paths.scram_secret, &error))?;
+        write(&paths.scram_secret, content.expose())?;
     }
+    Ok(())
 }
 
 /// Says what keeps a user from getting a password in the file `passwd`: the name cannot stand there, is `local`, or stands in
@@ -170,11 +204,11 @@ pub fn check_user(root: &Path, user: &str) -> Result<(), Vec<Fault>> {
     Ok(())
 }
 
-/// Gives a user of the file `passwd` a password.
+/// Gives a user of the file `passwd` a password, and SCRAM keys.
 ///
 /// # Errors
-/// As [`check_user`]; the password is empty, the file would not be sound afterwards (all its faults), or it cannot be written. The file is
-/// then as it was.
+/// As [`check_user`]; the password is empty, a file would not be sound afterwards (all its faults), or cannot be written. The files are
+/// then as they were, but for keys that could not be written after the password: the user can log in by the password itself only.
 pub fn set_user(root: &Path, user: &str, password: &Secret) -> Result<(), Vec<Fault>> {
     check_user(root, user)?;
     let paths = Paths::below(root);
@@ -183,18 +217,26 @@ pub fn set_user(root: &Path, user: &str, password: &Secret) -> Result<(), Vec<Fa
     }
     let hash = Hash::make(password.expose())
         .map_err(|error| vec![openssl_failed(&paths.passwd, &error)])?;
-    edit_passwd(&paths, user, Some(&hash)).map(|_| ())
+    let keys = scram_file::make(password.expose(), &hash)
+        .map_err(|error| vec![openssl_failed(&paths.scram, &error)])?;
+    edit_passwd(&paths, user, Some((&hash, &keys))).map(|_| ())
 }
 
-/// Takes a user out of the file `passwd`, and says whether there was one.
+/// Takes a user out of the files `passwd` and `scram`, and says whether `passwd` had one.
 ///
 /// # Errors
-/// The file would not be sound afterwards (all its faults), or it cannot be written. It is then as it was.
+/// A file would not be sound afterwards (all its faults), or cannot be written. The files are then as they were, but for keys that
+/// could not be taken away after the password: without that they let nobody in.
 pub fn remove_user(root: &Path, user: &str) -> Result<bool, Vec<Fault>> {
     edit_passwd(&Paths::below(root), user, None)
 }
 
-fn edit_passwd(paths: &Paths, user: &str, hash: Option<&str>) -> Result<bool, Vec<Fault>> {
+fn edit_passwd(
+    paths: &Paths,
+    user: &str,
+    entries: Option<(&str, &str)>,
+) -> Result<bool, Vec<Fault>> {
+    let (hash, keys) = entries.unzip();
     let one = |fault| vec![fault];
     file::create_private_directory(&paths.directory)
         .map_err(|error| one(failed(&paths.directory, "made", &error)))?;
@@ -204,8 +246,16 @@ fn edit_passwd(paths: &Paths, user: &str, hash: Option<&str>) -> Result<bool, Ve
     let (content, was_there) = passwd_file::replace(&content, user, hash);
     // A file that the bus would refuse is not written: it would lock out everybody in it.
     passwd_file::parse(&paths.passwd, &content)?;
+    let scram = read(&paths.scram).map_err(one)?.unwrap_or_default();
+    let (scram, had_keys) = passwd_file::replace(&scram, user, keys);
+    scram_file::parse(&paths.scram, &scram)?;
+    // The password first: keys that do not fit it count for nothing, whatever comes between.
     if was_there || hash.is_some() {
         write(&paths.passwd, &content).map_err(one)?;
+    }
+    // The keys of a user who is not one of `passwd` are not ours to take away.
+    if keys.is_some() || (had_keys && was_there) {
+        write(&paths.scram, &scram).map_err(one)?;
     }
     Ok(was_there)
 }
@@ -216,6 +266,8 @@ struct Paths {
     plain: PathBuf,
     hashed: PathBuf,
     passwd: PathBuf,
+    scram: PathBuf,
+    scram_secret: PathBuf,
 }
 
 impl Paths {
@@ -226,14 +278,49 @@ impl Paths {
             plain: directory.join("credentials.plain"),
             hashed: directory.join("credentials.hashed"),
             passwd: directory.join("passwd"),
+            scram: directory.join("scram"),
+            scram_secret: directory.join("scram.secret"),
             directory,
         }
     }
 }
 
 fn load_file(path: &Path) -> Result<Users, Vec<Fault>> {
-    let Some(content) = read(path).map_err(|fault| vec![fault])? else {
-        return Ok(Users::new());
+    let content = read_private(path).map_err(|fault| vec![fault])?;
+    passwd_file::parse(path, &content)
+}
+
+/// The SCRAM keys of `users`, and all faults of their files. Nobody has keys if the file that holds them has a fault.
+fn load_scram(paths: &Paths, users: &Users) -> (Secrets, Vec<Fault>) {
+    let mut faults = Vec::new();
+    let keys = match read_private(&paths.scram) {
+        Ok(content) => scram_file::parse(&paths.scram, &content),
+        Err(fault) => Err(vec![fault]),
+    };
+    let mut keys = keys.unwrap_or_else(|more| {
+        faults.extend(more);
+        scram_file::KeysOfUsers::new()
+    });
+    if let Some(stale) = scram_file::drop_stale(&mut keys, users) {
+        log::warn!("{}: {stale}", paths.scram.display());
+    }
+    let secret = read_private(&paths.scram_secret).unwrap_or_else(|fault| {
+        faults.push(fault);
+        Vec::new()
+    });
+    let secret = scram_file::parse_secret(&secret).unwrap_or_else(|| {
+        let mut secret = [0; 32];
+        // Without random numbers OpenSSL speaks no TLS either; that unknown users can be told apart then is the least of it.
+        let _ = openssl::rand::rand_bytes(&mut secret);
+        secret
+    });
+    (Secrets::new(keys, secret), faults)
+}
+
+/// Reads a file that nobody else should be able to read; nothing if there is none.
+fn read_private(path: &Path) -> Result<Vec<u8>, Fault> {
+    let Some(content) = read(path)? else {
+        return Ok(Vec::new());
     };
     if let Ok(metadata) = std::fs::metadata(path)
         && metadata.permissions().mode() & 0o077 != 0
@@ -243,7 +330,7 @@ fn load_file(path: &Path) -> Result<Users, Vec<Fault>> {
             path.display()
         );
     }
-    passwd_file::parse(path, &content)
+    Ok(content)
 }
 
 /// The password of the first line that begins with `local:`. A line without its line feed does not count: a power cut may have
@@ -281,6 +368,32 @@ fn write_hashed(path: &Path, before: &[u8], password: &[u8]) -> Result<(), Fault
         content = format!("{LOCAL_USER}:{hash}\n").into_bytes();
     }
     write(path, &content)
+}
+
+/// Writes the SCRAM keys of `local` where they are not those of its password. A file with faults stays as it is: whoever loads it
+/// says what is wrong.
+fn write_local_scram(paths: &Paths, password: &[u8]) -> Result<(), Fault> {
+    let hashed = read(&paths.hashed)?.unwrap_or_default();
+    let scram = read(&paths.scram)?.unwrap_or_default();
+    let (Ok(users), Ok(keys)) = (
+        passwd_file::parse(&paths.hashed, &hashed),
+        scram_file::parse(&paths.scram, &scram),
+    ) else {
+        return Ok(());
+    };
+    let Some(hash) = users.get(LOCAL_USER) else {
+        return Ok(());
+    };
+    if keys
+        .get(LOCAL_USER)
+        .is_some_and(|keys| scram_file::fits(keys, hash))
+    {
+        return Ok(());
+    }
+    let keys = scram_file::make_for(password, hash)
+        .map_err(|error| openssl_failed(&paths.scram, &error))?;
+    let (scram, _) = passwd_file::replace(&scram, LOCAL_USER, Some(&keys));
+    write(&paths.scram, &scram)
 }
 
 fn new_password() -> Result<Secret, openssl::error::ErrorStack> {

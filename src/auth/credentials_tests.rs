@@ -53,6 +53,13 @@ impl Router {
         credentials.verify("local", self.password_of_readers().as_bytes())
     }
 
+    /// Whether the user has SCRAM keys that count.
+    fn has_keys(&self, user: &str) -> bool {
+        let credentials = Credentials::load(self.root()).expect("sound files");
+        let keys = credentials.scram_keys(user).expect("OpenSSL hashes");
+        self.path("scram").exists() && self.read("scram").contains(&format!("{user}:{keys}\n"))
+    }
+
     fn mode(&self, name: &str) -> u32 {
         fs::metadata(self.path(name)).expect("there").mode() & 0o7777
     }
@@ -84,6 +91,7 @@ fn the_first_start_makes_what_the_original_makes() {
         ("bridges", 0o700),
         ("credentials.plain", 0o600),
         ("credentials.hashed", 0o600),
+        ("scram", 0o600),
     ] {
         assert_eq!(router.mode(name), mode, "{name}");
     }
@@ -127,6 +135,7 @@ fn the_files_of_the_original_are_kept() {
     router.write("credentials.hashed", format!("local:{HASH}\n"));
     assert_eq!(router.start(), LocalCredentials::Kept);
     assert!(router.lets_local_in());
+    assert!(router.has_keys("local"));
 }
 
 #[test]
@@ -308,4 +317,77 @@ fn a_file_that_others_can_read_is_accepted() {
             .expect("sound")
             .verify("ann", PASSWORD)
     );
+}
+
+#[test]
+fn scram_keys_come_and_go_with_the_password() {
+    let router = Router::new();
+    router.start();
+    assert!(router.has_keys("local") && !router.has_keys("ann"));
+    set_user(router.root(), "ann", &Secret::copy_of(b"one")).expect("written");
+    let before = router.read("scram");
+    assert!(router.has_keys("ann"));
+    set_user(router.root(), "ann", &Secret::copy_of(b"two")).expect("written");
+    assert!(router.has_keys("ann") && router.has_keys("local"));
+    assert_ne!(router.read("scram"), before);
+    assert_eq!(router.read("scram").lines().count(), 2);
+    // The former keys came back, as from a backup: they are not of this password.
+    router.write("scram", &before);
+    assert!(!router.has_keys("ann") && router.has_keys("local"));
+    assert!(remove_user(router.root(), "ann").expect("written"));
+    assert!(!router.read("scram").contains("ann:"));
+    assert!(!remove_user(router.root(), "local").expect("not a user of passwd"));
+    assert!(router.has_keys("local"));
+}
+
+#[test]
+fn a_start_makes_new_keys_for_local_where_they_are_missing_or_stale() {
+    let router = Router::new();
+    router.start();
+    let first = router.read("scram");
+    fs::remove_file(router.path("scram")).expect("scratch");
+    router.start();
+    assert_eq!(router.read("scram"), first, "the password is the same");
+    router.write("credentials.plain", "local:another\n");
+    assert_eq!(router.start(), LocalCredentials::Repaired);
+    assert!(router.has_keys("local"));
+    assert_ne!(router.read("scram"), first);
+}
+
+#[test]
+fn a_file_of_keys_with_a_fault_is_told_and_nobody_of_it_has_keys() {
+    let router = Router::new();
+    router.start();
+    let content = format!("{}bad line\n", router.read("scram"));
+    router.write("scram", &content);
+    router.start();
+    assert_eq!(router.read("scram"), content, "nothing is repaired unseen");
+    let (credentials, faults) = Credentials::load_sound(router.root());
+    assert_eq!(faults.len(), 1);
+    assert!(faults[0].to_string().contains("scram:2: "), "{}", faults[0]);
+    let keys = credentials.scram_keys("local").expect("OpenSSL hashes");
+    assert!(!content.contains(&keys.to_string()));
+    assert!(credentials.contains("local"));
+    assert!(set_user(router.root(), "ann", &Secret::copy_of(b"x")).is_err());
+    assert!(!router.path("passwd").exists(), "no password without keys");
+}
+
+#[test]
+fn the_secret_of_made_up_salts_is_made_once() {
+    let router = Router::new();
+    ensure_scram_secret(router.root()).expect("written");
+    let secret = router.read("scram.secret");
+    ensure_scram_secret(router.root()).expect("nothing to do");
+    assert_eq!(router.read("scram.secret"), secret);
+    assert_eq!(router.mode("scram.secret"), 0o600);
+    let keys = || {
+        let credentials = Credentials::load(router.root()).expect("sound");
+        let keys = credentials.scram_keys("nobody").expect("OpenSSL hashes");
+        keys.to_string()
+    };
+    assert_eq!(keys(), keys());
+    router.write("scram.secret", "cut\n");
+    assert_ne!(keys(), keys());
+    ensure_scram_secret(router.root()).expect("written");
+    assert_eq!(keys(), keys());
 }

@@ -22,7 +22,7 @@ pub struct Identity {
 pub enum Means {
     /// The listener lets clients in that gave neither a user name nor a certificate.
     Anonymous,
-    /// A user name and its password.
+    /// A user name and its password, or the proof of knowing it.
     Password,
     /// A certificate of the listener's CA.
     Certificate,

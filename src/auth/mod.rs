@@ -1,20 +1,24 @@
 //! Who a client is: passwords, certificates, and the one place where an [`Identity`] is made.
 //!
 //! A listener has a [`Policy`]. When CONNECT has arrived, [`Policy::begin`] decides at once from the certificate, or hands back an
-//! [`Attempt`] which the [`Verifier`] checks against the [`Credentials`] on its own thread, so that no hash is ever computed on
-//! the event loop. Whoever holds an [`Identity`] knows that one of these two ways was taken: nothing outside of this module can
-//! make one.
+//! [`Attempt`] which the [`Verifier`] checks against the [`Credentials`] on its own thread, so that no password is ever hashed on
+//! the event loop. A client that asks for enhanced authentication goes through an [`Exchange`] instead, whose few microseconds the
+//! event loop can spare. Whoever holds an [`Identity`] knows that one of these ways was taken: nothing outside of this module
+//! can make one.
 //!
 //! What it does not do: it does not say what an identity may do (that is `acl`), it does not speak TLS (that is `net::tls`, which
 //! asks OpenSSL whether a certificate is of our CA before it ever gets here), and it keeps no account of failed attempts.
 
 mod certificate;
 mod credentials;
+mod exchange;
 pub(crate) mod file;
 mod identity;
 mod passwd_file;
 mod password;
 mod policy;
+mod scram;
+mod scram_file;
 #[cfg(test)]
 pub(crate) mod testing;
 mod worker;
@@ -24,11 +28,14 @@ use std::path::{Path, PathBuf};
 
 pub use certificate::{common_name, describe, fingerprint, subject};
 pub use credentials::{
-    Credentials, LOCAL_USER, LocalCredentials, check_user, ensure_local, remove_user, set_user,
+    Credentials, LOCAL_USER, LocalCredentials, check_user, ensure_local, ensure_scram_secret,
+    remove_user, set_user,
 };
+pub use exchange::{Exchange, Progress};
 pub use identity::{Identity, Means};
 pub use password::Secret;
 pub use policy::{Attempt, Denied, Policy, Step};
+pub use scram::MECHANISM;
 pub use worker::{Verdict, Verifier};
 
 /// What is wrong with a file of credentials. It reaches as far as the file: none of its users can log in until it is mended.

@@ -1,4 +1,4 @@
-//! The lines of a password file: `USER:HASH`, as mosquitto's tools write them.
+//! The lines of a password file: `USER:HASH`, as mosquitto's tools write them, and of the file beside it that has the same form.
 //!
 //! Empty lines and lines that begin with `#` say nothing. Anything else must be an entry: one bad line, or a user who stands there
 //! twice, and the whole file is refused with all that is wrong in it, because a line that was silently dropped may be the one that
@@ -13,8 +13,11 @@ use std::path::Path;
 use super::Fault;
 use super::password::Hash;
 
+/// The users of a file and what it says of each.
+pub(super) type Entries<T> = HashMap<Box<str>, T>;
+
 /// The users of a file and the hashes of their passwords.
-pub(super) type Users = HashMap<Box<str>, Hash>;
+pub(super) type Users = Entries<Hash>;
 
 /// A user name is an MQTT string, which has no more bytes.
 const USER_BYTES_MAX: usize = 65_535;
@@ -24,7 +27,19 @@ const USER_BYTES_MAX: usize = 65_535;
 /// # Errors
 /// All its faults; there is no partial result.
 pub(super) fn parse(path: &Path, content: &[u8]) -> Result<Users, Vec<Fault>> {
-    let mut users = Users::new();
+    parse_entries(path, content, Hash::parse)
+}
+
+/// Reads a file of the same form, where `parse` reads what stands behind a user and its colon.
+///
+/// # Errors
+/// All its faults; there is no partial result.
+pub(super) fn parse_entries<T>(
+    path: &Path,
+    content: &[u8],
+    parse: fn(&str) -> Result<T, String>,
+) -> Result<Entries<T>, Vec<Fault>> {
+    let mut users = Entries::new();
     let mut faults = Vec::new();
     for (index, line) in lines(content).enumerate() {
         let mut fault = |what| {
@@ -34,11 +49,11 @@ pub(super) fn parse(path: &Path, content: &[u8]) -> Result<Users, Vec<Fault>> {
                 what,
             });
         };
-        match parse_line(line) {
+        match parse_line(line, parse) {
             Ok(None) => {}
-            Ok(Some((user, hash))) => match users.entry(user.into()) {
+            Ok(Some((user, value))) => match users.entry(user.into()) {
                 Entry::Vacant(vacant) => {
-                    vacant.insert(hash);
+                    vacant.insert(value);
                 }
                 Entry::Occupied(_) => fault(format!("user {user:?} stands in this file twice")),
             },
@@ -54,7 +69,7 @@ pub(super) fn parse(path: &Path, content: &[u8]) -> Result<Users, Vec<Fault>> {
 
 /// Whether a line is nothing or a whole entry.
 pub(super) fn is_sound(line: &[u8]) -> bool {
-    parse_line(line).is_ok()
+    parse_line(line, Hash::parse).is_ok()
 }
 
 /// Says what keeps `user` from being a name in a password file.
@@ -113,17 +128,20 @@ fn name_of(line: &[u8]) -> Option<&[u8]> {
     Some(&line[..colon])
 }
 
-fn parse_line(line: &[u8]) -> Result<Option<(&str, Hash)>, String> {
+fn parse_line<T>(
+    line: &[u8],
+    parse: fn(&str) -> Result<T, String>,
+) -> Result<Option<(&str, T)>, String> {
     if line.is_empty() || line.starts_with(b"#") {
         return Ok(None);
     }
     let line = std::str::from_utf8(line).map_err(|_| "the line is not UTF-8")?;
-    let (user, hash) = line
+    let (user, value) = line
         .split_once(':')
         .ok_or("the line has no ':', expected USER:HASH")?;
     check_name(user)?;
-    let hash = Hash::parse(hash).map_err(|what| format!("user {user:?}: {what}"))?;
-    Ok(Some((user, hash)))
+    let value = parse(value).map_err(|what| format!("user {user:?}: {what}"))?;
+    Ok(Some((user, value)))
 }
 
 #[cfg(test)]

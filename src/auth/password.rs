@@ -163,6 +163,15 @@ impl Hash {
         }
     }
 
+    /// A fingerprint of this hash with its salt. It tells nothing of the password to whoever does not know the salt.
+    pub(super) fn fingerprint(&self) -> [u8; 32] {
+        let mut hasher = openssl::sha::Sha256::new();
+        hasher.update(b"fosquitto password hash\0");
+        hasher.update(&self.salt);
+        hasher.update(&self.hash);
+        hasher.finish()
+    }
+
     /// The number of PBKDF2 iterations that a check costs; 0 where it costs one SHA-512.
     pub(super) fn iterations(&self) -> u32 {
         match self.kind {

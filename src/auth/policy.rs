@@ -23,6 +23,8 @@ pub enum Denied {
     NotAuthorised,
     /// The certificate holds no name that could be a user name.
     NoUsableName,
+    /// What the client sent is not what enhanced authentication expects; what is wrong, in words.
+    Exchange(&'static str),
 }
 
 impl Denied {
@@ -30,7 +32,7 @@ impl Denied {
     /// password are *malformed* (MQTT 3.1.1, table 3.1), and a certificate without a name by 4, as mosquitto does.
     pub fn return_code(self) -> u8 {
         match self {
-            Denied::BadUserNameOrPassword | Denied::NotAuthorised => 5,
+            Denied::BadUserNameOrPassword | Denied::NotAuthorised | Denied::Exchange(_) => 5,
             Denied::NoUsableName => 4,
         }
     }
@@ -39,7 +41,7 @@ impl Denied {
     pub fn reason_code(self) -> u8 {
         match self {
             Denied::BadUserNameOrPassword | Denied::NoUsableName => 0x86,
-            Denied::NotAuthorised => 0x87,
+            Denied::NotAuthorised | Denied::Exchange(_) => 0x87,
         }
     }
 
@@ -49,6 +51,7 @@ impl Denied {
             Denied::BadUserNameOrPassword => "bad user name or password",
             Denied::NotAuthorised => "not authorised: no user name was given",
             Denied::NoUsableName => "the certificate has no usable name",
+            Denied::Exchange(what) => what,
         }
     }
 }
@@ -174,6 +177,15 @@ impl Policy {
         }
     }
 
+    /// Whether a client with this certificate is asked for a user name and a password, and may prove by an
+    /// [`Exchange`](super::Exchange) instead that it knows the password.
+    pub fn takes_passwords(&self, certificate: Option<&X509Ref>) -> bool {
+        match certificate {
+            Some(_) => matches!(self.source, IdentitySource::UserName),
+            None => !self.certificate_required,
+        }
+    }
+
     /// Decides again about a client that is connected, after a reload: its groups and pins may be others now. A password is not asked
     /// for again; whether its user still has one, [`Credentials::contains`] knows.
     ///
@@ -239,7 +251,12 @@ impl Policy {
     }
 
     /// The identity that a user name claims to be, and whether the user's pins allow it with this certificate.
-    fn claim(&self, certificate: Option<&X509Ref>, user: &str, means: Means) -> (Identity, bool) {
+    pub(super) fn claim(
+        &self,
+        certificate: Option<&X509Ref>,
+        user: &str,
+        means: Means,
+    ) -> (Identity, bool) {
         let Some(rule) = self.users.get(user) else {
             return (Identity::of_user(user.into(), Arc::default(), means), true);
         };

@@ -59,7 +59,6 @@ impl Broker {
             maximum_packet_size: Some(self.settings.max_packet_size),
             assigned_client_id: assigned.as_deref(),
             topic_alias_maximum: Some(limits::TOPIC_ALIASES_MAX),
-            shared_subscription_available: Some(false),
             ..ConnAckProperties::default()
         };
         let accepted = ConnAck {
@@ -82,13 +81,6 @@ impl Broker {
         effects: &mut E,
     ) -> Result<(), Close> {
         let refuse = |reason, what| Err(Close { reason, what });
-        if connect.properties.authentication_method.is_some() {
-            // [MQTT-4.12.0-1]
-            return refuse(
-                ReasonCode::BAD_AUTHENTICATION_METHOD,
-                "no such authentication method",
-            );
-        }
         match self.by_client_id.get(connect.client_id) {
             Some(key) if self.sessions[key.index()].owner != from.owner => {
                 // A session belongs to its identity (5.4.2): nobody else can take it over or end it.
@@ -344,6 +336,7 @@ impl Broker {
             .filter(|will| will_counts && permissions.may_write(will.message.topic()));
         if self.sessions[key.index()].is_durable() {
             self.goes_offline(now, key, effects);
+            self.hand_over_shared(now, key, effects);
             if let Some(will) = will.take_if(|will| will.delay_s > 0) {
                 return self.delay_will(now, key, will);
             }
@@ -396,14 +389,20 @@ impl Broker {
     /// Ends a session without a connection, and all that it held. A Will that waits is sent now [MQTT-3.1.3-9].
     pub(super) fn end_session<E: Effects>(&mut self, now: Time, key: SessionKey, effects: &mut E) {
         let will = self.take_pending_will(key);
-        let session = self.sessions.remove(key.index());
+        let mut session = self.sessions.remove(key.index());
         if let Some(at) = session.expires_at {
             self.timers.disarm(at, Timer::SessionExpiry(key));
         }
-        for filter in &session.filters {
-            self.router.unsubscribe(filter, key);
-        }
         self.by_client_id.remove(&*session.client_id);
+        for filter in std::mem::take(&mut session.filters) {
+            if topic::is_shared(&filter) {
+                self.shares.unsubscribe(&filter, key);
+                let released = session.release(&filter, effects);
+                self.redeliver(now, key, released, effects);
+            } else {
+                self.router.unsubscribe(&filter, key);
+            }
+        }
         if session.is_durable() {
             effects.store(&StoreOp::SessionEnded {
                 session: session.id,

@@ -5,6 +5,7 @@
 //! window has. Otherwise it waits in the session's queue for its kind, and [`Broker::pump`] sends it when there is room again.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 use super::effect::{Delivery, Effects, Payload, Sent, StoreOp};
 use super::inflight::{Entry, Stage};
@@ -27,9 +28,19 @@ pub(super) struct Grant {
     retain: bool,
     /// The identifiers of all matching subscriptions that have one [MQTT-3.3.4-3].
     subscription_ids: SubscriptionIds,
+    /// The name of the Shared Subscription that it comes through.
+    share: Option<Rc<str>>,
 }
 
 impl Grant {
+    /// The same for a member of a Shared Subscription.
+    pub fn shared_by(self, share: Rc<str>) -> Grant {
+        Grant {
+            share: Some(share),
+            ..self
+        }
+    }
+
     /// What the subscriptions of one session grant; `None` when all of them are No Local and its own [MQTT-3.8.3-3].
     #[inline]
     pub fn of(
@@ -47,6 +58,7 @@ impl Grant {
                 qos: Qos::AtMostOnce,
                 retain: false,
                 subscription_ids: SubscriptionIds::new(),
+                share: None,
             });
             grant.qos = grant.qos.max(options.qos.min(outgoing.qos));
             grant.retain |= options.retain_as_published && outgoing.retain;
@@ -138,6 +150,7 @@ impl Broker {
             qos: grant.qos,
             retain: grant.retain,
             subscription_ids: grant.subscription_ids.clone(),
+            share: grant.share.clone(),
         };
         self.note_inflight(key, packet_id, stage, sent, effects);
         self.sent(to, sent, outgoing.payload.len());
@@ -201,6 +214,7 @@ impl Broker {
             qos: grant.qos,
             retain: grant.retain,
             subscription_ids: grant.subscription_ids.clone(),
+            share: grant.share.clone(),
             since: now,
             message,
         };
@@ -299,6 +313,7 @@ impl Broker {
                 qos,
                 retain,
                 subscription_ids,
+                ..
             } => {
                 let delivery = Delivery {
                     serial,
@@ -382,6 +397,7 @@ impl Broker {
             // [MQTT-3.3.1-8]: it is there because of a new subscription.
             retain: true,
             subscription_ids: replay.subscription_ids.clone(),
+            share: None,
         };
         if grant.qos > Qos::AtMostOnce && !window_open {
             return Step::Rest;
@@ -418,6 +434,7 @@ impl Broker {
             qos: queued.qos,
             retain: queued.retain,
             subscription_ids: queued.subscription_ids,
+            share: queued.share,
         };
         if !self.send_kept(now, to, &queued.message, &grant, true, effects) {
             let session = &self.sessions[key.index()];
@@ -483,6 +500,7 @@ impl Broker {
                 qos: grant.qos,
                 retain: grant.retain,
                 subscription_ids: grant.subscription_ids.clone(),
+                share: grant.share.clone(),
             };
             self.note_inflight(key, packet_id, stage, sent, effects);
         }

@@ -4,8 +4,10 @@
 //! order [MQTT-4.6.0-1]. What is sent is the broker's decision; here is only what was.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 use super::queue::SubscriptionIds;
+use super::share::Released;
 use crate::mqtt::{Message, PacketId, Qos};
 
 /// What has been sent and not yet completed.
@@ -35,6 +37,8 @@ pub(super) enum Stage {
         qos: Qos,
         retain: bool,
         subscription_ids: SubscriptionIds,
+        /// The name of the Shared Subscription that it came through.
+        share: Option<Rc<str>>,
     },
     /// PUBREL is sent or to be sent; PUBCOMP is to come.
     PubRel,
@@ -74,6 +78,49 @@ impl Inflight {
     #[inline]
     pub fn all_sent(&self) -> bool {
         self.unsent_from == self.entries.len()
+    }
+
+    /// Entries in all.
+    #[inline]
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Takes the QoS 1 messages whose Shared Subscription is asked for, with their identifiers.
+    pub fn take_unacknowledged(
+        &mut self,
+        is_asked: &impl Fn(&Option<Rc<str>>) -> bool,
+    ) -> Vec<(PacketId, Released)> {
+        let mut taken = Vec::new();
+        let mut position = 0;
+        while let Some(entry) = self.entries.get(position) {
+            let Stage::Publish {
+                message,
+                qos: Qos::AtLeastOnce,
+                retain,
+                share,
+                ..
+            } = &entry.stage
+            else {
+                position += 1;
+                continue;
+            };
+            let Some(name) = share.as_ref().filter(|_| is_asked(share)) else {
+                position += 1;
+                continue;
+            };
+            let released = Released {
+                share: name.clone(),
+                message: message.clone(),
+                retain: *retain,
+            };
+            taken.push((entry.packet_id, released));
+            self.entries.remove(position);
+            if position < self.unsent_from {
+                self.unsent_from -= 1;
+            }
+        }
+        taken
     }
 
     /// Whether nothing is in flight.
@@ -284,6 +331,7 @@ mod tests {
                 qos,
                 retain: false,
                 subscription_ids: SubscriptionIds::new(),
+                share: None,
             },
             duplicate: false,
         });
@@ -291,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn an_identifier_in_use_is_not_given_twice_2_2_1_2() {
+    fn an_identifier_in_use_is_not_given_twice_2_2_1_4() {
         let mut inflight = Inflight::default();
         let first = entry(&mut inflight, Qos::AtLeastOnce);
         inflight.next_id = first;

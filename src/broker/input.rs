@@ -45,7 +45,7 @@ impl fmt::Debug for Owner {
 /// One event for the broker to handle.
 #[derive(Debug)]
 pub enum Input<'a> {
-    /// The first packet of a connection whose client has been authenticated.
+    /// The first packet of a connection whose client has been authenticated, by whichever Authentication Method it names.
     Connect {
         /// The connection; it MUST be new to the broker.
         connection: ConnectionId,
@@ -115,7 +115,8 @@ pub enum Input<'a> {
     },
     /// The settings have changed.
     Settings(Settings),
-    /// The broker stops: every client is told and disconnected. Wills stay with their sessions.
+    /// The broker stops: every client is told and disconnected. Sessions that end with their connections end, and their
+    /// Wills are published; those that last keep theirs.
     Shutdown,
 }
 

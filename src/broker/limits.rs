@@ -11,6 +11,9 @@ pub const FILTER_LEVELS_MAX: usize = 200;
 /// few dozen. One more is refused with 0x97.
 pub const SUBSCRIPTIONS_PER_SESSION_MAX: usize = 50_000;
 
+/// Members of one Shared Subscription: each message looks at all of them.
+pub const SHARE_MEMBERS_MAX: usize = 1000;
+
 /// Topic aliases that a client may set up (Topic Alias Maximum of CONNACK): each holds a topic, and 16 cover
 /// the busy topics of any client here.
 pub const TOPIC_ALIASES_MAX: u16 = 16;

@@ -63,7 +63,7 @@ impl Broker {
     /// Bytes of everything that clients have made the broker and the network hold, as far as they are counted.
     #[inline]
     pub fn held_bytes(&self) -> usize {
-        self.memory.tally.bytes() + self.router.bytes() + self.memory.network
+        self.memory.tally.bytes() + self.router.bytes() + self.shares.bytes() + self.memory.network
     }
 
     /// The most that there may be for clients without the reserve.

@@ -5,7 +5,7 @@
 //! arguments, so that a test runs in virtual time. It cannot fail: what a client does wrong is an effect, the close of its connection.
 //!
 //! One file a concern: [`input`] and [`effect`] are what goes in and comes out; `connect`, `publish` and `subscribe` handle
-//! the packets; `deliver` decides what goes to a client now and what waits; `session`, `inflight`, `queue`, `retained`, `router`, `will` and
+//! the packets; `deliver` decides what goes to a client now and what waits; `session`, `inflight`, `queue`, `retained`, `router`, `share`, `will` and
 //! `timers` hold state; `sys` counts and publishes `$SYS`; [`limits`] bounds what a client can grow, and `memory` all of it together.
 
 mod connect;
@@ -20,6 +20,7 @@ mod queue;
 mod retained;
 mod router;
 mod session;
+mod share;
 mod subscribe;
 mod sys;
 #[cfg(test)]
@@ -44,6 +45,7 @@ use connect::Newcomer;
 use retained::Retained;
 use router::{Router, SeededState, Subscriber};
 use session::{Connection, Session, SessionKey};
+use share::Shares;
 use sys::Sys;
 use timers::{Timer, Timers};
 
@@ -55,6 +57,7 @@ pub struct Broker {
     sessions: Slab<Session>,
     by_client_id: HashMap<Rc<str>, SessionKey, SeededState>,
     router: Router,
+    shares: Shares,
     retained: Retained,
     timers: Timers,
     sys: Sys,
@@ -78,6 +81,7 @@ impl Broker {
             sessions: Slab::new(),
             by_client_id: HashMap::with_hasher(router::seeded(seed)),
             router: Router::new(seed),
+            shares: Shares::new(seed),
             retained: Retained::default(),
             timers: Timers::default(),
             sys: Sys::new(now),
@@ -196,7 +200,7 @@ impl Broker {
                 self.violation(now, from, "a second CONNECT", effects);
             }
             ClientPacket::Auth(_) => {
-                // [MQTT-4.12.0-6]: AUTH only follows a CONNECT with an Authentication Method, and those are refused.
+                // [MQTT-4.12.0-7]: the AUTH of a client whose CONNECT named an Authentication Method never gets here.
                 self.violation(now, from, "AUTH without an authentication method", effects);
             }
         }

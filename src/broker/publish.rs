@@ -338,6 +338,9 @@ impl Broker {
         }
         found.clear();
         self.found = found;
+        if !self.shares.is_empty() {
+            receivers += self.route_shared(now, outgoing, effects);
+        }
         receivers
     }
 

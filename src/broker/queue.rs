@@ -1,6 +1,7 @@
 //! Messages that wait for a client, within bounds.
 
 use std::collections::VecDeque;
+use std::rc::Rc;
 
 use smallvec::SmallVec;
 
@@ -17,6 +18,8 @@ pub(super) struct Queued {
     pub qos: Qos,
     pub retain: bool,
     pub subscription_ids: SubscriptionIds,
+    /// The name of the Shared Subscription that it came through.
+    pub share: Option<Rc<str>>,
     pub since: Time,
 }
 
@@ -77,6 +80,19 @@ impl Queue {
         self.messages.iter().any(|queued| queued.message.id() == id)
     }
 
+    /// Takes the messages whose Shared Subscription is asked for.
+    pub fn take(&mut self, is_asked: &impl Fn(&Option<Rc<str>>) -> bool) -> Vec<Queued> {
+        let all = std::mem::take(&mut self.messages);
+        let (taken, kept): (Vec<Queued>, Vec<Queued>) =
+            all.into_iter().partition(|queued| is_asked(&queued.share));
+        self.messages = kept.into();
+        self.bytes -= taken
+            .iter()
+            .map(|queued| queued.message.size())
+            .sum::<usize>();
+        taken
+    }
+
     /// The oldest message.
     pub fn front(&self) -> Option<&Queued> {
         self.messages.front()
@@ -120,6 +136,7 @@ mod tests {
             qos: Qos::AtLeastOnce,
             retain: false,
             subscription_ids: SubscriptionIds::new(),
+            share: None,
             since: Time(0),
         }
     }

@@ -10,7 +10,7 @@ use super::queue::SubscriptionIds;
 use super::router::{Router, Subscriber};
 use super::session::{Replay, SessionKey};
 use super::timers::Time;
-use super::{Broker, limits};
+use super::{Broker, limits, share};
 use crate::acl::Action;
 use crate::mqtt::packet::{RetainHandling, ServerPacket, Subscribe, SubscribeFilter, Unsubscribe};
 use crate::mqtt::{ReasonCode, topic};
@@ -66,8 +66,8 @@ impl Broker {
         let Some(subscribed) = topic::subscribed(filter) else {
             return Err(ReasonCode::TOPIC_FILTER_INVALID);
         };
-        if subscribed.share.is_some() {
-            return Err(ReasonCode::SHARED_SUBSCRIPTIONS_NOT_SUPPORTED);
+        if subscribed.share.is_some() && share::is_full(&self.shares, filter) {
+            return Err(ReasonCode::QUOTA_EXCEEDED);
         }
         let levels = filter.bytes().filter(|byte| *byte == b'/').count() + 1;
         let filters = &self.sessions[key.index()].filters;
@@ -127,7 +127,12 @@ impl Broker {
             subscription_id: subscription_id.unwrap_or(0),
             options,
         };
-        self.router.subscribe(&filter, subscriber);
+        let is_shared = topic::is_shared(&filter);
+        if is_shared {
+            self.shares.subscribe(&filter, subscriber);
+        } else {
+            self.router.subscribe(&filter, subscriber);
+        }
         let session = &mut self.sessions[key.index()];
         if session.is_durable() {
             effects.store(&StoreOp::Subscribed {
@@ -142,7 +147,8 @@ impl Broker {
             RetainHandling::SendIfNew => is_new,
             RetainHandling::DoNotSend => false,
         };
-        if wants_retained && self.retained.next_matching(&filter, None).is_some() {
+        // 4.8.2: a Shared Subscription gets no retained messages when it is made.
+        if wants_retained && !is_shared && self.retained.next_matching(&filter, None).is_some() {
             // A client that subscribes again and again while it does not read has one replay a filter.
             session.replays.retain(|replay| replay.filter != filter);
             let subscription_ids: SubscriptionIds = subscription_id.into_iter().collect();
@@ -169,7 +175,7 @@ impl Broker {
         let reasons: Reasons = unsubscribe
             .filters
             .iter()
-            .map(|filter| self.unsubscribe_one(key, filter, effects))
+            .map(|filter| self.unsubscribe_one(now, key, filter, effects))
             .collect();
         let packet_id = unsubscribe.packet_id;
         self.send(
@@ -186,6 +192,7 @@ impl Broker {
 
     fn unsubscribe_one<E: Effects>(
         &mut self,
+        now: Time,
         key: SessionKey,
         filter: &str,
         effects: &mut E,
@@ -206,7 +213,14 @@ impl Broker {
                 filter,
             });
         }
-        self.router.unsubscribe(filter, key);
+        if topic::is_shared(filter) {
+            self.shares.unsubscribe(filter, key);
+            // What it has not been sent is the others'. What it has been sent it may still acknowledge.
+            let released = self.sessions[key.index()].release_queued(filter, effects);
+            self.redeliver(now, key, released, effects);
+        } else {
+            self.router.unsubscribe(filter, key);
+        }
         ReasonCode::SUCCESS
     }
 }

@@ -107,7 +107,7 @@ impl Broker {
         }
     }
 
-    fn sys_values(&self, traffic: Traffic) -> [(&'static str, u64); 24] {
+    fn sys_values(&self, traffic: Traffic) -> [(&'static str, u64); 25] {
         let sys = &self.sys;
         let (sessions, connected) = (self.sessions.len() as u64, sys.connected as u64);
         let queued: usize = self
@@ -129,7 +129,11 @@ impl Broker {
             ("messages/sent", sys.messages_sent),
             ("store/messages/count", stored),
             ("store/messages/bytes", self.retained.bytes() as u64),
-            ("subscriptions/count", self.router.count() as u64),
+            (
+                "subscriptions/count",
+                (self.router.count() + self.shares.count()) as u64,
+            ),
+            ("shared_subscriptions/count", self.shares.count() as u64),
             ("retained messages/count", self.retained.len() as u64),
             ("heap/current", self.held_bytes() as u64),
             ("heap/maximum", self.memory.maximum as u64),

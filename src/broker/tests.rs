@@ -9,6 +9,7 @@ mod lifetime;
 mod memory;
 mod publish;
 mod retained;
+mod share;
 mod simulation;
 mod store;
 mod subscribe;

@@ -32,6 +32,9 @@ pub struct Listener {
     pub binds: Vec<Bind>,
     /// What is spoken.
     pub protocol: Protocol,
+    /// The pages that may connect by WebSocket, as `https://host:port` each, or `*` for any; empty: as
+    /// `net::websocket` decides.
+    pub origins: Vec<String>,
     /// How TLS is done; `None`: not at all.
     pub tls: Option<Tls>,
     /// What makes a client's user name.
@@ -52,12 +55,13 @@ impl PartialEq for Listener {
             line: _,
             binds,
             protocol,
+            origins,
             tls,
             identity,
-            allow_anonymous,
             ..
         } = self;
         let Listener {
+            allow_anonymous,
             max_connections,
             mount_point,
             ..
@@ -65,6 +69,7 @@ impl PartialEq for Listener {
         *name == other.name
             && *binds == other.binds
             && *protocol == other.protocol
+            && *origins == other.origins
             && *tls == other.tls
             && *identity == other.identity
             && *allow_anonymous == other.allow_anonymous
@@ -136,6 +141,7 @@ impl Listener {
             line: reader.line(),
             binds,
             protocol: Protocol::Mqtt,
+            origins: Vec::new(),
             tls: None,
             identity: IdentitySource::UserName,
             allow_anonymous: false,
@@ -154,6 +160,7 @@ impl Listener {
             line: reader.line(),
             binds,
             protocol: Protocol::Mqtt,
+            origins: Vec::new(),
             tls: Some(Tls {
                 ca: Some(directory.join("ca.crt")),
                 cert: directory.join("01.crt"),
@@ -185,6 +192,7 @@ impl Listener {
             line: reader.line(),
             binds: bind::read(reader, port.unwrap_or(default_port), network),
             protocol,
+            origins: reader.texts("origin"),
             identity: identity(reader, tls.as_ref()),
             tls,
             allow_anonymous: reader.flag("allow_anonymous"),
@@ -196,16 +204,18 @@ impl Listener {
 }
 
 fn protocol(reader: &mut Reader<'_>) -> Protocol {
-    if reader.required("protocol", text) != "websocket" {
-        return Protocol::Mqtt;
+    if reader.required("protocol", text) == "websocket" {
+        return Protocol::WebSocket;
     }
-    let line = reader.line_of("protocol");
-    reader.fault(
-        "protocol",
-        line,
-        "'websocket' is not available in this version",
-    );
-    Protocol::WebSocket
+    if reader.is_set("origin") {
+        let line = reader.line_of("origin");
+        reader.fault(
+            "origin",
+            line,
+            "is of no use without option protocol 'websocket'",
+        );
+    }
+    Protocol::Mqtt
 }
 
 fn tls_version(text: &str) -> Option<TlsVersion> {

@@ -54,6 +54,8 @@ pub enum Kind {
     Topic,
     /// A topic's beginning.
     MountPoint,
+    /// Where a web page comes from, as browsers say it, or `*`.
+    Origin,
 }
 
 impl Kind {
@@ -77,6 +79,7 @@ impl Kind {
             Kind::Fingerprint => "SHA-256 fingerprint".into(),
             Kind::Topic => "topic filter".into(),
             Kind::MountPoint => "topic".into(),
+            Kind::Origin => "origin".into(),
         }
     }
 
@@ -114,6 +117,9 @@ impl Kind {
             Kind::Fingerprint => "a SHA-256 fingerprint (64 hexadecimal digits)".into(),
             Kind::Topic => "a topic filter".into(),
             Kind::MountPoint => "the beginning of a topic (no +, # or $)".into(),
+            Kind::Origin => {
+                "an origin (https://host or http://host:port without a path, or *)".into()
+            }
         }
     }
 }

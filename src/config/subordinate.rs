@@ -1,6 +1,6 @@
 //! The sections `subordinate` and `subsubordinate`: devices whose controllers are reached through this one, written by
 //! the router's subordinates page. Entered through [`Subordinate::direct`] and [`Subordinate::indirect`]. They are read
-//! and kept; connecting is the bridge's matter.
+//! and checked; this version connects to none of them.
 //!
 //! A `via` that names no subordinate is no fault: the page removes sections one at a time, and a bus that does not
 //! start over a leftover helps nobody.

@@ -335,7 +335,7 @@ fn options_of_a_listener_that_need_one_another_are_said_all_at_once() {
     let text = "\
 config listener 'a'
 	option port '1'
-	option protocol 'websocket'
+	option protocol 'websockets'
 	option cert '/c'
 	option identity 'cn'
 	list interface 'lna'
@@ -351,7 +351,7 @@ config listener 'local'
     assert_eq!(
         faults(text),
         [
-            "3: fosquitto.a.protocol: 'websocket' is not available in this version",
+            "3: fosquitto.a.protocol: 'websockets' is not one of mqtt, websocket (did you mean 'websocket'?)",
             "4: fosquitto.a.cert: is of no use without option tls '1'",
             "5: fosquitto.a.identity: needs tls '1' and option ca: it is read from the client's certificate",
             "6: fosquitto.a.interface: 'lna' is not an interface of /etc/config/network (did you mean 'lan'?)",

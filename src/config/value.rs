@@ -130,7 +130,20 @@ pub fn is_valid(text: &str, kind: Kind) -> bool {
         Kind::Fingerprint => fingerprint(text).is_some(),
         Kind::Topic => crate::acl::Pattern::new(text).is_ok(),
         Kind::MountPoint => mount_point(text),
+        Kind::Origin => text == "*" || origin(text),
     }
+}
+
+/// An origin as browsers write it (RFC 6454, section 6.2): scheme, host and port, and no path, not even `/`.
+fn origin(text: &str) -> bool {
+    let Some((scheme, authority)) = text.split_once("://") else {
+        return false;
+    };
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"/?#@,*".contains(&byte);
+    !scheme.is_empty()
+        && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        && !authority.is_empty()
+        && authority.bytes().all(is_plain)
 }
 
 /// A topic's beginning: what is put before every topic of a listener's clients.
@@ -214,6 +227,29 @@ mod tests {
             &"é".repeat(32),
         ] {
             assert_eq!(fingerprint(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_origin_has_no_path() {
+        for right in [
+            "https://router.lan",
+            "http://192.0.2.1:8080",
+            "http://[2001:db8::1]",
+        ] {
+            assert!(is_valid(right, Kind::Origin), "{right}");
+        }
+        assert!(is_valid("*", Kind::Origin));
+        for wrong in [
+            "",
+            "router.lan",
+            "https://",
+            "https://a/",
+            "://a",
+            "https://*.lan",
+            "https://a b",
+        ] {
+            assert!(!is_valid(wrong, Kind::Origin), "{wrong}");
         }
     }
 

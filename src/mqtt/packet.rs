@@ -218,10 +218,10 @@ pub struct Disconnect {
     pub session_expiry_s: Option<u32>,
 }
 
-/// AUTH from a client (3.15).
+/// AUTH (3.15), in either direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Auth<'a> {
-    /// 0x18 Continue authentication or 0x19 Re-authenticate.
+    /// 0x18 Continue authentication; 0x19 Re-authenticate from a client; 0x00 Success from the server.
     pub reason: ReasonCode,
     /// Authentication Method.
     pub method: Option<&'a str>,
@@ -265,6 +265,8 @@ pub enum ServerPacket<'a> {
         /// Reason String, left out where the client did not ask for problem information.
         reason_string: Option<&'a str>,
     },
+    /// AUTH (3.15); there is none for a 3.1.1 client.
+    Auth(Auth<'a>),
 }
 
 /// CONNACK (3.2).
@@ -297,6 +299,10 @@ pub struct ConnAckProperties<'a> {
     pub shared_subscription_available: Option<bool>,
     /// Server Keep Alive in seconds, when it is not what the client asked for.
     pub server_keep_alive_s: Option<u16>,
+    /// Authentication Method, after a successful exchange of enhanced authentication.
+    pub authentication_method: Option<&'a str>,
+    /// Authentication Data: the end of that exchange.
+    pub authentication_data: Option<&'a [u8]>,
 }
 
 impl Default for ReasonCode {

@@ -73,6 +73,12 @@ pub fn subscribed(text: &str) -> Option<Subscribed<'_>> {
     }
 }
 
+/// Whether the filter of a SUBSCRIBE names a Shared Subscription.
+#[inline]
+pub fn is_shared(filter: &str) -> bool {
+    filter.starts_with("$share/")
+}
+
 /// Whether a topic belongs to the server: its first level begins with `$`, and a filter that begins with
 /// a wildcard does not match it [MQTT-4.7.2-1].
 #[inline]

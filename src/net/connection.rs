@@ -1,32 +1,41 @@
-//! One connection on the event loop: its TLS handshake, its CONNECT, its packets, its end.
+//! One connection on the event loop: its TLS and WebSocket handshakes, its CONNECT, its packets, its end.
 //!
 //! [`accept`] is entered with a new socket. The handshake is a future of its own; what follows is the hand-written
-//! [`Connection`], which keeps little while its client is idle: bytes are parsed where they were read, and only a packet larger than a
+//! `Connection`, which keeps little while its client is idle: bytes are parsed where they were read, and only a packet larger than a
 //! read is gathered. It handles a bounded number of packets a turn and decides nothing: what a packet means, the broker says; what is sent,
-//! the [table](super::table) holds. Until its CONNECT is accepted a client may send one packet of bounded size and nothing else.
+//! the [table](super::table) holds. Until its CONNECT is accepted a client may send one packet of bounded size and nothing else, but for
+//! the AUTH packets of enhanced authentication.
+
+mod exchange;
 
 use std::future::Future;
-use std::io::Write as _;
+use std::io::Read as _;
+use std::os::unix::net::UnixStream;
 use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use ntex::io::{Io, IoBoxed, IoRef};
+use ntex::io::{Filter, Io, IoBoxed};
 use ntex::service::cfg::SharedCfg;
 use ntex::tls::openssl::PeerCert;
 
 use super::codec::{self, Fault, Peer, Scratch};
-use super::door::Door;
+use super::door::{Crowd, Door};
 use super::frame::{self, Assembler, FrameFault, Scan};
 use super::hub::Hub;
 use super::listener::{Accepted, Stream};
 use super::mount::Prefixed;
 use super::table::{Address, Client};
+use super::tls::filter;
+use super::{websocket, write};
 use crate::auth::{Denied, Identity, Step, Verdict};
 use crate::broker::{Close, ConnectionId, Effects, Input, Owner, Time};
+use crate::config::Protocol;
 use crate::log::Escaped;
-use crate::mqtt::packet::{ConnAck, Connect, ServerPacket};
+use crate::mqtt::packet::{ClientPacket, ConnAck, Connect, ServerPacket};
 use crate::mqtt::{ReasonCode, Version};
+use exchange::{Handshake, Reauthentication};
 
 /// The largest CONNECT: it may name a Will, a user and a password of 65,535 bytes each; more than that is nobody's.
 const CONNECT_BYTES_MAX: usize = 256 * 1024;
@@ -51,10 +60,13 @@ pub async fn accept<H: Hub>(
     due: Due,
     cfg: SharedCfg,
 ) {
-    let spare = door
-        .tls
-        .as_ref()
-        .and_then(|_| accepted.stream.try_clone().ok());
+    let crowd = accepted.crowd;
+    let is_websocket = door.listener.protocol == Protocol::WebSocket;
+    let (spare, remains) = match (&door.tls, &accepted.stream) {
+        (Some(_), stream) => (stream.try_clone().ok(), None),
+        (None, Stream::Unix(stream)) if !is_websocket => (None, stream.try_clone().ok()),
+        (None, _) => (None, None),
+    };
     let (io, address) = match accepted.stream {
         Stream::Tcp(stream, address) => {
             (ntex::rt::from_tcp_stream(stream, cfg), Address::Ip(address))
@@ -65,33 +77,34 @@ pub async fn accept<H: Hub>(
         Ok(io) => io,
         Err(error) => {
             log::warn!("{address}: cannot be served: {error}");
-            left(&*hub, &door, true);
+            left(&*hub, &crowd, true);
             return;
         }
     };
-    let socket = io.get_ref();
     let id =
         hub.table()
             .borrow_mut()
-            .add(socket.clone(), door.clone(), address, due.now, due.deadline);
-    match shake_hands(io, &door).await {
+            .add(io.get_ref(), door.clone(), address, due.now, due.deadline);
+    match shake_hands(io, &hub, &door, spare).await {
         Ok(io) => {
             ntex::rt::spawn(Connection {
                 hub,
                 io,
                 id,
+                remains,
                 door,
+                crowd,
                 state: State::Connect,
+                reauthentication: Reauthentication::Never,
                 assembler: None,
             });
         }
         Err(what) => {
-            send_alert(&socket, spare);
             let reason = ReasonCode::UNSPECIFIED_ERROR;
             let mut table = hub.table().borrow_mut();
             if !table.is_closing(id) {
                 log::info!(
-                    "{address} on listener '{}': closed: TLS handshake failed: {what}",
+                    "{address} on listener '{}': closed: {what}",
                     door.listener.name
                 );
             }
@@ -99,52 +112,56 @@ pub async fn accept<H: Hub>(
                 id,
                 Close {
                     reason,
-                    what: "TLS handshake failed",
+                    what: "handshake failed",
                 },
             );
             table.clear_deadline(id);
             table.remove(id);
             drop(table);
-            left(&*hub, &door, true);
+            left(&*hub, &crowd, true);
         }
     }
 }
 
-/// Speaks TLS if the listener does. The connection's deadline ends a handshake that takes too long.
-async fn shake_hands(io: Io, door: &Door) -> Result<IoBoxed, String> {
+/// Speaks TLS and WebSocket if the listener does. The connection's deadline ends a handshake that takes too long.
+async fn shake_hands<H: Hub>(
+    io: Io,
+    hub: &Rc<H>,
+    door: &Door,
+    spare: Option<Stream>,
+) -> Result<IoBoxed, String> {
     let Some(tls) = &door.tls else {
+        if door.listener.protocol == Protocol::WebSocket {
+            io.register_filter_callbacks(write::Watch::default());
+        }
+        return upgrade(io, hub, door).await;
+    };
+    let failed = |what| format!("TLS handshake failed: {what}");
+    let ssl = tls.ssl().map_err(|error| failed(error.to_string()))?;
+    io.register_filter_callbacks(write::Watch::default());
+    let io = filter::accept(io, ssl, spare).await.map_err(failed)?;
+    upgrade(io, hub, door).await
+}
+
+/// Speaks WebSocket if the listener does.
+async fn upgrade<F: Filter, H: Hub>(
+    io: Io<F>,
+    hub: &Rc<H>,
+    door: &Door,
+) -> Result<IoBoxed, String> {
+    if door.listener.protocol == Protocol::Mqtt {
         return Ok(io.boxed());
-    };
-    let ssl = tls.ssl().map_err(|error| error.to_string())?;
-    // The handshake's direction is the context's: it is in accept state.
-    let io = ntex::tls::openssl::connect(io, ssl)
-        .await
-        .map_err(|error| error.to_string())?;
-    Ok(io.boxed())
-}
-
-/// Sends what OpenSSL had to say about a handshake that failed: the alert that tells the client why.
-///
-/// ntex gives the socket up with the failure, before it has written anything; the alert is still in the buffer, and a second
-/// descriptor of the socket takes it. A socket that has no room for it has a client that does not listen.
-fn send_alert(socket: &IoRef, spare: Option<Stream>) {
-    let alert = socket.with_write_dst_buf(|pages| pages.freeze());
-    let _ = match spare {
-        Some(Stream::Tcp(mut stream, _)) => stream.write(&alert),
-        Some(Stream::Unix(mut stream)) => stream.write(&alert),
-        None => Ok(0),
-    };
-}
-
-/// Sends a connection away that was accepted, before anything is done for it.
-pub fn turn_away<H: Hub>(hub: &H, door: &Door) {
-    left(hub, door, true);
+    }
+    match websocket::accept(io, hub.clone(), &door.listener).await {
+        Ok(io) => Ok(io.boxed()),
+        Err(what) => Err(format!("WebSocket handshake failed: {what}")),
+    }
 }
 
 /// A connection is gone: its listener has room for another.
-fn left<H: Hub>(hub: &H, door: &Door, before_connect: bool) {
-    door.crowd.leave();
-    if before_connect && door.crowd.admit() {
+fn left<H: Hub>(hub: &H, crowd: &Crowd, before_connect: bool) {
+    crowd.leave();
+    if before_connect && crowd.admit() {
         hub.accept_more();
     }
 }
@@ -154,8 +171,14 @@ struct Connection<H: Hub> {
     hub: Rc<H>,
     io: IoBoxed,
     id: ConnectionId,
+    /// The listener; a reload may put another in its place until CONNECT.
     door: Rc<Door>,
+    /// Who counted it in; that of `door` is another one if the listener was removed and came back.
+    crowd: Arc<Crowd>,
+    /// A second descriptor of a Unix socket, for what its client sent before it closed.
+    remains: Option<UnixStream>,
     state: State,
+    reauthentication: Reauthentication,
     /// A packet larger than one read, as far as it has arrived.
     assembler: Option<Box<Assembler>>,
 }
@@ -166,6 +189,8 @@ enum State {
     Connect,
     /// Its CONNECT waits for the verdict about the password.
     Verifying(Box<[u8]>),
+    /// Its CONNECT waits for the end of an exchange of AUTH packets.
+    Exchanging(Box<Handshake>),
     /// Its CONNECT went to the broker.
     Running(Version),
     /// Nothing that it sends counts any more.
@@ -187,22 +212,18 @@ impl<H: Hub> Future for Connection<H> {
         let this = self.get_mut();
         loop {
             if let State::Verifying(_) = this.state {
+                if this.is_closing() {
+                    return this.end();
+                }
                 this.take_verdict();
             }
             if let State::Verifying(_) = this.state {
+                // A client that closed already has still said all that it sent, and the verdict comes in any case.
                 this.io.poll_dispatch(cx);
-                return if this.io.is_closed() {
-                    this.end()
-                } else {
-                    Poll::Pending
-                };
+                return Poll::Pending;
             }
-            if this.is_choked(cx) {
-                return if this.io.is_closed() {
-                    this.end()
-                } else {
-                    Poll::Pending
-                };
+            if this.is_backed_up(cx) {
+                return Poll::Pending;
             }
             if let Read::More = this.read() {
                 cx.waker().wake_by_ref();
@@ -222,17 +243,20 @@ impl<H: Hub> Future for Connection<H> {
 }
 
 impl<H: Hub> Connection<H> {
-    /// Whether the client must take answers before it may ask for more. This future is polled again when it has.
-    fn is_choked(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut table = self.hub.table().borrow_mut();
-        if matches!(self.state, State::Closing) || !table.is_choked(self.id) {
-            return false;
-        }
-        if self.io.poll_flush(cx, false).is_pending() {
-            return true;
-        }
-        table.set_heard(self.id);
-        false
+    /// Whether a packet of this first byte may come now.
+    fn may_come(&self, first: u8) -> Result<(), Fault> {
+        let what = match self.state {
+            State::Running(_) => return Ok(()),
+            State::Exchanging(_) if frame::may_come_in_exchange(first) => return Ok(()),
+            // [MQTT-3.1.2-30]
+            State::Exchanging(_) => "neither AUTH nor DISCONNECT before CONNACK",
+            _ if frame::may_come_first(first) => return Ok(()),
+            _ => "the first packet is not a CONNECT",
+        };
+        Err(Fault {
+            reason: ReasonCode::PROTOCOL_ERROR,
+            what,
+        })
     }
 
     /// The largest packet that the client may send now, in bytes.
@@ -282,11 +306,8 @@ impl<H: Hub> Connection<H> {
         if self.assembler.is_some() {
             return self.gather(bytes);
         }
-        if !matches!(self.state, State::Running(_)) && !frame::may_come_first(bytes[0]) {
-            self.refuse(Fault {
-                reason: ReasonCode::PROTOCOL_ERROR,
-                what: "the first packet is not a CONNECT",
-            });
+        if let Err(fault) = self.may_come(bytes[0]) {
+            self.refuse(fault);
             return bytes.len();
         }
         match frame::scan(bytes, self.packet_max()) {
@@ -356,33 +377,40 @@ impl<H: Hub> Connection<H> {
         let version = match self.state {
             State::Running(version) => version,
             State::Connect => return self.connect(first, body, whole),
+            State::Exchanging(_) => return self.continue_exchange(first, body),
             State::Verifying(_) | State::Closing => return,
         };
         let hub = self.hub.clone();
         let mut scratch = hub.scratch().borrow_mut();
         match codec::decode(version, first, body, &mut scratch) {
+            Ok(ClientPacket::Auth(auth)) if self.may_reauthenticate() => self.reauthenticate(&auth),
             Ok(packet) => {
                 let connection = self.id;
                 match &self.door.listener.mount_point {
                     None => hub.handle(Input::Packet { connection, packet }),
-                    Some(mount) => {
-                        let prefixed = Prefixed::of(mount, &packet);
-                        hub.handle(Input::Packet {
+                    Some(mount) => match Prefixed::of(mount, &packet) {
+                        Ok(prefixed) => hub.handle(Input::Packet {
                             connection,
                             packet: prefixed.packet(packet),
-                        });
-                    }
+                        }),
+                        Err(fault) => self.refuse(fault),
+                    },
                 }
             }
             Err(fault) => self.refuse(fault),
         }
-        if hub.table().borrow_mut().is_closing(self.id) {
+        if self.is_closing() {
             self.state = State::Closing;
         }
     }
 
     /// The first packet: a CONNECT from somebody who is still to be known.
     fn connect(&mut self, first: u8, body: &[u8], whole: &[u8]) {
+        if self.is_closing() {
+            // Its time was over.
+            self.state = State::Closing;
+            return;
+        }
         let hub = self.hub.clone();
         let mut scratch = Scratch::new();
         let connect = match codec::decode_connect(first, body, &mut scratch) {
@@ -394,6 +422,9 @@ impl<H: Hub> Connection<H> {
                 return self.close(refused.fault.reason, refused.fault.what);
             }
         };
+        if let Some(method) = connect.properties.authentication_method {
+            return self.begin_exchange(&connect, method, whole);
+        }
         let certificate = self.io.query::<PeerCert>();
         let certificate = certificate.as_ref().map(|certificate| &*certificate.0);
         let step = self
@@ -402,11 +433,13 @@ impl<H: Hub> Connection<H> {
             .begin(certificate, connect.user_name, connect.password);
         match step {
             Step::Granted(identity) => self.granted(&connect, identity),
-            Step::Denied(denied) => self.denied(&connect, denied),
+            Step::Denied(denied) => self.denied(&connect, user_of(&connect), denied),
             Step::Verify(attempt) => {
-                // The password is checked elsewhere; the packet is read again when the verdict is there.
-                self.hub.table().borrow_mut().gathers(self.id, whole.len());
+                // The password is checked elsewhere; the packet is read again when the verdict is there. That always comes, and
+                // how long it takes is not the client's fault.
+                hub.table().borrow_mut().gathers(self.id, whole.len());
                 self.state = State::Verifying(whole.into());
+                hub.table().borrow_mut().clear_deadline(self.id);
                 hub.verify(self.id, attempt);
             }
         }
@@ -422,20 +455,12 @@ impl<H: Hub> Connection<H> {
         };
         self.hub.table().borrow_mut().gathers(self.id, 0);
         let mut scratch = Scratch::new();
-        let Ok(Scan::Frame {
-            first,
-            header,
-            size,
-        }) = frame::scan(&packet, packet.len())
-        else {
-            return;
-        };
-        let Ok(connect) = codec::decode_connect(first, &packet[header..size], &mut scratch) else {
+        let Some(connect) = reread(&packet, &mut scratch) else {
             return;
         };
         match verdict {
             Verdict::Granted(identity) => self.granted(&connect, identity),
-            Verdict::Denied(denied) => self.denied(&connect, denied),
+            Verdict::Denied(denied) => self.denied(&connect, user_of(&connect), denied),
             Verdict::Busy => {
                 self.answer_connect(connect.version, ReasonCode::SERVER_BUSY);
                 self.close(
@@ -463,17 +488,25 @@ impl<H: Hub> Connection<H> {
         let owner = owner_of(&identity);
         let reserve = self.door.listener.is_local();
         let permissions = hub.permissions(&self.door, &identity, connect.client_id);
-        let peer = Peer {
-            version: connect.version,
-            maximum_packet_size: connect.properties.maximum_packet_size,
-            problem_information: connect.properties.request_problem_information,
-        };
+        let peer = peer_of(connect);
         let client = Client {
             client_id: Rc::from(connect.client_id),
             identity,
         };
-        hub.table().borrow_mut().introduce(id, peer, client);
-        match &self.door.listener.mount_point {
+        let mount = self.door.listener.mount_point.as_ref();
+        let prefixed = match mount.map(|mount| Prefixed::of_will(mount, connect)) {
+            None => None,
+            Some(Ok(prefixed)) => Some(prefixed),
+            Some(Err(Fault { reason, what })) => {
+                self.answer_connect(connect.version, reason);
+                return self.close(reason, what);
+            }
+        };
+        let aliases_max = connect.properties.topic_alias_maximum;
+        hub.table()
+            .borrow_mut()
+            .introduce(id, peer, aliases_max, client);
+        match &prefixed {
             None => hub.handle(Input::Connect {
                 connection: id,
                 connect,
@@ -481,8 +514,7 @@ impl<H: Hub> Connection<H> {
                 permissions,
                 reserve,
             }),
-            Some(mount) => {
-                let prefixed = Prefixed::of_will(mount, connect);
+            Some(prefixed) => {
                 let connect = &prefixed.connect(connect.clone());
                 hub.handle(Input::Connect {
                     connection: id,
@@ -501,13 +533,14 @@ impl<H: Hub> Connection<H> {
         self.state = State::Running(connect.version);
         table.admit(id, connect);
         drop(table);
-        if self.door.crowd.admit() {
+        if self.crowd.admit() {
             hub.accept_more();
         }
     }
 
-    fn denied(&mut self, connect: &Connect<'_>, denied: Denied) {
-        let user = Escaped(connect.user_name.unwrap_or_default());
+    /// The client is not let in as `user`.
+    fn denied(&mut self, connect: &Connect<'_>, user: &str, denied: Denied) {
+        let user = Escaped(user);
         let address = self
             .hub
             .table()
@@ -556,6 +589,10 @@ impl<H: Hub> Connection<H> {
             });
             self.state = State::Closing;
         } else {
+            if let State::Exchanging(_) = self.state {
+                // No DISCONNECT before CONNACK [MQTT-3.14.0-1].
+                self.answer_connect(Version::V5, fault.reason);
+            }
             self.close(fault.reason, fault.what);
         }
     }
@@ -577,10 +614,39 @@ impl<H: Hub> Connection<H> {
         self.state = State::Closing;
     }
 
+    /// Whether AUTH is this connection's own matter: its CONNECT named a method.
+    fn may_reauthenticate(&self) -> bool {
+        !matches!(self.reauthentication, Reauthentication::Never)
+    }
+
+    /// Whether the connection is being closed from this side.
+    fn is_closing(&self) -> bool {
+        self.hub.table().borrow_mut().is_closing(self.id)
+    }
+
+    /// Whether nothing may be read before the client has taken the answers to what it sent. It is woken up then.
+    fn is_backed_up(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut table = self.hub.table().borrow_mut();
+        if !table.is_backed_up(self.id) {
+            return false;
+        }
+        match self.io.poll_flush(cx, false) {
+            Poll::Pending => true,
+            // The answers are still to be flushed, and fill the socket's buffer then, which wakes this up.
+            Poll::Ready(Ok(())) if table.has_output(self.id) => {
+                self.io.poll_dispatch(cx);
+                true
+            }
+            Poll::Ready(_) => false,
+        }
+    }
+
     /// Tells the broker when a full output has drained.
     fn drain(&mut self, cx: &mut Context<'_>) {
         let mut table = self.hub.table().borrow_mut();
-        if table.is_congested(self.id) && self.io.poll_flush(cx, false).is_ready() {
+        if table.is_congested(self.id)
+            && let Poll::Ready(Ok(())) = self.io.poll_flush(cx, false)
+        {
             table.set_drained(self.id);
             drop(table);
             self.hub.handle(Input::Drained {
@@ -589,8 +655,44 @@ impl<H: Hub> Connection<H> {
         }
     }
 
+    /// Handles what the client of a Unix socket sent before it closed. The kernel says that it has closed before all has been
+    /// read, and ntex reads no more then; with TCP this is so only when the client broke the connection off.
+    fn read_remains(&mut self) {
+        let Some(mut stream) = self.remains.take() else {
+            return;
+        };
+        let mut bytes = self.io.with_read_buf(|buffer| {
+            let bytes = buffer.to_vec();
+            buffer.advance_to(bytes.len());
+            bytes
+        });
+        let mut chunk = [0; 4096];
+        // It ends: the socket's queue is bounded, and nobody writes to it any more.
+        while let Ok(size @ 1..) = stream.read(&mut chunk) {
+            self.hub.table().borrow_mut().count_received(size);
+            bytes.extend_from_slice(&chunk[..size]);
+            let mut used = 0;
+            loop {
+                match self.step(&bytes[used..]) {
+                    0 => break,
+                    step => used += step,
+                }
+            }
+            bytes.drain(..used);
+        }
+    }
+
     /// The socket is closed.
     fn end(&mut self) -> Poll<()> {
+        if !self.is_closing() {
+            self.read_remains();
+            if let Some(fault) = self.io.query::<websocket::Fault>().get() {
+                self.refuse(Fault {
+                    reason: ReasonCode::PROTOCOL_ERROR,
+                    what: fault.what,
+                });
+            }
+        }
         self.hub.handle(Input::Closed {
             connection: self.id,
         });
@@ -598,9 +700,36 @@ impl<H: Hub> Connection<H> {
         let before_connect = table.live(self.id).is_some_and(|live| !live.is_admitted());
         table.remove(self.id);
         drop(table);
-        left(&*self.hub, &self.door, before_connect);
+        left(&*self.hub, &self.crowd, before_connect);
         Poll::Ready(())
     }
+}
+
+/// Reads a CONNECT again that was read before and kept.
+fn reread<'a>(packet: &'a [u8], scratch: &'a mut Scratch) -> Option<Connect<'a>> {
+    let Ok(Scan::Frame {
+        first,
+        header,
+        size,
+    }) = frame::scan(packet, packet.len())
+    else {
+        return None;
+    };
+    codec::decode_connect(first, &packet[header..size], scratch).ok()
+}
+
+/// What a CONNECT says about the packets that its sender takes.
+fn peer_of(connect: &Connect<'_>) -> Peer {
+    Peer {
+        version: connect.version,
+        maximum_packet_size: connect.properties.maximum_packet_size,
+        problem_information: connect.properties.request_problem_information,
+    }
+}
+
+/// The user name for the log.
+fn user_of<'a>(connect: &Connect<'a>) -> &'a str {
+    connect.user_name.unwrap_or_default()
 }
 
 /// The broker's name for an identity: the one place where an owner is made of one.

@@ -86,6 +86,13 @@ impl Crowd {
         before >= self.unauthenticated_max.load(Ordering::Relaxed)
     }
 
+    /// One is gone before CONNECT; whether the accept thread waits for that.
+    #[must_use]
+    pub fn turn_back(&self) -> bool {
+        self.leave();
+        self.admit()
+    }
+
     /// One that had come in is gone.
     pub fn leave(&self) {
         self.open.fetch_sub(1, Ordering::AcqRel);

@@ -74,6 +74,13 @@ pub fn may_come_first(first: u8) -> bool {
     first == 0x10
 }
 
+/// Whether a packet that begins with this byte may come while a CONNECT waits for the end of enhanced authentication: AUTH or
+/// DISCONNECT [MQTT-3.1.2-30]. Its flags are still to be checked.
+#[inline]
+pub fn may_come_in_exchange(first: u8) -> bool {
+    matches!(first >> 4, 14 | 15)
+}
+
 /// Looks for one frame at the start of `bytes`.
 ///
 /// `max_packet_size` bounds the whole frame, in bytes. A frame that is larger is a fault as soon as its

@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use ntex::io::IoRef;
 
@@ -10,7 +11,7 @@ use super::codec::Scratch;
 use super::door::Door;
 use super::table::Table;
 use crate::acl::Permissions;
-use crate::auth::{Attempt, Identity};
+use crate::auth::{Attempt, Credentials, Identity};
 use crate::broker::{ConnectionId, Input};
 
 /// The program around the connections, on the event loop's thread.
@@ -26,6 +27,9 @@ pub trait Hub: 'static {
 
     /// Has a password checked; the verdict comes through [`Table::set_verdict`].
     fn verify(&self, connection: ConnectionId, attempt: Attempt);
+
+    /// What proofs are judged by that need no hashing.
+    fn credentials(&self) -> Arc<Credentials>;
 
     /// What a client of this identity may do.
     fn permissions(&self, door: &Door, identity: &Identity, client_id: &str) -> Permissions;

@@ -49,6 +49,9 @@ pub struct Accepted {
     pub socket: SocketId,
     /// The connection.
     pub stream: Stream,
+    /// Who counts it: MUST be told once that it is past CONNECT or gone, and once that it is gone, whatever becomes of the
+    /// listener until then.
+    pub crowd: Arc<Crowd>,
 }
 
 /// The kinds of connections.
@@ -171,6 +174,8 @@ struct Listening {
     name: String,
     /// Connections that were closed because the listener is full.
     refused: u32,
+    /// How often the process had nothing left to accept with.
+    exhausted: u32,
 }
 
 struct Worker<F> {
@@ -197,6 +202,7 @@ impl<F: Fn(Event)> Worker<F> {
                             crowd,
                             name,
                             refused: 0,
+                            exhausted: 0,
                         });
                     }
                     Command::Ignore(id, done) => {
@@ -287,16 +293,21 @@ impl Listening {
             batch.push(Accepted {
                 socket: self.id,
                 stream,
+                crowd: self.crowd.clone(),
             });
         }
         true
     }
 
     /// Whether accepting may go on at once after an error. Most are of the connection that was to be accepted (accept(2)).
-    fn is_harmless(&self, error: &io::Error) -> bool {
+    fn is_harmless(&mut self, error: &io::Error) -> bool {
         match error.raw_os_error() {
             Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
-                log::warn!("listener '{}': cannot accept for now: {error}", self.name);
+                self.exhausted = self.exhausted.saturating_add(1);
+                // It may last for days, and is found again five times a second.
+                if self.exhausted.is_power_of_two() {
+                    log::warn!("listener '{}': cannot accept for now: {error}", self.name);
+                }
                 false
             }
             _ => true,

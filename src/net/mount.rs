@@ -3,10 +3,11 @@
 //! It is put before and taken off here, at the border, so that the broker and the rules know topics as they are on the
 //! bus. A client of a mounted listener pays one copy of each topic for it.
 
+use super::codec::Fault;
 use crate::mqtt::packet::{
     ClientPacket, Connect, Publish, Subscribe, SubscribeFilter, Unsubscribe, Will,
 };
-use crate::mqtt::topic;
+use crate::mqtt::{ReasonCode, topic};
 
 /// Texts that a rewritten packet borrows from.
 #[derive(Debug, Default)]
@@ -14,11 +15,14 @@ pub struct Prefixed(Vec<String>);
 
 impl Prefixed {
     /// The bus's form of a packet's topics and filters.
-    pub fn of(mount: &str, packet: &ClientPacket<'_>) -> Prefixed {
-        Prefixed(match packet {
+    ///
+    /// # Errors
+    /// The Topic Name is too long with the prefix; it reaches as far as the connection.
+    pub fn of(mount: &str, packet: &ClientPacket<'_>) -> Result<Prefixed, Fault> {
+        Ok(Prefixed(match packet {
             // A topic that is empty stands for an alias, which was set with the prefix.
             ClientPacket::Publish(publish) if !publish.topic.is_empty() => {
-                vec![format!("{mount}{}", publish.topic)]
+                vec![prefixed_topic(mount, publish.topic)?]
             }
             ClientPacket::Subscribe(subscribe) => subscribe
                 .filters
@@ -31,18 +35,17 @@ impl Prefixed {
                 .map(|filter| prefixed_filter(mount, filter))
                 .collect(),
             _ => Vec::new(),
-        })
+        }))
     }
 
     /// The bus's form of a CONNECT's Will Topic.
-    pub fn of_will(mount: &str, connect: &Connect<'_>) -> Prefixed {
-        Prefixed(
-            connect
-                .will
-                .iter()
-                .map(|will| format!("{mount}{}", will.topic))
-                .collect(),
-        )
+    ///
+    /// # Errors
+    /// Those of [`Prefixed::of`].
+    pub fn of_will(mount: &str, connect: &Connect<'_>) -> Result<Prefixed, Fault> {
+        let topics = connect.will.iter();
+        let topics = topics.map(|will| prefixed_topic(mount, will.topic));
+        Ok(Prefixed(topics.collect::<Result<_, _>>()?))
     }
 
     /// The packet with the bus's topics.
@@ -86,6 +89,17 @@ impl Prefixed {
     }
 }
 
+/// What other clients get is a string of the protocol again, of at most 65,535 bytes (1.5.4).
+fn prefixed_topic(mount: &str, topic: &str) -> Result<String, Fault> {
+    if mount.len() + topic.len() > usize::from(u16::MAX) {
+        return Err(Fault {
+            reason: ReasonCode::TOPIC_NAME_INVALID,
+            what: "the topic is too long with the listener's mount point",
+        });
+    }
+    Ok(format!("{mount}{topic}"))
+}
+
 fn prefixed_filter(mount: &str, filter: &str) -> String {
     match topic::subscribed(filter) {
         Some(topic::Subscribed {
@@ -112,7 +126,7 @@ mod tests {
             subscription_id: None,
             filters,
         });
-        let prefixed = Prefixed::of("guest/", &packet);
+        let prefixed = Prefixed::of("guest/", &packet).expect("it fits");
         let ClientPacket::Subscribe(subscribe) = prefixed.packet(packet) else {
             panic!("a SUBSCRIBE stays one");
         };

@@ -71,7 +71,8 @@ impl Output {
         self.shared = Vec::new();
         self.shared_bytes = 0;
         let mut bytes = std::mem::take(&mut self.bytes);
-        if bytes.capacity() <= REUSED_MAX && pool.0.len() < POOL_MAX {
+        // One that owns nothing would be handed out before those that do.
+        if (1..=REUSED_MAX).contains(&bytes.capacity()) && pool.0.len() < POOL_MAX {
             bytes.clear();
             pool.0.push(bytes);
         }
@@ -97,6 +98,11 @@ mod tests {
         assert!(output.is_empty());
         let expected = [b"head1".to_vec(), payload, b"head2".to_vec()].concat();
         assert_eq!(pages.freeze()[..], expected[..]);
-        assert_eq!(pool.0.len(), 1);
+        output.clear(&mut pool);
+        assert_eq!(
+            pool.0.len(),
+            1,
+            "only buffers that hold something to write to"
+        );
     }
 }

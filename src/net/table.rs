@@ -4,6 +4,8 @@
 //! receivers of the same packet those bytes are copied. At the end of the loop's turn [`Table::flush`] gives each output to its
 //! socket, once. The table closes sockets and says why in the log; it reads nothing from them.
 
+mod memory;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
@@ -11,13 +13,16 @@ use std::rc::Rc;
 
 use ntex::io::IoRef;
 
+use super::alias::{Aliases, Naming};
 use super::codec::{self, AckKind, Peer, PublishHead};
 use super::door::{Door, Room};
 use super::output::{Output, Pool};
+use super::write;
 use crate::acl::Action;
-use crate::auth::{Identity, Verdict};
+use crate::auth::{Identity, MECHANISM, Verdict};
 use crate::broker::effect::StoreOp;
 use crate::broker::{Close, ConnectionId, Delivery, Effects, Payload, Sent, Time, limits};
+use crate::config::Protocol;
 use crate::log::Escaped;
 use crate::mqtt::packet::{Ack, Connect, ServerPacket};
 use crate::mqtt::{Qos, ReasonCode, Version};
@@ -25,19 +30,6 @@ use crate::mqtt::{Qos, ReasonCode, Version};
 /// An output of this many bytes is full. It holds several turns of a busy subscriber, so that one that keeps up is never taken
 /// for one that does not read; what a slow one costs is this much.
 pub const CONGESTED_BYTES: usize = 512 * 1024;
-
-/// The same where memory is short. It MUST be more than the socket's high-water mark ([`Live::congestion`] says why).
-const CONGESTED_THRIFTY_BYTES: usize = 96 * 1024;
-
-/// Answers that a client has not taken, in bytes, before nothing more is read from it: those to some 16,000 messages. What else is
-/// sent to it does not count, so that a client on a slow line is heard while it gets a large message.
-const ANSWERS_MAX: usize = 64 * 1024;
-
-/// What a connection takes by itself, in bytes: its socket's state, its future and its place here.
-const CONNECTION_BYTES: usize = 3 * 1024;
-
-/// What OpenSSL takes for one, in bytes.
-const TLS_BYTES: usize = 32 * 1024;
 
 /// Where a listener has as many connections before CONNECT as it may, the oldest of them keeps its place for so long, in
 /// milliseconds: enough for a client on a slow line with TLS, and little enough that many that say nothing keep nobody out.
@@ -94,7 +86,8 @@ pub struct Live {
     unsent: usize,
     /// What of it is in the table's sum.
     counted: usize,
-    /// Answers among it, in bytes: no more than this.
+    /// Bytes of what is not a PUBLISH in the output and among those that the socket has not taken, or more: counted up by
+    /// [`Effects::send`], corrected by [`Table::is_backed_up`].
     answers: usize,
     /// Bytes of a packet that has arrived in part.
     gathered: usize,
@@ -103,12 +96,16 @@ pub struct Live {
     /// Set once it is being closed: nothing that it sends counts any more.
     closing: Option<Close>,
     peer: Peer,
+    /// The aliases of its topics, if it takes any.
+    aliases: Option<Box<Aliases>>,
     since: Time,
     deadline: Option<Time>,
     door: Rc<Door>,
     address: Address,
     client: Option<Client>,
     verdict: Option<Verdict>,
+    /// The Authentication Data of the CONNACK, between the end of enhanced authentication and that packet.
+    exchange_end: Option<Box<str>>,
     /// Whether it is past CONNECT, so that its listener no longer counts it among those that are not.
     is_admitted: bool,
     denials: u32,
@@ -225,12 +222,14 @@ impl Table {
                 maximum_packet_size: None,
                 problem_information: true,
             },
+            aliases: None,
             since: now,
             deadline: Some(deadline),
             door,
             address,
             client: None,
             verdict: None,
+            exchange_end: None,
             is_admitted: false,
             denials: 0,
         }));
@@ -318,10 +317,25 @@ impl Table {
     }
 
     /// A CONNECT was read: how to encode for its sender, and who it is.
-    pub fn introduce(&mut self, id: ConnectionId, peer: Peer, client: Client) {
+    pub fn introduce(&mut self, id: ConnectionId, peer: Peer, aliases_max: u16, client: Client) {
         if let Some(live) = self.live(id) {
             live.peer = peer;
+            live.aliases = Aliases::new(aliases_max);
             live.client = Some(client);
+        }
+    }
+
+    /// A CONNECT was read whose sender is not known yet: how to encode for it.
+    pub fn set_peer(&mut self, id: ConnectionId, peer: Peer) {
+        if let Some(live) = self.live(id) {
+            live.peer = peer;
+        }
+    }
+
+    /// Enhanced authentication has succeeded: the server's last data, which goes out with the CONNACK if the broker accepts.
+    pub fn set_exchange_end(&mut self, id: ConnectionId, data: Box<str>) {
+        if let Some(live) = self.live(id) {
+            live.exchange_end = Some(data);
         }
     }
 
@@ -354,7 +368,7 @@ impl Table {
         );
     }
 
-    /// The connection will never be past CONNECT: its deadline is void.
+    /// The connection's CONNECT is there, or will never be: its deadline is void.
     pub fn clear_deadline(&mut self, id: ConnectionId) {
         if let Some(deadline) = self.live(id).and_then(|live| live.deadline.take()) {
             self.deadlines.remove(&(deadline, id));
@@ -363,21 +377,27 @@ impl Table {
 
     /// When the next connection must be past CONNECT: earlier where others wait for its place.
     pub fn next_deadline(&self) -> Option<Time> {
-        let (at, id) = self.deadlines.first()?;
-        let live = self.slots[id.index as usize].live.as_deref()?;
-        Some(if live.is_in_the_way() {
-            live.since.after_ms(CROWDED_MS).min(*at)
-        } else {
-            *at
-        })
+        self.next_to_expire().map(|(at, ..)| at)
+    }
+
+    /// Whose time before CONNECT is over first, when, and when it would be if nobody waited for its place.
+    fn next_to_expire(&self) -> Option<(Time, Time, ConnectionId)> {
+        let (at, id) = *self.deadlines.first()?;
+        // There are as many as the listeners let in before CONNECT, and mostly none.
+        let crowded = self.deadlines.iter().find_map(|&(at, id)| {
+            let live = self.slots[id.index as usize].live.as_deref()?;
+            let place_until = live.since.after_ms(CROWDED_MS).min(at);
+            live.is_in_the_way().then_some((place_until, at, id))
+        });
+        crowded
+            .filter(|(place_until, ..)| *place_until <= at)
+            .or(Some((at, at, id)))
     }
 
     /// Ends the connections whose time before CONNECT is over.
     pub fn expire(&mut self, now: Time) {
-        while self.next_deadline().is_some_and(|at| at <= now) {
-            let Some((_, id)) = self.deadlines.pop_first() else {
-                return;
-            };
+        while let Some((_, at, id)) = self.next_to_expire().filter(|(due, ..)| *due <= now) {
+            self.deadlines.remove(&(at, id));
             if let Some(live) = self.live(id) {
                 live.deadline = None;
                 live.closing = Some(Close {
@@ -413,7 +433,23 @@ impl Table {
         if let Some(live) = self.live(id) {
             live.is_congested = false;
             live.unsent = 0;
-            live.answers = 0;
+        }
+    }
+
+    /// Whether a connection has output that is for the end of the turn.
+    pub fn has_output(&mut self, id: ConnectionId) -> bool {
+        self.live(id).is_some_and(|live| !live.output.is_empty())
+    }
+
+    /// Ends the connections that are not past CONNECT: nobody has to be told.
+    pub fn end_before_connect(&mut self) {
+        let lives = self.slots.iter_mut().filter_map(|slot| slot.live.as_mut());
+        for live in lives.filter(|live| !live.is_admitted && live.closing.is_none()) {
+            live.closing = Some(Close {
+                reason: ReasonCode::SERVER_SHUTTING_DOWN,
+                what: "the bus stops",
+            });
+            live.io.terminate();
         }
     }
 
@@ -450,8 +486,8 @@ impl Table {
                     output.drain_to(pages, pool);
                     pages.len()
                 });
+                write::by_task(&live.io);
                 live.unsent = pending.unwrap_or(0);
-                live.answers = live.answers.min(live.unsent);
                 self.unsent = self.unsent - live.counted + live.unsent;
                 live.counted = live.unsent;
                 live.output.clear(&mut self.pool);
@@ -501,7 +537,7 @@ impl Table {
         let fits = live.peer.version.is_v5() == is_v5
             && delivery.retain == retain
             && live.peer.maximum_packet_size.is_none()
-            && live.door.listener.mount_point.is_none()
+            && live.has_plain_topics()
             && is_common(delivery);
         if !fits || slot == to.index as usize {
             return None;
@@ -514,108 +550,6 @@ impl Table {
         let bytes = source.output.bytes().get(from..end)?;
         target.output.bytes().extend_from_slice(bytes);
         Some(target.congestion(full))
-    }
-}
-
-/// Memory: what the connections take of it, and what is done where it is short.
-impl Table {
-    /// What one more connection through a listener takes, in bytes.
-    pub fn cost(door: &Door) -> usize {
-        CONNECTION_BYTES + if door.tls.is_some() { TLS_BYTES } else { 0 }
-    }
-
-    /// What all of them hold, in bytes: rather too much, since sockets may have taken something since their last flush.
-    pub fn held(&self) -> usize {
-        self.fixed + self.unsent + self.gathered
-    }
-
-    /// The same, looked up.
-    pub fn measure(&mut self) -> usize {
-        self.unsent = 0;
-        for live in self
-            .slots
-            .iter_mut()
-            .filter_map(|slot| slot.live.as_deref_mut())
-        {
-            if live.counted > 0 {
-                live.counted = live.pending();
-            }
-            self.unsent += live.counted;
-        }
-        self.held()
-    }
-
-    /// Whether outputs are to be kept short.
-    pub fn be_thrifty(&mut self, is_thrifty: bool) {
-        self.is_thrifty = is_thrifty;
-    }
-
-    /// From how many bytes on an output is full.
-    #[inline]
-    fn full(&self) -> usize {
-        if self.is_thrifty {
-            CONGESTED_THRIFTY_BYTES
-        } else {
-            CONGESTED_BYTES
-        }
-    }
-
-    /// Says how many bytes more packets that arrive in part may take until this is said again.
-    pub fn set_room(&mut self, bytes: usize) {
-        self.room = Some(bytes);
-    }
-
-    /// A connection has gathered so many bytes of a packet; whether there is memory for them.
-    pub fn gathers(&mut self, id: ConnectionId, bytes: usize) -> bool {
-        let Some(live) = self.live(id) else {
-            return false;
-        };
-        let before = std::mem::replace(&mut live.gathered, bytes);
-        self.gathered = self.gathered - before + bytes;
-        match &mut self.room {
-            Some(room) if bytes > before => {
-                let more = bytes - before;
-                let fits = more <= *room;
-                *room = room.saturating_sub(more);
-                fits
-            }
-            _ => true,
-        }
-    }
-
-    /// The connection whose socket has not taken the most, if that is worth a connection.
-    pub fn slowest(&self) -> Option<ConnectionId> {
-        let unsent = |(_, live): &(ConnectionId, &Live)| live.counted;
-        self.all()
-            .filter(|(_, live)| live.counted >= CONGESTED_THRIFTY_BYTES / 2)
-            .max_by_key(unsent)
-            .map(|(id, _)| id)
-    }
-
-    /// Breaks a connection off, with all that it has not taken.
-    pub fn abandon(&mut self, id: ConnectionId) {
-        if let Some(live) = self.live(id) {
-            live.io.terminate();
-            let counted = std::mem::take(&mut live.counted);
-            self.unsent -= counted;
-        }
-    }
-
-    /// Whether a client has so many answers to take that nothing more is to be read from it.
-    #[inline]
-    pub fn is_choked(&mut self, id: ConnectionId) -> bool {
-        let Some(live) = self.live(id).filter(|live| live.answers >= ANSWERS_MAX) else {
-            return false;
-        };
-        live.answers = live.answers.min(live.output.len() + live.pending());
-        live.answers >= ANSWERS_MAX
-    }
-
-    /// The answers to a client have been taken, as far as they were too many.
-    pub fn set_heard(&mut self, id: ConnectionId) {
-        if let Some(live) = self.live(id) {
-            live.answers = 0;
-        }
     }
 }
 
@@ -636,14 +570,22 @@ impl Live {
         Sent::Congested
     }
 
-    /// Bytes that the socket has not taken, before and after encryption.
+    /// Bytes that the socket has not taken, before and after encryption and framing.
     fn pending(&self) -> usize {
-        let encrypted = if self.door.tls.is_some() {
-            self.io.with_write_dst_buf(|pages| pages.len())
+        let has_layers =
+            self.door.tls.is_some() || self.door.listener.protocol == Protocol::WebSocket;
+        let encrypted = if has_layers {
+            write::encrypted(&self.io)
         } else {
             0
         };
         encrypted + self.io.with_write_buf(|pages| pages.len()).unwrap_or(0)
+    }
+
+    /// Whether its packets name topics as the bus does, so that they are those of others.
+    #[inline]
+    fn has_plain_topics(&self) -> bool {
+        self.aliases.is_none() && self.door.listener.mount_point.is_none()
     }
 
     /// Appends a PUBLISH.
@@ -657,10 +599,19 @@ impl Live {
                 None => return Sent::TooLarge,
             },
         };
+        let naming = match &mut self.aliases {
+            Some(aliases) => aliases.name(topic),
+            None => Naming::Name,
+        };
+        let (name, topic_alias) = match naming {
+            Naming::Name => (topic, None),
+            Naming::Alias(alias) => ("", Some(alias)),
+            Naming::Both(alias) => (topic, Some(alias)),
+        };
         let payload = delivery.payload.bytes();
         let head = PublishHead {
-            topic,
-            topic_alias: None,
+            topic: name,
+            topic_alias,
             packet_id: delivery.packet_id,
             qos: delivery.qos,
             duplicate: delivery.duplicate,
@@ -678,6 +629,9 @@ impl Live {
             return Sent::TooLarge;
         }
         head.encode(version, self.output.bytes());
+        if let (Naming::Both(alias), Some(aliases)) = (naming, &mut self.aliases) {
+            aliases.keep(alias, topic);
+        }
         match delivery.payload {
             Payload::Kept(message) if payload.len() > limits::COPY_PAYLOAD_MAX => {
                 self.output.share(message.payload_shared());
@@ -686,6 +640,19 @@ impl Live {
         }
         self.congestion(full)
     }
+}
+
+/// The CONNACK that ends a successful exchange of enhanced authentication. [MQTT-4.12.0-5] asks for the method; a refusal has neither.
+fn with_exchange_end<'a>(packet: &ServerPacket<'a>, end: &'a str) -> Option<ServerPacket<'a>> {
+    let ServerPacket::ConnAck(connack) = packet else {
+        return None;
+    };
+    let mut connack = connack.clone();
+    if connack.reason == ReasonCode::SUCCESS {
+        connack.properties.authentication_method = Some(MECHANISM);
+        connack.properties.authentication_data = Some(end.as_bytes());
+    }
+    Some(ServerPacket::ConnAck(connack))
 }
 
 /// Whether a delivery's packet is the same for all receivers that speak the same version.
@@ -710,8 +677,7 @@ impl Effects for Table {
         let from = live.output.bytes().len();
         let sent = live.publish(delivery, full);
         let (is_v5, end) = (live.peer.version.is_v5(), live.output.bytes().len());
-        if sent != Sent::TooLarge && live.door.listener.mount_point.is_none() && is_common(delivery)
-        {
+        if sent != Sent::TooLarge && live.has_plain_topics() && is_common(delivery) {
             self.encoded = Some(Encoded {
                 serial: delivery.serial,
                 is_v5,
@@ -729,8 +695,7 @@ impl Effects for Table {
         let Some(live) = self.output(to) else {
             return;
         };
-        let version = live.peer.version;
-        let before = live.output.bytes().len();
+        let (version, before) = (live.peer.version, live.output.len());
         let mut answer = |kind, ack: &Ack| {
             codec::acks(
                 kind,
@@ -748,7 +713,7 @@ impl Effects for Table {
             ServerPacket::PingResp => live.output.bytes().extend_from_slice(&[0xD0, 0]),
             _ => live.send_rare(packet),
         }
-        live.answers += live.output.bytes().len() - before;
+        live.answers += live.output.len() - before;
     }
 
     fn close(&mut self, connection: ConnectionId, close: Close) {
@@ -799,6 +764,11 @@ impl Live {
         {
             client.client_id = Rc::from(assigned);
         }
+        let end = self.exchange_end.take();
+        let with_end = end
+            .as_deref()
+            .and_then(|end| with_exchange_end(packet, end));
+        let packet = with_end.as_ref().unwrap_or(packet);
         let mut pages = ntex_bytes::BytePages::new(ntex_bytes::BytePageSize::Size4);
         if codec::encode(packet, &self.peer, &mut pages).is_err() {
             self.closing = Some(Close {

@@ -16,6 +16,7 @@
 //!   old. A list that is missing or is another CA's refuses the whole listener.
 
 mod files;
+pub mod filter;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -267,6 +267,10 @@ impl Hub for Bus {
             .verify(self.credentials.borrow().clone(), attempt, reply);
     }
 
+    fn credentials(&self) -> Arc<Credentials> {
+        self.credentials.borrow().clone()
+    }
+
     fn permissions(&self, door: &Door, identity: &Identity, client_id: &str) -> Permissions {
         let groups: Vec<String> = identity.groups().map(str::to_owned).collect();
         self.config.borrow().acl.permissions(&Subject {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::bus::Bus;
 use crate::auth::Policy;
-use crate::config::{Bind, Config, Listener};
+use crate::config::{Bind, Config, Listener, Protocol};
 use crate::net::door::{Crowd, Door};
 use crate::net::listener::{self, SocketId};
 use crate::net::tls::TlsContext;
@@ -157,7 +157,11 @@ impl Doors {
                         listener: listener.name.clone(),
                         bind: bind.clone(),
                     });
-                    log::info!("listener '{}': listening on {place}", listener.name);
+                    let how = match listener.protocol {
+                        Protocol::Mqtt => "",
+                        Protocol::WebSocket => " by WebSocket",
+                    };
+                    log::info!("listener '{}': listening on {place}{how}", listener.name);
                 }
                 Err(error) if is_without_ipv6(bind, &error) => {
                     log::info!("listener '{}': the system has no IPv6", listener.name);

@@ -7,6 +7,7 @@ use ntex::tls::openssl::{PeerCert, PeerCertChain};
 
 use crate::auth::{Credentials, Identity, Means};
 use crate::net::door::Door;
+use crate::net::websocket::{self, Origin};
 
 /// Decides again about a client that came through `former`, which is now `current`: its identity, or why it must go.
 pub fn renew(
@@ -17,9 +18,13 @@ pub fn renew(
     io: &IoRef,
 ) -> Result<Identity, &'static str> {
     if former.tls.is_some() != current.tls.is_some()
+        || former.listener.protocol != current.listener.protocol
         || former.listener.mount_point != current.listener.mount_point
     {
         return Err("the listener has changed");
+    }
+    if !websocket::admits(&current.listener, io.query::<Origin>().as_ref()) {
+        return Err("pages of its origin may no longer connect");
     }
     let certificate = io.query::<PeerCert>();
     let certificate = certificate.as_ref().map(|certificate| &*certificate.0);

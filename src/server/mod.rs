@@ -45,6 +45,9 @@ pub struct Options {
     pub log: logging::Target,
 }
 
+/// The process's number, below the root.
+const PID_FILE: &str = "var/run/fosquitto/fosquitto.pid";
+
 /// How long an ordered stop waits for its clients' sockets, in milliseconds: procd kills after 5 s.
 const STOP_MS: u64 = 2000;
 
@@ -80,7 +83,7 @@ pub fn run(options: Options) -> ExitCode {
 fn serve(root: PathBuf, config: Config) -> io::Result<ExitCode> {
     log::info!("fosquitto {} starts", env!("CARGO_PKG_VERSION"));
     raise_descriptor_limit();
-    let pid_file = write_pid_file(&root);
+    let pid_file = root.join(PID_FILE);
     let credentials = credentials(&root, &config);
     let (asked, told) = signals::install()?;
     let mut seed = [0; 8];
@@ -113,15 +116,18 @@ fn serve(root: PathBuf, config: Config) -> io::Result<ExitCode> {
             let _ = started.send(ExitCode::FAILURE);
             System::current().stop();
         } else {
+            // Not before: a second one by mistake must not take the first one's place.
+            write_pid_file(&bus.root.join(PID_FILE));
             log::info!("ready");
         }
         Ok(())
     })?;
-    if let Some(path) = pid_file {
-        // An error means that it is gone already.
-        let _ = fs::remove_file(path);
+    if let Ok(failure) = outcome.try_recv() {
+        return Ok(failure);
     }
-    Ok(outcome.try_recv().unwrap_or(ExitCode::SUCCESS))
+    // An error means that it is gone already.
+    let _ = fs::remove_file(pid_file);
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Passes what the accept thread has to say to the event loop.
@@ -151,19 +157,15 @@ fn accept(bus: &Rc<Bus>, batch: Vec<Accepted>) {
     let deadline = now.after_ms(u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
     let due = Due { now, deadline };
     for accepted in batch {
-        // A socket of a listener that was removed in the meantime is closed.
-        if let Some(door) = bus.doors.borrow().by_socket(accepted.socket) {
-            if !bus.has_room_for(&door) {
-                connection::turn_away(&**bus, &door);
-                continue;
+        let door = bus.doors.borrow().by_socket(accepted.socket);
+        match door {
+            Some(door) if bus.has_room_for(&door) => {
+                let cfg = io_config();
+                ntex::rt::spawn(connection::accept(bus.clone(), accepted, door, due, cfg));
             }
-            ntex::rt::spawn(connection::accept(
-                bus.clone(),
-                accepted,
-                door,
-                due,
-                io_config(),
-            ));
+            // There is no memory for it; or the listening socket was closed in the meantime, and with it goes who came through it.
+            _ if accepted.crowd.turn_back() => bus.accept_more(),
+            _ => {}
         }
     }
     bus.end_turn_soon();
@@ -191,6 +193,7 @@ fn stop(bus: &Rc<Bus>) {
     log::info!("stopping");
     bus.doors.borrow_mut().close_all(bus);
     bus.handle(Input::Shutdown);
+    bus.table.borrow_mut().end_before_connect();
     let bus = bus.clone();
     ntex::rt::spawn(async move {
         let deadline = clock::now().after_ms(STOP_MS);
@@ -217,6 +220,9 @@ fn credentials(root: &Path, config: &Config) -> Credentials {
             Err(fault) => log::error!("the local credentials cannot be made: {fault}"),
         }
     }
+    if let Err(fault) = auth::ensure_scram_secret(root) {
+        log::error!("{fault}");
+    }
     let (credentials, faults) = Credentials::load_sound(root);
     for fault in &faults {
         log::error!("{fault}");
@@ -228,17 +234,12 @@ fn credentials(root: &Path, config: &Config) -> Credentials {
 }
 
 /// Writes the process's number where the router's scripts look for it. A router whose /var/run is full runs all the same.
-fn write_pid_file(root: &Path) -> Option<PathBuf> {
-    let directory = root.join("var/run/fosquitto");
-    let path = directory.join("fosquitto.pid");
-    let written = fs::create_dir_all(&directory)
-        .and_then(|()| fs::write(&path, format!("{}\n", std::process::id())));
-    match written {
-        Ok(()) => Some(path),
-        Err(error) => {
-            log::warn!("{}: cannot be written: {error}", path.display());
-            None
-        }
+fn write_pid_file(path: &Path) {
+    let directory = path.parent().unwrap_or(path);
+    let written = fs::create_dir_all(directory)
+        .and_then(|()| fs::write(path, format!("{}\n", std::process::id())));
+    if let Err(error) = written {
+        log::warn!("{}: cannot be written: {error}", path.display());
     }
 }
 

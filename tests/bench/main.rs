@@ -1,4 +1,4 @@
-//! `make bench`: this project's broker side by side with Debian's mosquitto. For every case it starts each broker in turn, round by round,
+//! `cargo bench --bench bus`: this project's broker side by side with Debian's mosquitto. For every case it starts each broker in turn, round by round,
 //! measures the processor time (of all threads) or the memory that the same work costs, and prints medians and their ratio as a Markdown table.
 //! Nothing counts that was not delivered: every message carries its number, and what is lost is said.
 //!

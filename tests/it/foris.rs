@@ -13,6 +13,9 @@ use crate::harness::root::Root;
 /// MQTT 3.1.1 and 5 by the numbers that stand in CONNECT.
 const PROTOCOLS: [u8; 2] = [4, 5];
 
+/// The versions that the environments of [`PAHO`] must have: that of the router's programs, and the one with another interface.
+const PAHO_VERSIONS: [&str; 2] = ["1.6.1", "2."];
+
 /// How many of whom.
 struct Cast {
     controllers: u32,
@@ -68,6 +71,11 @@ fn play(paho: &str, protocol: u8, ways: &[Value], cast: &Cast) {
         arguments.extend([name.to_owned(), value]);
     }
     let outcome = run_script(paho, "foris_round_trip.py", &arguments);
+    let version = outcome["paho"].as_str().unwrap_or_default();
+    assert!(
+        version.starts_with(PAHO_VERSIONS[usize::from(paho == PAHO[1])]),
+        "{outcome}"
+    );
     let requests = u64::from(cast.clients * cast.requests_each);
     for (name, expected) in [
         ("requests", requests),

@@ -9,5 +9,6 @@ mod daemon;
 mod foris;
 mod harness;
 mod hostile;
+mod openwrt;
 mod readme;
 mod tidy;

@@ -3,7 +3,7 @@
 use super::world::{Packet, World, qos0, qos1, v3, v3_durable, v5, will, without};
 use crate::acl::{Access, Action, Permissions};
 use crate::broker::{Input, Settings};
-use crate::mqtt::packet::{Auth, ClientPacket, Connect, ConnectProperties};
+use crate::mqtt::packet::{Auth, ClientPacket, Connect};
 use crate::mqtt::{Qos, ReasonCode};
 
 fn refusal(world: &mut World, connect: &Connect<'_>) -> ReasonCode {
@@ -30,7 +30,7 @@ fn a_clean_session_ends_with_its_connection() {
 }
 
 #[test]
-fn a_session_is_resumed_with_its_subscriptions_3_1_2_4() {
+fn a_session_is_resumed_with_its_subscriptions_3_1_2_5() {
     let mut world = World::new();
     let (id, _) = world.join(&v3_durable("a"));
     world.subscribe(id, "t", Qos::AtLeastOnce);
@@ -150,17 +150,8 @@ fn a_second_connect_closes_the_connection_3_1_0_2() {
 }
 
 #[test]
-fn enhanced_authentication_is_refused_4_12_0_1() {
+fn an_auth_of_a_client_without_a_method_is_a_protocol_error_4_12_0_7() {
     let mut world = World::new();
-    let connect = Connect {
-        properties: ConnectProperties {
-            authentication_method: Some("SCRAM-SHA-256"),
-            ..ConnectProperties::default()
-        },
-        ..v5("a", 0)
-    };
-    let reason = ReasonCode::BAD_AUTHENTICATION_METHOD;
-    assert_eq!(refusal(&mut world, &connect), reason);
     let (id, _) = world.join(&v5("a", 0));
     let auth = Auth {
         reason: ReasonCode::REAUTHENTICATE,

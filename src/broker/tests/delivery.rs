@@ -359,7 +359,7 @@ fn a_message_that_waits_with_its_retain_flag_is_stored_once() {
 }
 
 #[test]
-fn a_packet_identifier_is_not_used_twice_at_a_time_2_2_1_2() {
+fn a_packet_identifier_is_not_used_twice_at_a_time_2_2_1_4() {
     let (mut world, subscriber, publisher) = pair(20);
     world.publish(publisher, qos1("t", "first", 1));
     world.take(subscriber);

@@ -10,7 +10,7 @@ fn session_lasts(world: &mut World, connect: &Connect<'_>) -> bool {
 }
 
 #[test]
-fn a_session_of_5_0_lasts_for_its_expiry_interval_after_its_connection() {
+fn a_session_of_5_0_lasts_for_its_expiry_interval_after_its_connection_3_1_2_23_and_4_1_0_2() {
     for (wait_ms, lasts) in [(9_999, true), (10_000, false)] {
         let mut world = World::new();
         let (id, _) = world.join(&v5("a", 10));
@@ -65,7 +65,7 @@ fn a_session_that_never_expires_has_no_timer() {
 }
 
 #[test]
-fn a_session_that_is_resumed_does_not_expire() {
+fn a_session_that_is_resumed_does_not_expire_4_1_0_1() {
     let mut world = World::new();
     let (id, _) = world.join(&v5("a", 10));
     world.cut(id);

@@ -15,7 +15,7 @@ fn pair(qos: Qos) -> (World, ConnectionId, ConnectionId) {
 }
 
 #[test]
-fn a_message_is_acknowledged_as_its_qos_asks() {
+fn a_message_is_acknowledged_as_its_qos_asks_3_3_4_1() {
     let (mut world, subscriber, publisher) = pair(Qos::AtMostOnce);
     world.publish(publisher, qos0("t", "a"));
     assert!(world.take(publisher).is_empty());
@@ -112,7 +112,7 @@ fn an_acknowledgement_that_does_not_fit_closes_the_connection() {
 }
 
 #[test]
-fn an_mqtt_5_client_may_have_as_many_qos_2_messages_open_as_connack_says_3_3_4_9() {
+fn an_mqtt_5_client_may_have_as_many_qos_2_messages_open_as_connack_says_3_3_4_7() {
     let mut world = World::new();
     let (id, _) = world.join(&v5("a", 0));
     for packet_id in 1..=limits::RECEIVE_MAXIMUM {

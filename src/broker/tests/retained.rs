@@ -58,7 +58,7 @@ fn a_wildcard_gets_all_that_match_in_order_and_with_its_identifier() {
 }
 
 #[test]
-fn retain_handling_says_when_they_are_sent_3_8_3_1() {
+fn retain_handling_says_when_they_are_sent_3_3_1_10() {
     let mut world = World::new();
     let (id, _) = world.join(&v5("a", 0));
     world.publish(id, retained("t", "x"));
@@ -228,7 +228,7 @@ fn a_replay_does_not_overtake_messages_that_wait_4_6_0_6() {
 }
 
 #[test]
-fn a_new_subscription_gets_its_retained_message_after_the_same_that_waited_3_3_1_8() {
+fn a_new_subscription_gets_its_retained_message_after_the_same_that_waited_3_3_1_9() {
     let mut world = World::new();
     let (id, _) = world.join(&v5("a", 100));
     world.subscribe(id, "t", Qos::AtMostOnce);

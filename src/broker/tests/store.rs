@@ -211,6 +211,7 @@ fn stored(broker: &Broker, key: SessionKey, session: &Session) -> StoredSession 
         let found = broker
             .router
             .find(filter, key)
+            .or_else(|| broker.shares.find(filter, key))
             .expect("the router has every filter of a session");
         let id = (found.subscription_id != 0).then_some(found.subscription_id);
         (filter.to_string(), (found.options, id))
@@ -229,6 +230,7 @@ fn stored(broker: &Broker, key: SessionKey, session: &Session) -> StoredSession 
                 qos,
                 retain,
                 subscription_ids,
+                ..
             } => Flying::Publish(Waiting {
                 message: message.clone(),
                 qos: *qos,

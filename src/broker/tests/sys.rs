@@ -21,7 +21,7 @@ fn values_are_there_from_the_start_and_retained() {
     let (late, _) = world.join(&v3("late"));
     world.subscribe(late, "$SYS/#", Qos::AtMostOnce);
     let seen = world.messages(late);
-    assert_eq!(seen.len(), 26);
+    assert_eq!(seen.len(), 27);
     assert!(seen.iter().all(|seen| seen.retain));
     assert_eq!(world.effects.operations, 0);
 }

@@ -45,7 +45,7 @@ fn a_normal_disconnect_voids_the_will_3_14_4_3() {
 }
 
 #[test]
-fn a_disconnect_with_will_publishes_it_3_14_2_1() {
+fn a_disconnect_with_will_publishes_it_3_1_2_8() {
     let (mut world, watcher) = watched();
     let (id, _) = world.join(&delayed(0, 100));
     world.disconnect(id, ReasonCode::DISCONNECT_WITH_WILL, None);
@@ -66,7 +66,7 @@ fn a_will_waits_for_its_delay() {
 }
 
 #[test]
-fn a_will_does_not_wait_longer_than_its_session_lasts_3_1_3_9() {
+fn a_will_does_not_wait_longer_than_its_session_lasts_3_1_2_8() {
     for (delay_s, expiry_s) in [(100, 5), (5, 5)] {
         let (mut world, watcher) = watched();
         let (id, _) = world.join(&delayed(delay_s, expiry_s));

@@ -130,6 +130,7 @@ impl Effects for Recorder {
             }
             ServerPacket::PingResp => Packet::PingResp,
             ServerPacket::Disconnect { reason, .. } => Packet::Disconnect(*reason),
+            ServerPacket::Auth(_) => panic!("the broker knows nothing of enhanced authentication"),
         };
         self.open_link(to).packets.push(seen);
     }

@@ -229,7 +229,14 @@ pub(super) const TABLES: &[SectionTable] = &[
                 "protocol",
                 Word(&["mqtt", "websocket"]),
                 Is("mqtt"),
-                "`websocket` is not available in this version.",
+                "What is spoken: MQTT, or MQTT in WebSocket frames, for web pages.",
+            ),
+            list(
+                "origin",
+                Kind::Origin,
+                Said("any where a password is asked for, else the listener's own"),
+                "A web page's origin, `https://host:port`, from which pages may connect by `websocket`; `*`: any. Clients \
+                 that are no pages are not bound by it.",
             ),
             option(
                 "tls",
@@ -377,7 +384,8 @@ pub(super) const TABLES: &[SectionTable] = &[
     SectionTable {
         kind: "subordinate",
         naming: Naming::Named("ID"),
-        doc: "A device whose controller is reached through this one. Written by the subordinates page.",
+        doc: "A device whose controller is reached through this one. Written by the subordinates page; this version checks \
+              it and does not connect.",
         options: &[
             option("enabled", Bool, Is("1"), "Whether it is connected to."),
             option(
@@ -392,7 +400,7 @@ pub(super) const TABLES: &[SectionTable] = &[
     SectionTable {
         kind: "subsubordinate",
         naming: Naming::Named("ID"),
-        doc: "A device that is reached through a subordinate.",
+        doc: "A device that is reached through a subordinate; checked only, like that.",
         options: &[
             option(
                 "enabled",

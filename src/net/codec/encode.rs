@@ -1,12 +1,12 @@
 //! Packets to a client: [`encode`] for any of them, [`acks`] for the answers to PUBLISH without a detour.
 //!
-//! CONNACK, SUBACK, UNSUBACK and DISCONNECT are written by the codecs of ntex-mqtt (the module's doc says why). They
+//! CONNACK, SUBACK, UNSUBACK, DISCONNECT and AUTH are written by the codecs of ntex-mqtt (the module's doc says why). They
 //! leave partial bytes behind after an error, so that a packet is written apart and appended when it is whole.
 
 use std::num::NonZeroU16;
 
 use ntex::codec::Encoder;
-use ntex_bytes::{BytePageSize, BytePages, ByteString};
+use ntex_bytes::{BytePageSize, BytePages, ByteString, Bytes};
 use ntex_mqtt::{QoS, v3, v5};
 
 use crate::mqtt::packet::{Ack, ConnAck, ServerPacket};
@@ -159,8 +159,8 @@ fn encode_v5(
     out: &mut BytePages,
 ) -> Result<(), TooLarge> {
     use v5::codec::{
-        Disconnect, DisconnectReasonCode, SubscribeAck, SubscribeAckReason, UnsubscribeAck,
-        UnsubscribeAckReason,
+        Auth, AuthReasonCode, Disconnect, DisconnectReasonCode, SubscribeAck, SubscribeAckReason,
+        UnsubscribeAck, UnsubscribeAckReason,
     };
     let reason_string = reason_string.map(ByteString::from);
     let packet = match packet {
@@ -184,6 +184,13 @@ fn encode_v5(
                 .reason_string(reason_string)
                 .into()
         }
+        ServerPacket::Auth(auth) => Auth {
+            reason_code: code(auth.reason, AuthReasonCode::Success),
+            auth_method: auth.method.map(ByteString::from),
+            auth_data: auth.data.map(Bytes::copy_from_slice),
+            ..Auth::default()
+        }
+        .into(),
         // The other packets were written before.
         _ => return Ok(()),
     };
@@ -209,6 +216,8 @@ fn v5_connack(packet: &ConnAck<'_>, reason_string: Option<ByteString>) -> v5::co
         server_keepalive_sec: properties.server_keep_alive_s,
         shared_subscription_available: properties.shared_subscription_available.unwrap_or(true),
         reason_string,
+        auth_method: properties.authentication_method.map(ByteString::from),
+        auth_data: properties.authentication_data.map(Bytes::copy_from_slice),
         ..ConnectAck::default()
     }
 }

@@ -2,14 +2,14 @@
 //! [`ServerPacket`](crate::mqtt::packet::ServerPacket) to bytes, for MQTT 3.1, 3.1.1 and 5.0.
 //!
 //! A connection's first frame goes to [`decode_connect`], all later ones to [`decode`]. Packets go out by
-//! [`encode`], the broker's PUBLISH by [`PublishHead`] and its four answers by [`acks`].
+//! [`encode()`], the broker's PUBLISH by [`PublishHead`] and its four answers by [`acks`].
 //!
 //! **Decoding is written here, strict and in one pass.** The packets borrow from the frame, and every rule of the
 //! specification that one packet alone can break is held, so that nobody behind the codec checks a string or a
 //! topic again. The codecs of ntex-mqtt let dozens of ill-formed packets pass (U+0000, wildcards in topic
 //! names, reserved bits, empty SUBSCRIBEs …), refuse MQTT 3.1 and a Message Expiry Interval of 0, and allocate.
 //!
-//! **Encoding of the rare packets** (CONNACK, SUBACK, UNSUBACK, DISCONNECT) is left to the codecs of ntex-mqtt,
+//! **Encoding of the rare packets** (CONNACK, SUBACK, UNSUBACK, DISCONNECT, AUTH) is left to the codecs of ntex-mqtt,
 //! which know the layout of every property. PUBLISH, its answers and PINGRESP are most of the traffic and
 //! have few fields: they are written here.
 //!

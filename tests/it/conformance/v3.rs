@@ -1,10 +1,12 @@
 //! Statements of MQTT 3.1.1 (OASIS standard of 29 October 2014) that 5.0 says otherwise or not at all.
 
-use crate::harness::broker::{Broker, LOCAL};
-use crate::harness::packet::{Connect, Packet, Publish, Version};
+use crate::conformance::raw::too_deep;
+use crate::harness::broker::{Broker, LOCAL, OPEN};
+use crate::harness::client::Client;
+use crate::harness::packet::{Connect, Packet, Publish, Version, subscribe};
 
 #[test]
-fn an_unacceptable_protocol_level_gets_return_code_1_3_1_2_2() {
+fn an_unacceptable_protocol_level_gets_return_code_one_3_1_2_2() {
     let broker = Broker::start(LOCAL);
     let connect = broker.as_local(&Connect::new(Version::V311, "a"));
     let mut client = broker.dial();
@@ -36,7 +38,7 @@ fn silence_of_one_and_a_half_keep_alives_ends_the_connection_3_1_2_24() {
 }
 
 #[test]
-fn an_empty_client_id_without_a_clean_session_gets_return_code_2_3_1_3_8() {
+fn an_empty_client_id_without_a_clean_session_gets_return_code_two_3_1_3_8() {
     let broker = Broker::start(LOCAL);
     let mut connect = broker.as_local(&Connect::new(Version::V311, ""));
     connect.clean = false;
@@ -46,7 +48,7 @@ fn an_empty_client_id_without_a_clean_session_gets_return_code_2_3_1_3_8() {
 }
 
 #[test]
-fn after_a_refusal_the_connection_is_closed_3_2_2_5() {
+fn after_a_refusal_the_connection_is_closed_3_2_2_4_and_3_2_2_5() {
     let broker = Broker::start(LOCAL);
     let (mut client, connack) =
         broker.attempt(&Connect::new(Version::V311, "a").user("local", "wrong"));
@@ -56,8 +58,7 @@ fn after_a_refusal_the_connection_is_closed_3_2_2_5() {
 }
 
 #[test]
-fn a_connection_that_ends_without_disconnect_leaves_unacknowledged_messages_to_be_sent_again_4_4_0_1()
- {
+fn unacknowledged_messages_are_sent_again_4_4_0_1() {
     let broker = Broker::start(LOCAL);
     let connect = Connect::new(Version::V311, "a").persistent();
     let mut client = broker.join(&connect);
@@ -71,7 +72,7 @@ fn a_connection_that_ends_without_disconnect_leaves_unacknowledged_messages_to_b
 }
 
 #[test]
-fn bytes_after_the_payload_of_connect_close_the_connection_4_8_0_1() {
+fn bytes_after_the_payload_of_connect_close_the_connection_3_1_4_1() {
     let broker = Broker::start(LOCAL);
     let mut bytes = broker.as_local(&Connect::new(Version::V311, "a")).encode();
     bytes[1] += 1;
@@ -88,4 +89,123 @@ fn an_older_connection_of_the_same_client_id_is_closed_3_1_4_2() {
     let mut second = broker.join(&Connect::new(Version::V311, "twin"));
     first.closed_because(0x8E);
     second.ping();
+}
+
+#[test]
+fn a_connect_that_does_not_conform_is_closed_without_a_word_3_1_4_1() {
+    let broker = Broker::start(LOCAL);
+    let connect = broker.as_local(&Connect::new(Version::V311, "a"));
+    let mut longer = connect.encode();
+    longer[1] += 1;
+    longer.push(0);
+    for bytes in [longer, connect.encode_as(b"MQTT", 4, connect.flags() | 1)] {
+        let mut client = broker.dial();
+        client.send(&bytes);
+        assert_eq!(client.closed(), []);
+    }
+}
+
+#[test]
+fn the_id_of_another_user_s_session_gets_return_code_two_3_1_3_9() {
+    let broker = Broker::start(OPEN);
+    let _owner = broker.join(&Connect::new(Version::V311, "taken"));
+    let mut other = Client::dial(broker.address("open"));
+    let connack = other.connect(&Connect::new(Version::V311, "taken"));
+    assert_eq!(connack.code, 2);
+    assert_eq!(other.closed(), []);
+}
+
+#[test]
+fn retained_messages_outlive_the_session_3_1_2_7() {
+    let broker = Broker::start(LOCAL);
+    let mut publisher = broker.join(&Connect::new(Version::V311, "publisher"));
+    publisher.send_publish(&Publish::new("kept", "x").retained());
+    publisher.disconnect();
+    let mut client = broker.join(&Connect::new(Version::V311, "publisher"));
+    client.subscribe("kept", 0);
+    assert_eq!(client.text(), "x");
+}
+
+#[test]
+fn a_qos_0_message_discards_the_retained_one_of_its_topic_3_3_1_7() {
+    let broker = Broker::start(LOCAL);
+    let mut client = broker.join(&Connect::new(Version::V311, "a"));
+    client.publish_acknowledged(Publish::new("kept", "former").qos(1, 0).retained());
+    client.send_publish(&Publish::new("kept", "latter").retained());
+    client.subscribe("kept", 1);
+    assert_eq!(client.text(), "latter");
+    client.ping();
+}
+
+#[test]
+fn a_new_subscription_gets_the_last_retained_message_with_the_flag_3_3_1_6_and_3_3_1_8() {
+    let broker = Broker::start(LOCAL);
+    let mut client = broker.join(&Connect::new(Version::V311, "a"));
+    for topic in ["kept/1", "kept/2"] {
+        client.send_publish(&Publish::new(topic, topic).retained());
+    }
+    client.subscribe("kept/+", 0);
+    let mut got = [client.message(), client.message()];
+    got.sort_by(|one, other| one.topic.cmp(&other.topic));
+    for (message, topic) in got.iter().zip(["kept/1", "kept/2"]) {
+        assert_eq!((&*message.topic, message.retain), (topic, true));
+    }
+}
+
+#[test]
+fn a_message_that_may_not_be_published_is_acknowledged_and_goes_nowhere_3_3_5_2() {
+    let broker = Broker::start(LOCAL);
+    let mut client = broker.join(&Connect::new(Version::V311, "a"));
+    client.subscribe("$SYS/denied", 0);
+    client.publish_acknowledged(Publish::new("$SYS/denied", "x").qos(1, 0));
+    client.publish_acknowledged(Publish::new("$SYS/denied", "x").qos(2, 0));
+    client.ping();
+}
+
+#[test]
+fn reserved_bits_of_the_requested_qos_close_the_connection_3_8_3_4() {
+    let broker = Broker::start(LOCAL);
+    for options in [0x03, 0x04, 0x08, 0x10, 0x80] {
+        let mut client = broker.join(&Connect::new(Version::V311, "a"));
+        client.send(&subscribe(Version::V311, 1, &[("a", options)]));
+        client.closed_because(0);
+    }
+}
+
+#[test]
+fn suback_has_no_other_return_codes_3_9_3_2() {
+    let broker = Broker::start(LOCAL);
+    let mut client = broker.join(&Connect::new(Version::V311, "a"));
+    let filters = [("a", 0), ("b", 1), ("c", 2), (&*too_deep(), 2)];
+    client.send(&subscribe(Version::V311, 1, &filters));
+    let expected = Packet::Suback {
+        packet_id: 1,
+        codes: vec![0, 1, 2, 0x80],
+    };
+    assert_eq!(client.receive(), expected);
+}
+
+#[test]
+fn the_reserved_flags_of_disconnect_are_0_3_14_1_1() {
+    let broker = Broker::start(LOCAL);
+    for first in [0xE1, 0xE2, 0xE4, 0xE8] {
+        let mut watcher = broker.join(&Connect::new(Version::V311, "watcher"));
+        watcher.subscribe("will", 0);
+        let mut client = broker.join(&Connect::new(Version::V311, "a").will("will", "gone"));
+        client.send(&[first, 0]);
+        client.closed_because(0);
+        assert_eq!(watcher.text(), "gone", "no orderly end");
+    }
+}
+
+#[test]
+fn a_protocol_violation_closes_the_connection_of_its_client_alone_4_8_0_1() {
+    let broker = Broker::start(LOCAL);
+    let mut other = broker.join(&Connect::new(Version::V311, "other"));
+    for bytes in [&[0x00, 0][..], &[0xF0, 0], &[0x20, 2, 0, 0], &[0xD0, 0]] {
+        let mut client = broker.join(&Connect::new(Version::V311, "a"));
+        client.send(bytes);
+        client.closed_because(0);
+        other.ping();
+    }
 }

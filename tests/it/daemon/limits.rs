@@ -170,3 +170,37 @@ fn a_subscriber_that_does_not_read_stops_nobody_else() {
     }
     publisher.ping();
 }
+
+#[test]
+fn what_waits_for_a_subscriber_that_does_not_read_is_bounded() {
+    let broker = Broker::start(LOCAL);
+    let mut stuck = broker.join(&Connect::new(Version::V311, "stuck"));
+    for qos in 0..=1 {
+        stuck.subscribe(&format!("flood/{qos}"), qos);
+    }
+    let mut publisher = broker.join(&Connect::new(Version::V311, "publisher"));
+    publisher.ping();
+    let before = broker.resident_bytes();
+    let payload = "x".repeat(100_000);
+    for number in 0..1000 {
+        publisher.publish("flood/0", &payload);
+        publisher.publish_acknowledged(Publish::new("flood/1", &*payload).qos(1, 0));
+        if number % 100 == 0 {
+            let more = broker.resident_bytes().saturating_sub(before);
+            assert!(
+                more < 30_000_000,
+                "{more} bytes more after {number} messages of 100 kB each"
+            );
+        }
+    }
+}
+
+#[test]
+fn as_many_packets_as_a_client_sends_at_once_are_all_handled() {
+    let broker = Broker::start(LOCAL);
+    let mut client = broker.join(&Connect::new(Version::V311, "client"));
+    client.send(&packet::PINGREQ.repeat(20_000));
+    for _ in 0..20_000 {
+        assert_eq!(client.receive(), Packet::Pingresp);
+    }
+}

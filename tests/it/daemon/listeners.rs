@@ -112,7 +112,11 @@ fn a_port_in_use_is_said_with_its_section_and_the_others_run() {
     let options = format!("\toption port '{port}'\n\tlist address '127.0.0.1'\n");
     let broker = Broker::start(&format!("{LOCAL}{}", listener("busy", &options)));
     let line = broker.log().wait_from(0, &format!("127.0.0.1:{port}"));
-    assert!(line.contains("busy") && line.contains("in use"), "{line}");
+    let names = |text: &str| line.contains(text);
+    assert!(
+        names("etc/config/fosquitto:4: fosquitto.busy: ") && names("in use"),
+        "the section, and the line that begins it: {line}"
+    );
     broker.join(&Connect::new(Version::V311, "a")).ping();
 }
 
@@ -188,24 +192,4 @@ fn a_full_listener_turns_away_who_is_too_many() {
         matches!(fourth.receive_or_close(), Some(Packet::Connack(connack)) if connack.code == 0)
             .then_some(())
     });
-}
-
-#[test]
-fn a_mount_point_is_the_root_of_its_clients_topics() {
-    let options = "\toption port '0'\n\tlist address '127.0.0.1'\n\toption mount_point 'guests/'\n";
-    let broker = Broker::start(&format!("{LOCAL}{}", listener("guest", options)));
-    let mut guest =
-        Client::dial(broker.address("guest")).join(&Connect::new(Version::V311, "guest"));
-    let mut local = broker.join(&Connect::new(Version::V311, "local"));
-    local.subscribe("guests/#", 0);
-    guest.subscribe("#", 0);
-    guest.publish("a", "from a guest");
-    let seen = local.message();
-    assert_eq!(
-        (seen.topic.as_str(), guest.message().topic.as_str()),
-        ("guests/a", "a")
-    );
-    local.publish("b", "not for guests");
-    local.publish("guests/b", "for guests");
-    assert_eq!(guest.text(), "for guests");
 }

@@ -4,22 +4,30 @@
 //! `conformance`, attackers in `hostile`.
 
 mod acl;
+mod alias;
 mod auth;
 mod connect;
+mod crowd;
 mod keepalive;
 mod large;
 mod limits;
 mod listeners;
 mod make_run;
+mod mount_point;
 mod passwd;
 mod publish;
 mod reload;
 mod retained;
+mod robust;
+mod scram;
 mod session;
+mod share;
+mod slow;
 mod stop;
 mod subscribe;
 mod sys;
 mod takeover;
 mod tls;
 mod uci_faults;
+mod websocket;
 mod will;

@@ -194,3 +194,74 @@ fn in_5_0_a_session_without_expiry_ends_with_its_connection() {
     broker.join(&connect).disconnect();
     assert!(!session_present(&broker.join(&connect)));
 }
+
+/// A broker with this time for QoS 0 messages that wait.
+fn with_qos_0_ttl(seconds: u32) -> Broker {
+    Broker::start(&format!(
+        "config global 'global'\n\toption qos0_queue_ttl '{seconds}'\n\n{LOCAL}"
+    ))
+}
+
+/// Leaves a session behind that is subscribed to `a` at QoS 0 and to `b` at QoS 1.
+fn away(broker: &Broker, version: Version) -> Connect {
+    let connect = Connect::new(version, "away").persistent();
+    let mut client = broker.join(&connect);
+    client.subscribe("a", 0);
+    client.subscribe("b", 1);
+    client.disconnect();
+    connect
+}
+
+#[test]
+fn a_qos_0_message_waits_a_while_for_a_session_that_is_away() {
+    let broker = Broker::start(LOCAL);
+    for version in BOTH {
+        let away = away(&broker, version);
+        let mut publisher = broker.join(&Connect::new(version, "publisher"));
+        publisher.publish("a", "at most once");
+        publisher.publish_acknowledged(Publish::new("a", "granted 0").qos(1, 0));
+        let mut client = broker.join(&away);
+        assert_eq!(client.message(), Publish::new("a", "at most once"));
+        assert_eq!(client.message(), Publish::new("a", "granted 0"));
+        client.disconnect();
+        let mut client = broker.join(&away);
+        client.ping();
+        client.disconnect();
+        broker.join(&Connect::new(version, "away")).disconnect();
+    }
+}
+
+#[test]
+fn a_qos_0_message_that_has_waited_too_long_is_dropped() {
+    let broker = with_qos_0_ttl(1);
+    for version in BOTH {
+        let away = away(&broker, version);
+        let mut publisher = broker.join(&Connect::new(version, "publisher"));
+        publisher.publish("a", "old");
+        publisher.publish_acknowledged(Publish::new("b", "not of QoS 0").qos(1, 0));
+        broker.let_time_pass();
+        let mut client = broker.join(&away);
+        assert_eq!(client.text(), "not of QoS 0");
+        client.ping();
+        client.disconnect();
+        broker.join(&Connect::new(version, "away")).disconnect();
+    }
+}
+
+#[test]
+fn with_no_time_to_wait_no_qos_0_message_is_kept_for_who_is_away() {
+    let broker = with_qos_0_ttl(0);
+    for version in BOTH {
+        let away = away(&broker, version);
+        let mut publisher = broker.join(&Connect::new(version, "publisher"));
+        publisher.publish("a", "dropped");
+        publisher.publish_acknowledged(Publish::new("b", "not of QoS 0").qos(1, 0));
+        let mut client = broker.join(&away);
+        assert_eq!(client.text(), "not of QoS 0");
+        client.ping();
+        client.publish("a", "live");
+        assert_eq!(client.text(), "live");
+        client.disconnect();
+        broker.join(&Connect::new(version, "away")).disconnect();
+    }
+}

@@ -1,12 +1,13 @@
 //! The remote side: TLS with client certificates, and each certificate that must not get in.
 
+use openssl::hash::MessageDigest;
 use openssl::ssl::SslVersion;
 
 use crate::harness::broker::Broker;
 use crate::harness::client::Client;
 use crate::harness::packet::{BOTH, Connect, Publish, Version};
 use crate::harness::pki::{
-    EXPIRED, Handshake, LATER, REMOTE, STRANGER, VALID, common_name, organisation,
+    Certified, EXPIRED, Handshake, LATER, REMOTE, STRANGER, VALID, common_name, organisation,
 };
 use crate::harness::root::Root;
 
@@ -187,22 +188,28 @@ fn a_client_without_tls_gets_no_word_from_the_remote_side() {
 }
 
 #[test]
-fn with_a_crl_that_has_expired_nobody_gets_in_and_the_log_says_so() {
+fn a_crl_that_has_expired_refuses_whom_it_names_and_nobody_else() {
     let root = Root::with_uci(REMOTE_SIDE);
     REMOTE.install(&root);
-    root.write("etc/ssl/ca/remote/ca.crl", REMOTE.crl(&[], EXPIRED));
+    root.write("etc/ssl/ca/remote/ca.crl", REMOTE.crl(&[66], EXPIRED));
     let broker = Broker::start_on(root);
-    let token = REMOTE.client("notebook", 2);
-    assert_alerts(
-        &broker,
-        &Handshake::new(&token),
-        &[
-            "certificate expired",
-            "certificate unknown",
-            "bad certificate",
-        ],
+    let line = broker.log().wait_from(0, "ca.crl");
+    assert!(
+        line.contains("warning") && line.contains("remote"),
+        "the owner is warned: {line}"
     );
-    broker.log().wait_for_any(0, &["CRL", "crl"]);
+    let (token, revoked) = (REMOTE.client("notebook", 2), REMOTE.client("lost", 66));
+    for version in [SslVersion::TLS1_2, SslVersion::TLS1_3] {
+        let with = |certified| Handshake {
+            version,
+            ..Handshake::new(certified)
+        };
+        with(&token)
+            .dial(broker.address("remote"))
+            .join(&Connect::new(Version::V311, "notebook"))
+            .ping();
+        assert_alerts(&broker, &with(&revoked), &["certificate revoked"]);
+    }
 }
 
 #[test]
@@ -230,6 +237,47 @@ fn a_refused_handshake_touches_no_other_client() {
         Handshake::new(&revoked).refusal(broker.address("remote"));
         client.ping();
     }
+}
+
+/// A UCI section that ties the user `notebook` to one certificate.
+fn pinned(certified: &Certified) -> String {
+    let digest = certified.certificate.digest(MessageDigest::sha256());
+    let digest = digest.expect("OpenSSL has SHA-256");
+    let pin: Vec<String> = digest.iter().map(|byte| format!("{byte:02X}")).collect();
+    format!(
+        "{REMOTE_SIDE}\nconfig user 'notebook'\n\tlist pin '{}'\n",
+        pin.join(":")
+    )
+}
+
+#[test]
+fn a_user_with_a_pin_comes_with_that_certificate_only() {
+    let (mine, renewed) = (REMOTE.client("notebook", 2), REMOTE.client("notebook", 8));
+    let broker = broker(&pinned(&mine));
+    assert!(
+        broker
+            .root()
+            .passwd("notebook", "password")
+            .status
+            .success()
+    );
+    broker.reload_files();
+    for version in BOTH {
+        let refusal = if version == Version::V5 { 0x86 } else { 5 };
+        let mut other = Handshake::new(&renewed).dial(broker.address("remote"));
+        assert_eq!(other.connect(&Connect::new(version, "a")).code, refusal);
+        other.refused();
+        let by_password = Connect::new(version, "a").user("notebook", "password");
+        let (mut other, connack) = broker.attempt(&by_password);
+        assert_eq!(connack.code, refusal, "a password alone is not enough");
+        other.refused();
+    }
+    let dial = |certified| Handshake::new(certified).dial(broker.address("remote"));
+    let mut client = dial(&mine).join(&Connect::new(Version::V5, "a"));
+    client.ping();
+    broker.reload(&pinned(&renewed));
+    client.closed_because(0x87);
+    dial(&renewed).join(&Connect::new(Version::V5, "a")).ping();
 }
 
 /// Expects that the handshake ends by one of these alerts of the broker.

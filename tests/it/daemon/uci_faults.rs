@@ -28,7 +28,11 @@ const FAULTY: [(usize, &str, &str); 31] = [
     (0, "", "\toption port '1883'"),
     (13, "fosquitto.lan.address", "\tlist address '192.0.2.300'"),
     (14, "fosquitto.lan.protocol", "\toption protocol 'http'"),
-    (15, "fosquitto.lan.tls_min", "\toption tls_min '1.1'"),
+    (
+        15,
+        "fosquitto.lan.max_connections",
+        "\toption max_connections 'all'",
+    ),
     (16, "fosquitto.lan.identity", "\toption identity 'face'"),
     (0, "", ""),
     (0, "", "config acl"),

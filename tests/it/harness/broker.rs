@@ -4,6 +4,7 @@
 //! configuration can say the same ([`super::reference`]): that is how a test of the protocol is held to a second opinion.
 
 use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Instant;
@@ -11,7 +12,7 @@ use std::time::Instant;
 use super::PATIENCE;
 use super::client::Client;
 use super::log::Log;
-use super::packet::{Connack, Connect};
+use super::packet::{Connack, Connect, Version};
 use super::reference::Reference;
 use super::root::{FOSQUITTO, Root};
 
@@ -21,6 +22,9 @@ pub const LOCAL: &str = "config local 'local'\n\toption port '0'\n";
 /// The local side, and a listener `open` on loopback that asks for nothing.
 pub const OPEN: &str = "config local 'local'\n\toption port '0'\n\n\
     config listener 'open'\n\toption port '0'\n\tlist address '127.0.0.1'\n\toption allow_anonymous '1'\n";
+
+/// The line that says that a reload is done.
+pub const RELOADED: &str = "notice: configuration reloaded";
 
 /// A broker that runs until it is dropped.
 pub struct Broker {
@@ -38,6 +42,26 @@ impl Broker {
 
     /// Starts on a root that is prepared already.
     pub fn start_on(root: Root) -> Broker {
+        Broker::launch(root, |_| {})
+    }
+
+    /// Starts with so many file descriptors and no way to get more.
+    pub fn start_with_descriptors(root: Root, count: libc::rlim_t) -> Broker {
+        Broker::launch(root, |command| {
+            let limit = libc::rlimit {
+                rlim_cur: count,
+                rlim_max: count,
+            };
+            let lower = move || match set_descriptor_limit(&limit) {
+                true => Ok(()),
+                false => Err(std::io::Error::last_os_error()),
+            };
+            // SAFETY: between fork and exec only setrlimit() is called, which is safe there, and nothing is allocated.
+            unsafe { command.pre_exec(lower) };
+        })
+    }
+
+    fn launch(root: Root, prepare: impl FnOnce(&mut Command)) -> Broker {
         let reference = Reference::asked_for(&root);
         let mut command = match &reference {
             Some(reference) => reference.command(),
@@ -47,6 +71,7 @@ impl Broker {
                 command
             }
         };
+        prepare(&mut command);
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -142,9 +167,21 @@ impl Broker {
 
     /// Has everything read again and waits until it is in force.
     pub fn reload_files(&self) {
+        let mark = self.ask_to_reload();
+        self.log.wait_from(mark, RELOADED);
+    }
+
+    /// Asks to have everything read again and waits for nothing: a line [`RELOADED`] from the mark on will say that it is done.
+    pub fn ask_to_reload(&self) -> usize {
         let mark = self.log.mark();
         self.signal(libc::SIGHUP);
-        self.log.wait_from(mark, "notice: configuration reloaded");
+        mark
+    }
+
+    /// Lets one and a half seconds of the broker's time pass: so long it waits for a client that promised a keep alive of one.
+    pub fn let_time_pass(&self) {
+        let silent = Connect::new(Version::V311, "").keep_alive(1);
+        self.join(&silent).closed();
     }
 
     /// Writes a UCI file that is wrong, and returns the lines of the log from the signal to the refusal.
@@ -208,6 +245,26 @@ fn bound(log: &Log, listener: &str) -> impl Iterator<Item = String> {
         let (_, place) = line.split_once(&head)?;
         Some(place.split(' ').next().unwrap_or(place).to_owned())
     })
+}
+
+/// Lets this process, and what it starts, have as many file descriptors as it may.
+pub fn take_all_descriptors() {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: `limit` is a valid rlimit for the whole call.
+    let known = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } == 0;
+    limit.rlim_cur = limit.rlim_max;
+    assert!(
+        known && set_descriptor_limit(&limit),
+        "the limit can be raised"
+    );
+}
+
+fn set_descriptor_limit(limit: &libc::rlimit) -> bool {
+    // SAFETY: `limit` is a valid rlimit for the whole call.
+    unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, limit) == 0 }
 }
 
 /// Tries `attempt` again and again until it gives something, for a condition that nothing announces.

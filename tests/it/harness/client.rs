@@ -92,10 +92,29 @@ impl Client {
         }
     }
 
-    /// Sends CONNECT and returns the CONNACK, whatever it says.
-    pub fn connect(&mut self, connect: &Connect) -> Connack {
+    /// Sends bytes one by one, with `pause` after each: a pause in which the broker reads keeps them apart on their way.
+    pub fn send_bytewise(&mut self, bytes: &[u8], mut pause: impl FnMut()) {
+        for byte in bytes {
+            self.send(std::slice::from_ref(byte));
+            pause();
+        }
+    }
+
+    /// Sends CONNECT and leaves its answer to be received.
+    pub fn send_connect(&mut self, connect: &Connect) {
         self.version = connect.version;
         self.send(&connect.encode());
+    }
+
+    /// Sends CONNECT and returns the CONNACK, whatever it says.
+    pub fn connect(&mut self, connect: &Connect) -> Connack {
+        self.send(&connect.encode());
+        self.connected(connect)
+    }
+
+    /// Waits for the answer to a CONNECT that was sent by other means, whatever it says.
+    pub fn connected(&mut self, connect: &Connect) -> Connack {
+        self.version = connect.version;
         match self.receive() {
             Packet::Connack(connack) => {
                 self.connack = Some(connack.clone());

@@ -53,6 +53,16 @@ impl Log {
         self.state().lines.clone()
     }
 
+    /// Whether a line from `mark` on contains `text`.
+    pub fn says(&self, mark: usize, text: &str) -> bool {
+        let state = self.state();
+        state
+            .lines
+            .iter()
+            .skip(mark)
+            .any(|line| line.contains(text))
+    }
+
     /// Waits for a line from `mark` on that contains `text`, and returns it.
     ///
     /// # Panics

@@ -11,6 +11,8 @@ pub mod pki;
 pub mod python;
 pub mod reference;
 pub mod root;
+pub mod scram;
+pub mod websocket;
 
 use std::time::Duration;
 

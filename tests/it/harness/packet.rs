@@ -25,6 +25,8 @@ pub mod property {
     pub const MESSAGE_EXPIRY_INTERVAL: u8 = 0x02;
     pub const SESSION_EXPIRY_INTERVAL: u8 = 0x11;
     pub const ASSIGNED_CLIENT_IDENTIFIER: u8 = 0x12;
+    pub const AUTHENTICATION_METHOD: u8 = 0x15;
+    pub const AUTHENTICATION_DATA: u8 = 0x16;
     pub const RECEIVE_MAXIMUM: u8 = 0x21;
     pub const USER_PROPERTY: u8 = 0x26;
     pub const MAXIMUM_PACKET_SIZE: u8 = 0x27;
@@ -43,6 +45,7 @@ pub enum Packet {
     Unsuback { packet_id: u16, codes: Vec<u8> },
     Pingresp,
     Disconnect { code: u8 },
+    Auth(Auth),
 }
 
 /// The answer to a CONNECT. `code` is the return code of 3.x or the reason code of 5.0.
@@ -57,6 +60,27 @@ impl Connack {
     /// The bytes of the property with this identifier.
     pub fn property(&self, id: u8) -> Option<&[u8]> {
         find(&self.properties, id)
+    }
+}
+
+/// An AUTH in either direction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Auth {
+    pub code: u8,
+    pub properties: Vec<Property>,
+}
+
+impl Auth {
+    /// The bytes of the property with this identifier.
+    pub fn property(&self, id: u8) -> Option<&[u8]> {
+        find(&self.properties, id)
+    }
+
+    /// The packet's bytes.
+    pub fn encode(&self) -> Vec<u8> {
+        let mut body = vec![self.code];
+        put_properties(&mut body, &self.properties);
+        frame(0xF0, &body)
     }
 }
 
@@ -365,6 +389,10 @@ fn decode(first_byte: u8, body: &[u8], version: Version) -> Packet {
         0xE0 if v5 => Packet::Disconnect {
             code: body.try_byte().unwrap_or(0),
         },
+        0xF0 if v5 => Packet::Auth(Auth {
+            code: body.byte(),
+            properties: body.properties(),
+        }),
         other => panic!(
             "the broker sent a packet that starts with {other:#04x}: {:?}",
             body.bytes

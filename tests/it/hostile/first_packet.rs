@@ -31,6 +31,21 @@ fn a_first_packet_of_256_mb_that_is_no_connect_is_closed_at_its_header_1() {
 }
 
 #[test]
+fn a_first_packet_that_is_no_connect_is_closed_at_its_first_byte_1() {
+    let mut victim = Victim::new();
+    for first_byte in [0x00, 0x11, 0x30, 0x82, 0xC0, 0xE0, 0xF0] {
+        let mut attacker = victim.broker.dial();
+        // Nothing follows, and the broker does not wait for it: that would take until `connect_timeout`.
+        attacker.send(&[first_byte]);
+        assert!(
+            attacker.is_closed_within(Duration::from_secs(8)),
+            "{first_byte:#04x}"
+        );
+    }
+    victim.unharmed();
+}
+
+#[test]
 fn a_connect_of_256_mb_is_closed_at_its_header_1() {
     let mut victim = Victim::new();
     let mut bytes = vec![0x10];

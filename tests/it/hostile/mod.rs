@@ -5,6 +5,7 @@
 
 mod first_packet;
 mod strings;
+mod websocket;
 
 use crate::harness::broker::{Broker, LOCAL};
 use crate::harness::client::Client;

@@ -151,7 +151,7 @@ fn a_topic_name_without_one_of_its_properties_is_refused_4_7() {
 }
 
 #[test]
-fn the_properties_of_a_publish_are_checked_3_3_2_3() {
+fn the_properties_of_a_publish_are_checked_3_3_2_8() {
     let wild = |topic: &str| join(&[&[0x08], &field(topic)]);
     for (what, properties, expected) in [
         ("unknown id", vec![0x7E, 0], MALFORMED),
@@ -284,9 +284,13 @@ fn an_ack_has_the_reason_codes_of_its_packet_only() {
     );
 }
 
+/// The filter `a` with this options byte, as it stands in a SUBSCRIBE.
+fn option(bits: u8) -> Vec<u8> {
+    join(&[&field("a"), &[bits]])
+}
+
 #[test]
 fn a_subscribe_is_checked_3_8() {
-    let option = |bits: u8| join(&[&field("a"), &[bits]]);
     for version in ALL {
         let empty: &[u8] = if version.is_v5() { &[0] } else { &[] };
         let body = |filters: &[u8]| join(&[&[0, 1], empty, filters]);
@@ -321,6 +325,15 @@ fn a_subscribe_is_checked_3_8() {
             &body(&[0, 9, b'a']),
             MALFORMED,
         );
+        let good = join(&[&option(0), &option(2), &field("$share/g/+/#"), &[1]]);
+        check("well formed", version, 0x82, &body(&good), None);
+    }
+}
+
+#[test]
+fn a_topic_filter_is_checked_4_7() {
+    for version in ALL {
+        let empty: &[u8] = if version.is_v5() { &[0] } else { &[] };
         for filter in [
             &b""[..],
             b"a#",
@@ -337,11 +350,14 @@ fn a_subscribe_is_checked_3_8() {
         .chain(ILL_FORMED)
         {
             let filters = join(&[&option(1), &field(filter), &[0]]);
-            check("filter", version, 0x82, &body(&filters), MALFORMED);
+            let body = join(&[&[0, 1], empty, &filters]);
+            check("filter", version, 0x82, &body, MALFORMED);
         }
-        let good = join(&[&option(0), &option(2), &field("$share/g/+/#"), &[1]]);
-        check("well formed", version, 0x82, &body(&good), None);
     }
+}
+
+#[test]
+fn the_options_of_a_subscription_are_checked_3_8_3_5() {
     check(
         "an option of 5.0",
         V3_1_1,

@@ -3,7 +3,7 @@
 use std::num::NonZeroU16;
 
 use ntex::codec::Decoder;
-use ntex_bytes::{BytePages, BytesMut};
+use ntex_bytes::{BytePages, Bytes, BytesMut};
 use ntex_mqtt::{QoS, v3, v5};
 
 use super::*;
@@ -59,6 +59,8 @@ fn connack(reason: ReasonCode) -> ServerPacket<'static> {
             topic_alias_maximum: Some(4),
             reason_string: Some("in words"),
             server_keep_alive_s: Some(5),
+            authentication_method: Some("method"),
+            authentication_data: Some(b"data"),
         },
     })
 }
@@ -80,10 +82,39 @@ fn a_connack_of_5_0_says_all_its_properties() {
             topic_alias_max: 4,
             reason_string: Some("in words".into()),
             server_keepalive_sec: Some(5),
+            auth_method: Some("method".into()),
+            auth_data: Some(Bytes::from_static(b"data")),
             shared_subscription_available: false,
             ..v5::codec::ConnectAck::default()
         }
     );
+}
+
+#[test]
+fn an_auth_says_its_method_and_data_and_is_nothing_before_5_0() {
+    for (reason, code) in [
+        (ReasonCode::SUCCESS, v5::codec::AuthReasonCode::Success),
+        (
+            ReasonCode::CONTINUE_AUTHENTICATION,
+            v5::codec::AuthReasonCode::ContinueAuth,
+        ),
+    ] {
+        for data in [None, Some(&b"data"[..])] {
+            let packet = ServerPacket::Auth(Auth {
+                reason,
+                method: Some("method"),
+                data,
+            });
+            let v5::codec::Packet::Auth(read) = read_v5(&sent(&packet, &V5).expect("no limit"))
+            else {
+                panic!("an AUTH");
+            };
+            assert_eq!(read.reason_code, code);
+            assert_eq!(read.auth_method.as_deref(), Some("method"));
+            assert_eq!(read.auth_data.as_deref(), data);
+            assert_eq!(sent(&packet, &V3).expect("no limit"), b"");
+        }
+    }
 }
 
 #[test]

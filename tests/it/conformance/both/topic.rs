@@ -1,0 +1,105 @@
+//! Chapter 4.7: topic names and topic filters.
+
+use crate::harness::broker::{Broker, LOCAL};
+use crate::harness::packet::{BOTH, Connect, Packet};
+
+#[test]
+fn filters_that_begin_with_a_wildcard_do_not_match_dollar_topics_4_7_2_1() {
+    let broker = Broker::start(LOCAL);
+    for version in BOTH {
+        let mut client = broker.join(&Connect::new(version, "a"));
+        client.subscribe("#", 0);
+        client.subscribe("+/x", 0);
+        client.publish("$mine/x", "x");
+        client.publish("end", "end");
+        assert_eq!(client.text(), "end");
+    }
+}
+
+#[test]
+fn topics_of_no_character_are_none_4_7_3_1() {
+    let broker = Broker::start(LOCAL);
+    for version in BOTH {
+        let mut client = broker.join(&Connect::new(version, "a"));
+        client.publish("", "x");
+        client.closed();
+    }
+}
+
+#[test]
+fn topics_with_the_null_character_are_none_4_7_3_2() {
+    let broker = Broker::start(LOCAL);
+    for version in BOTH {
+        let mut client = broker.join(&Connect::new(version, "a"));
+        client.publish("a\0b", "x");
+        client.closed();
+    }
+}
+
+/// 3.1.1 and 5.0 leave open how a filter that is none is refused: its code in SUBACK, or a close.
+#[test]
+fn a_wildcard_out_of_its_place_makes_no_filter_4_7_1_1_and_4_7_1_2() {
+    let broker = Broker::start(LOCAL);
+    for version in BOTH {
+        for filter in ["a#", "a/#/b", "#/a", "##", "a+", "+a", "a/b+/c", "a/++"] {
+            let mut client = broker.join(&Connect::new(version, "a"));
+            client.send_subscribe(filter, 0);
+            match client.receive_or_close() {
+                None => {}
+                Some(Packet::Suback { codes, .. }) => assert!(codes[0] >= 0x80, "{filter}"),
+                Some(Packet::Disconnect { code }) => assert!(code >= 0x80, "{filter}"),
+                Some(other) => panic!("{filter} is answered by {other:?}"),
+            }
+        }
+        let mut client = broker.join(&Connect::new(version, "a"));
+        for filter in ["#", "a/#", "+", "+/+", "/+", "+/a/+/b/#"] {
+            assert_eq!(client.subscribe(filter, 0), 0, "{filter}");
+        }
+    }
+}
+
+#[test]
+fn a_topic_of_as_many_bytes_as_a_string_can_have_passes_4_7_3_3() {
+    let broker = Broker::start(LOCAL);
+    for version in BOTH {
+        let topic = "t".repeat(65_535);
+        let mut client = broker.join(&Connect::new(version, "a"));
+        assert_eq!(client.subscribe(&topic, 0), 0);
+        client.publish(&topic, "x");
+        let message = client.message();
+        assert_eq!((message.topic, message.payload), (topic, b"x".to_vec()));
+    }
+}
+
+#[test]
+fn topics_are_compared_as_they_are_4_7_3_4() {
+    let broker = Broker::start(LOCAL);
+    for version in BOTH {
+        let mut client = broker.join(&Connect::new(version, "a"));
+        // The same letter in two forms of Unicode, cases, levels without a character, spaces, a path.
+        for filter in ["caf\u{E9}", "Topic", "a//b", "a b", "a/../b", "/a"] {
+            client.subscribe(filter, 0);
+        }
+        for other in [
+            "cafe\u{301}",
+            "topic",
+            "a/b",
+            "a/b/",
+            "ab",
+            "a  b",
+            "b",
+            "a",
+            "/a/",
+        ] {
+            client.publish(other, "not the same");
+        }
+        for topic in ["caf\u{E9}", "Topic", "a//b", "a b", "a/../b", "/a"] {
+            client.publish(topic, topic);
+            let message = client.message();
+            assert_eq!(
+                (&*message.topic, &*message.payload),
+                (topic, topic.as_bytes())
+            );
+        }
+    }
+}

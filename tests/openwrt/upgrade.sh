@@ -1,0 +1,83 @@
+# From the original's files to this package's, and through an upgrade of the system.
+
+# shellcheck shell=dash
+
+# The UCI file, the passwords and the CA as the original leaves them.
+originals_files() {
+	uci_file "config global 'global'" "	option debug '0'" \
+		"config local 'local'" "	option port 11883" \
+		"config remote 'remote'" "	option enabled '1'" "	option port '11884'" \
+		"config subordinate '0000000A00000214'" "	option enabled '1'" "	option address '192.168.1.8'" "	option port '11884'" \
+		"config subsubordinate '0000000A00000215'" "	option enabled '1'" "	option via '0000000A00000214'"
+	chmod 0600 "$R/etc/config/fosquitto"
+	file 0600 /etc/fosquitto/credentials.plain
+	echo 'local:0123456789ABCDEF0123456789ABCDEF' >"$R/etc/fosquitto/credentials.plain"
+	file 0600 /etc/fosquitto/bridges/0000000A00000214/token.key
+	make_ca
+}
+
+# As the package manager and the boot do it: a script that fails is kept.
+uci_defaults() {
+	"$BUSYBOX" ash -c "cd '$R/etc/uci-defaults' && . ./80-fosquitto" && rm "$R/etc/uci-defaults/80-fosquitto"
+	tidy_asked
+}
+
+it_starts_with_the_originals_files_and_keeps_them() {
+	originals_files
+	before=$(cat "$R/etc/config/fosquitto" "$R/etc/fosquitto/credentials.plain")
+	uci_defaults
+	does start
+	asked "procd: starts it"
+	[ "$(cat "$R/etc/config/fosquitto" "$R/etc/fosquitto/credentials.plain")" = "$before" ] || fail "the files have changed"
+	[ -e "$R/etc/fosquitto/bridges/0000000A00000214/token.key" ] || fail "the token is gone"
+	asked "chown -hR fosquitto:fosquitto /etc/fosquitto/. /var/run/fosquitto/."
+	asked "chown -hR root:root /etc/ssl/ca/remote/."
+	never_asked "uci -q delete"
+}
+
+it_takes_out_of_the_uci_file_what_the_original_read_past() {
+	originals_files
+	cat >>"$R/etc/config/fosquitto" <<-END
+		config subordinate '0000000A00000216'
+			option custom_name 'attic'
+		config subsubordinate '0000000A00000217'
+			option via '0000000A00000216'
+			option custom_name 'cellar'
+		config main 'main'
+			option bus 'mqtt'
+	END
+	refuses check
+	uci_defaults
+	asked "uci -q delete fosquitto.0000000A00000216.custom_name"
+	asked "uci -q delete fosquitto.0000000A00000217.custom_name"
+	in_order "uci -q delete fosquitto.main" "uci -q commit fosquitto"
+	never_asked "delete.*214"
+	[ ! -e "$R/etc/uci-defaults/80-fosquitto" ] || fail "it is run again at each boot"
+}
+
+it_tries_again_at_the_next_boot_when_the_overlay_is_full() {
+	export UCI_FULL=1
+	uci_defaults
+	[ -e "$R/etc/uci-defaults/80-fosquitto" ] || fail "it is gone"
+}
+
+it_leaves_a_section_of_ours_that_is_called_main() {
+	uci_file "config listener 'main'"
+	uci_defaults
+	never_asked "uci -q delete"
+}
+
+it_keeps_passwords_and_tokens_through_an_upgrade_of_the_system() {
+	originals_files
+	file 0600 /etc/fosquitto/credentials.hashed
+	file 0600 /etc/fosquitto/passwd
+	# As sysupgrade collects its files.
+	# shellcheck disable=SC2046 # One path a word.
+	kept=$(cd "$R" && find $(sed 's|^/||' "$R/lib/upgrade/keep.d/fosquitto") -type f)
+	for file in credentials.plain credentials.hashed passwd bridges/0000000A00000214/token.key; do
+		case "$kept" in
+		*"etc/fosquitto/$file"*) ;;
+		*) fail "$file is lost" ;;
+		esac
+	done
+}
