@@ -119,7 +119,10 @@ impl Guard {
             return true;
         }
         if let Some(left_out) = state.refusals.say(now_ms) {
-            log::warn!("{from}: refused: too many connections a second{}", LeftOut(left_out));
+            log::warn!(
+                "{from}: refused: too many connections a second{}",
+                LeftOut(left_out)
+            );
         }
         false
     }
@@ -292,7 +295,10 @@ mod tests {
         let admitted = (0..5000).filter(|_| guard.admits(flood)).count();
         assert_eq!(admitted, 1000);
         assert!(guard.admits(ip("192.0.2.2")));
-        assert!(!guard.admits(ip("::ffff:192.0.2.1")), "it is the same address");
+        assert!(
+            !guard.admits(ip("::ffff:192.0.2.1")),
+            "it is the same address"
+        );
         pass(1000);
         assert_eq!((0..5000).filter(|_| guard.admits(flood)).count(), 100);
     }

@@ -5,6 +5,7 @@
 //! socket, once. The table closes sockets and says why in the log; it reads nothing from them.
 
 mod memory;
+mod wait;
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -19,10 +20,9 @@ use super::door::{Door, Room};
 use super::output::{Output, Pool};
 use super::write;
 use crate::acl::Action;
-use crate::auth::{Identity, MECHANISM, Verdict};
+use crate::auth::{Identity, LeftOut, MECHANISM, Throttle, Verdict};
 use crate::broker::effect::StoreOp;
 use crate::broker::{Close, ConnectionId, Delivery, Effects, Payload, Sent, Time, limits};
-use crate::config::Protocol;
 use crate::log::Escaped;
 use crate::mqtt::packet::{Ack, Connect, ServerPacket};
 use crate::mqtt::{Qos, ReasonCode, Version};
@@ -47,6 +47,13 @@ pub struct Table {
     encoded: Option<Encoded>,
     /// When those that are not past CONNECT must be.
     deadlines: BTreeSet<(Time, ConnectionId)>,
+    /// When those that wait for a time are to be woken up.
+    waits: BTreeSet<(Time, ConnectionId)>,
+    /// How often it is said that a client was denied something or disconnected.
+    denials: Throttle,
+    closes: Throttle,
+    /// The beginning of the turn.
+    now: Time,
     count: usize,
     /// What all connections take, as far as it does not grow with what they send and get.
     fixed: usize,
@@ -100,6 +107,8 @@ pub struct Live {
     aliases: Option<Box<Aliases>>,
     since: Time,
     deadline: Option<Time>,
+    /// When it is to be woken up.
+    wait: Option<Time>,
     door: Rc<Door>,
     address: Address,
     client: Option<Client>,
@@ -225,6 +234,7 @@ impl Table {
             aliases: None,
             since: now,
             deadline: Some(deadline),
+            wait: None,
             door,
             address,
             client: None,
@@ -244,6 +254,7 @@ impl Table {
 
     /// Removes a connection whose socket is closed.
     pub fn remove(&mut self, id: ConnectionId) {
+        self.forget_wait(id);
         if let Some(live) = self.live(id) {
             if live.closing.is_none() {
                 log::debug!("{}: connection closed by the client", live.name());
@@ -465,6 +476,13 @@ impl Table {
         self.live(id).is_none_or(|live| live.closing.is_some())
     }
 
+    /// Says why a connection was closed, unless that is said too often.
+    pub fn say(&mut self, line: String) {
+        if let Some(left_out) = self.closes.say(self.now.0).map(LeftOut) {
+            log::info!("{line}{left_out}");
+        }
+    }
+
     /// Whether a flush has something to do.
     pub fn is_dirty(&self) -> bool {
         !self.dirty.is_empty()
@@ -554,34 +572,6 @@ impl Table {
 }
 
 impl Live {
-    /// Whether the output is full now.
-    #[inline]
-    fn congestion(&mut self, full: usize) -> Sent {
-        if self.output.len() + self.unsent < full {
-            return Sent::Sent;
-        }
-        // What the socket had not taken at the last flush it may have taken since. A connection that is called congested
-        // MUST hold more than the socket's high-water mark, or nobody would ever say that it has drained.
-        self.unsent = self.pending();
-        if self.output.len() + self.unsent < full {
-            return Sent::Sent;
-        }
-        self.is_congested = true;
-        Sent::Congested
-    }
-
-    /// Bytes that the socket has not taken, before and after encryption and framing.
-    fn pending(&self) -> usize {
-        let has_layers =
-            self.door.tls.is_some() || self.door.listener.protocol == Protocol::WebSocket;
-        let encrypted = if has_layers {
-            write::encrypted(&self.io)
-        } else {
-            0
-        };
-        encrypted + self.io.with_write_buf(|pages| pages.len()).unwrap_or(0)
-    }
-
     /// Whether its packets name topics as the bus does, so that they are those of others.
     #[inline]
     fn has_plain_topics(&self) -> bool {
@@ -727,7 +717,10 @@ impl Effects for Table {
             ReasonCode::DISCONNECT_WITH_WILL | ReasonCode::SERVER_SHUTTING_DOWN => {
                 log::debug!("{name}: closed: {}", close.what);
             }
-            _ => log::info!("{name}: closed: {} (0x{:02X})", close.what, close.reason.0),
+            _ => self.say(format!(
+                "{name}: closed: {} (0x{:02X})",
+                close.what, close.reason.0
+            )),
         }
     }
 
@@ -744,9 +737,11 @@ impl Effects for Table {
                 Action::Subscribe => "subscribe to",
             };
             let (name, topic, count) = (live.name(), Escaped(topic), live.denials);
-            log::info!(
-                "{name}: denied: may not {what} '{topic}' (refusal {count} of this connection)"
-            );
+            if let Some(left_out) = self.denials.say(self.now.0).map(LeftOut) {
+                log::info!(
+                    "{name}: denied: may not {what} '{topic}' (refusal {count} of this connection){left_out}"
+                );
+            }
         }
     }
 

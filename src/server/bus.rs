@@ -21,7 +21,7 @@ use super::doors::Doors;
 use super::judge;
 use super::ram;
 use crate::acl::{Permissions, Subject};
-use crate::auth::{Attempt, Credentials, Identity, Verifier};
+use crate::auth::{Attempt, Credentials, Guard, Identity, Rates, Verifier};
 use crate::broker::{Broker, ConnectionId, Input, Settings, Time, limits};
 use crate::config::{Config, Global};
 use crate::mqtt::ReasonCode;
@@ -61,6 +61,8 @@ pub struct Bus {
     pub acceptor: Acceptor,
     /// The thread that checks passwords.
     pub verifier: Verifier,
+    /// What keeps floods from being everybody's.
+    pub guard: Arc<Guard>,
     /// The ceiling of what clients may take, in bytes.
     memory_limit: Cell<usize>,
     /// The largest packet that a client may send, in bytes.
@@ -88,6 +90,8 @@ pub struct Parts {
     pub acceptor: Acceptor,
     /// The thread that checks passwords.
     pub verifier: Verifier,
+    /// What keeps floods from being everybody's.
+    pub guard: Arc<Guard>,
     /// What clients cannot know.
     pub seed: u64,
 }
@@ -109,6 +113,7 @@ impl Bus {
             doors: RefCell::default(),
             acceptor: parts.acceptor,
             verifier: parts.verifier,
+            guard: parts.guard,
             scratch: RefCell::default(),
             handle: Handle::current(),
             now: Cell::new(None),
@@ -165,13 +170,19 @@ impl Bus {
         let mut broker = self.broker.borrow_mut();
         let mut table = self.table.borrow_mut();
         table.expire(now);
+        table.wake(now);
+        table.set_time(now);
         if broker.next_timeout().is_some_and(|at| at <= now) {
             let traffic = table.traffic();
             broker.handle(now, Input::Tick(traffic), &mut *table);
         }
         table.flush();
         self.account(now, &mut broker, &mut table);
-        let due = [broker.next_timeout(), table.next_deadline()];
+        let due = [
+            broker.next_timeout(),
+            table.next_deadline(),
+            table.next_wait(),
+        ];
         due.into_iter().flatten().min()
     }
 }
@@ -236,6 +247,14 @@ pub fn settings_of(global: &Global) -> Settings {
         max_session_expiry_s: global.max_session_expiry.map_or(u32::MAX, seconds),
         sys_interval_ms: millis(global.sys_interval),
         ..Settings::default()
+    }
+}
+
+/// What the guard is to permit, as the configuration asks for it.
+pub fn rates_of(global: &Global) -> Rates {
+    Rates {
+        connections_per_s: global.connection_rate,
+        login_delay_ms: u64::try_from(global.login_delay.as_millis()).unwrap_or(u64::MAX),
     }
 }
 
@@ -306,6 +325,18 @@ impl Hub for Bus {
 
     fn end_turn_soon(&self) {
         self.now();
+    }
+
+    fn guard(&self) -> &Guard {
+        &self.guard
+    }
+
+    fn is_connected(&self, client_id: &str) -> bool {
+        self.broker.borrow().is_connected(client_id)
+    }
+
+    fn time(&self) -> Time {
+        self.now()
     }
 
     fn accept_more(&self) {

@@ -20,13 +20,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use ntex::rt::{Handle, System};
 use ntex::service::cfg::SharedCfg;
 use ntex::time::{Millis, sleep};
 use ntex::util::BytePageSize;
 
-use crate::auth::{self, Credentials, LocalCredentials, Verifier};
+use crate::auth::{self, Credentials, Guard, LocalCredentials, Verifier};
 use crate::broker::Input;
 use crate::config::{self, Config};
 use crate::log as logging;
@@ -98,7 +99,10 @@ fn serve(root: PathBuf, config: Config) -> io::Result<ExitCode> {
         .build(ntex::rt::DefaultRuntime);
     system.run(move || {
         let handle = Handle::current();
-        let acceptor = Acceptor::start(told, move |event| report(&handle, event, &asked))?;
+        let guard = Arc::new(Guard::new(bus::rates_of(&config.global), || clock::now().0));
+        let acceptor = Acceptor::start(told, guard.clone(), move |event| {
+            report(&handle, event, &asked);
+        })?;
         let seed = u64::from_ne_bytes(seed);
         let bus = Bus::start(Parts {
             root,
@@ -106,6 +110,7 @@ fn serve(root: PathBuf, config: Config) -> io::Result<ExitCode> {
             credentials,
             acceptor,
             verifier,
+            guard,
             seed,
         });
         let config = bus.config.borrow().clone();

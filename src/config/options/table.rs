@@ -157,6 +157,26 @@ pub(super) const TABLES: &[SectionTable] = &[
                 Is("64"),
                 "So many connections of one listener may be without an accepted CONNECT at once.",
             ),
+            option(
+                "connection_rate",
+                Count {
+                    min: 0,
+                    max: 10_000,
+                },
+                Is("100"),
+                "So many new connections a second are accepted from one address, and ten times as many at once; 0: no \
+                 limit. There is none for the router's own programs.",
+            ),
+            option(
+                "login_delay",
+                Duration {
+                    min_s: 0,
+                    max_s: 60,
+                },
+                Is("5"),
+                "The answer to a wrong password waits for so long at most, after many of them from one address; 0: not at \
+                 all.",
+            ),
         ],
     },
     SectionTable {

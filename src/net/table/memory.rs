@@ -1,13 +1,15 @@
-//! What the connections hold in memory, and what is done where it is short.
+//! What the connections hold in memory, when an output is full, and what is done where memory is short.
 //!
 //! The table keeps a sum that is rather too large, since a socket may have taken something since the last flush; [`Table::measure`] looks
 //! it up. Whether it is too much, the broker's account says; what is done is for the caller, which asks for it here.
 
 use super::{CONGESTED_BYTES, Door, Live, Table};
-use crate::broker::ConnectionId;
+use crate::broker::{ConnectionId, Sent, Time};
+use crate::config::Protocol;
+use crate::net::write;
 
 /// An output of this many bytes is full where memory is short. It MUST be more than the socket's high-water mark
-/// ([`Live::congestion`](super::Live) says why).
+/// ([`Live::congestion`] says why).
 const CONGESTED_THRIFTY_BYTES: usize = 96 * 1024;
 
 /// What a connection takes by itself, in bytes: its socket's state, its future and its place in the table.
@@ -45,6 +47,11 @@ impl Table {
             self.unsent += live.counted;
         }
         self.held()
+    }
+
+    /// A turn has ended at this moment.
+    pub fn set_time(&mut self, now: Time) {
+        self.now = now;
     }
 
     /// Whether outputs are to be kept short.
@@ -113,5 +120,35 @@ impl Table {
         }
         live.answers = live.answers.min(live.output.len() + live.pending());
         live.answers >= ANSWERS_MAX && live.closing.is_none()
+    }
+}
+
+impl Live {
+    /// Whether the output is full now.
+    #[inline]
+    pub(super) fn congestion(&mut self, full: usize) -> Sent {
+        if self.output.len() + self.unsent < full {
+            return Sent::Sent;
+        }
+        // What the socket had not taken at the last flush it may have taken since. A connection that is called congested
+        // MUST hold more than the socket's high-water mark, or nobody would ever say that it has drained.
+        self.unsent = self.pending();
+        if self.output.len() + self.unsent < full {
+            return Sent::Sent;
+        }
+        self.is_congested = true;
+        Sent::Congested
+    }
+
+    /// Bytes that the socket has not taken, before and after encryption and framing.
+    pub(super) fn pending(&self) -> usize {
+        let has_layers =
+            self.door.tls.is_some() || self.door.listener.protocol == Protocol::WebSocket;
+        let encrypted = if has_layers {
+            write::encrypted(&self.io)
+        } else {
+            0
+        };
+        encrypted + self.io.with_write_buf(|pages| pages.len()).unwrap_or(0)
     }
 }
