@@ -30,11 +30,11 @@
 //! | [`mqtt`] | the specification's vocabulary as values, with the rules that hold for each alone | `topic`, `packet`, `packet_id`, `message`, `property`, `reason`; `tally` counts bytes |
 //! | [`acl`] | who may publish, receive and subscribe to what; pure | `pattern` matches topics, `rules` decides, `why` names question and answer |
 //! | [`config`] | the UCI file as typed values, or all of its faults with their lines | `uci` and its `cursor` read the syntax; `options` and its `table` say which sections and options there are; `section` and `value` check them; `global`, `listener`, `bind`, `network`, `user`, `acl`, `subordinate` make values; `fault` tells |
-//! | [`auth`] | who a client is | `policy` decides about a CONNECT; `identity` is the proof; `credentials`, `passwd_file`, `password`, `file` are the passwords, `worker` the thread that checks them; `scram` is a mechanism of enhanced authentication, `scram_file` its keys, `exchange` one client's way through it; `certificate` reads names |
+//! | [`auth`] | who a client is | `policy` decides about a CONNECT; `identity` is the proof; `credentials`, `passwd_file`, `password`, `file` are the passwords, `worker` the thread that checks them; `scram` is a mechanism of enhanced authentication, `scram_file` its keys, `exchange` one client's way through it; `certificate` reads names; `guard` slows floods down |
 //! | [`net`] | sockets, TLS, WebSocket, frames, packets, outputs | `listener`, `door` (a listener that is open), `tls` with its `files` and its `filter`, `websocket` with its `upgrade` and its `frames`, `connection` with its `exchange` of AUTH packets, `frame`, `codec`, `mount` (the prefix of a listener's topics), `table`, `output`, `alias` (of topics that clients get), `write` (how a socket's output is written), `hub` (what it needs of the server) |
 //! | [`net::codec`] | bytes to packets and back | `connect`, `publish`, `subscribe`, `disconnect`, `properties`, `reader` decode; `encode`, `publish_head` encode |
 //! | [`broker`] | the broker as a pure state machine | `input`, `effect`; `connect`, `publish`, `subscribe`, `deliver` handle; `session`, `inflight`, `queue`, `retained`, `router`, `share`, `will`, `timers` hold state; `sys` counts; `limits` bounds each kind, `memory` all together |
-//! | [`server`] | the running program around them | `bus` is the loop's state and ends its turns; `doors` opens listeners; `reload` and `judge` follow the configuration; `signals`, `clock` |
+//! | [`server`] | the running program around them | `bus` is the loop's state and ends its turns; `doors` opens listeners; `reload` and `judge` follow the configuration; `signals`, `clock`; `ram` says what the machine has |
 //! | [`log`] | syslog or standard error, and the escaping of what clients chose | |
 //! | [`cli`] | the command line, one file a command | `serve`, `check`, `passwd` |
 //!
@@ -60,7 +60,11 @@
 //!    the packet, and outputs leave at the end of the turn, in one place (`server::bus`). The changes are not written anywhere in
 //!    this version: what is acknowledged lives in memory.
 //! 4. **What a client can grow has a bound**: in [`broker::limits`] where no option moves it, in the table of options where one does, and
+<<<<<<< HEAD
 //!    in `net` for what is not past CONNECT. All of them together have the ceiling `memory_limit`, with an order of what goes first (`broker::memory`).
+=======
+//!    in `net` for what is not past CONNECT; and all of it together has one ceiling, with the order in which things go (`broker::memory`).
+>>>>>>> limits
 //! 5. **An identity is made by `auth` alone, and a session belongs to its identity.** The fields of [`auth::Identity`] are private,
 //!    and tidy looks for other makers; the broker refuses a client identifier whose session has another owner.
 //! 6. **Running timers count by the boot clock** (`server::clock`), which does not jump. Lifetimes are seconds that are left.

@@ -7,12 +7,13 @@
 //! can make one.
 //!
 //! What it does not do: it does not say what an identity may do (that is `acl`), it does not speak TLS (that is `net::tls`, which
-//! asks OpenSSL whether a certificate is of our CA before it ever gets here), and it keeps no account of failed attempts.
+//! asks OpenSSL whether a certificate is of our CA before it ever gets here).
 
 mod certificate;
 mod credentials;
 mod exchange;
 pub(crate) mod file;
+mod guard;
 mod identity;
 mod passwd_file;
 mod password;
@@ -32,6 +33,7 @@ pub use credentials::{
     remove_user, set_user,
 };
 pub use exchange::{Exchange, Progress};
+pub use guard::{Guard, LeftOut, Rates, Takeover, Throttle};
 pub use identity::{Identity, Means};
 pub use password::Secret;
 pub use policy::{Attempt, Denied, Policy, Step};

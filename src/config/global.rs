@@ -12,7 +12,7 @@ use crate::log::Level;
 pub struct Global {
     /// Log this and what is worse; `debug '1'` makes it [`Level::Debug`].
     pub log_level: Level,
-    /// The ceiling of all clients' data in bytes; `None`: a share of the RAM. Nothing obeys it yet.
+    /// The ceiling of all clients' data in bytes; `None`: a quarter of the RAM.
     pub memory_limit: Option<usize>,
     /// The largest packet that is accepted, in bytes.
     pub max_packet_size: u32,
@@ -34,6 +34,10 @@ pub struct Global {
     pub connect_timeout: Duration,
     /// Connections of one listener that are not past CONNECT; not 0.
     pub max_unauthenticated: usize,
+    /// New connections a second from one address; 0: no limit.
+    pub connection_rate: u32,
+    /// The longest wait for the answer to a wrong password; zero: none.
+    pub login_delay: Duration,
     /// What holds when no rule matches; it is in the rules too.
     pub acl_default_allow: bool,
 }
@@ -59,6 +63,8 @@ impl Global {
             sys_interval: reader.required("sys_interval", value::duration),
             connect_timeout: reader.required("connect_timeout", value::duration),
             max_unauthenticated: reader.number("max_unauthenticated"),
+            connection_rate: reader.number("connection_rate"),
+            login_delay: reader.required("login_delay", value::duration),
             acl_default_allow: reader.required("acl_default", |text| Some(text == "allow")),
         }
     }

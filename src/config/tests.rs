@@ -63,6 +63,8 @@ fn an_empty_file_is_the_local_side_with_every_default() {
         sys_interval: Duration::from_secs(10),
         connect_timeout: Duration::from_secs(15),
         max_unauthenticated: 64,
+        connection_rate: 100,
+        login_delay: Duration::from_secs(5),
         acl_default_allow: true,
     };
     assert_eq!(config.global, expected);

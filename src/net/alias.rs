@@ -11,6 +11,9 @@ const ALIASES_MAX: u16 = 16;
 /// Topics that are not longer than this, in bytes, are sent as they are: the property that replaces them has three.
 const SHORT_TOPIC_BYTES: usize = 4;
 
+/// Topics that are longer than this, in bytes, get no alias: who publishes chooses them, and every subscriber's aliases hold them.
+const LONG_TOPIC_BYTES: usize = 512;
+
 /// The aliases of one connection.
 #[derive(Debug)]
 pub struct Aliases {
@@ -55,7 +58,7 @@ impl Aliases {
 
     /// How to send a message to this topic.
     pub fn name(&mut self, topic: &str) -> Naming {
-        if topic.len() <= SHORT_TOPIC_BYTES {
+        if topic.len() <= SHORT_TOPIC_BYTES || topic.len() > LONG_TOPIC_BYTES {
             return Naming::Name;
         }
         self.clock = self.clock.wrapping_add(1);

@@ -6,6 +6,7 @@
 //! the [table](super::table) holds. Until its CONNECT is accepted a client may send one packet of bounded size and nothing else, but for
 //! the AUTH packets of enhanced authentication.
 
+mod delay;
 mod exchange;
 
 use std::future::Future;
@@ -35,6 +36,7 @@ use crate::config::Protocol;
 use crate::log::Escaped;
 use crate::mqtt::packet::{ClientPacket, ConnAck, Connect, ServerPacket};
 use crate::mqtt::{ReasonCode, Version};
+use delay::Delay;
 use exchange::{Handshake, Reauthentication};
 
 /// The largest CONNECT: it may name a Will, a user and a password of 65,535 bytes each; more than that is nobody's.
@@ -103,10 +105,8 @@ pub async fn accept<H: Hub>(
             let reason = ReasonCode::UNSPECIFIED_ERROR;
             let mut table = hub.table().borrow_mut();
             if !table.is_closing(id) {
-                log::info!(
-                    "{address} on listener '{}': closed: {what}",
-                    door.listener.name
-                );
+                let name = &door.listener.name;
+                table.say(format!("{address} on listener '{name}': closed: {what}"));
             }
             table.close_silently(
                 id,
@@ -189,6 +189,8 @@ enum State {
     Connect,
     /// Its CONNECT waits for the verdict about the password.
     Verifying(Box<[u8]>),
+    /// Its CONNECT, or the answer to it, waits for a time to be over.
+    Delayed(Box<Delay>),
     /// Its CONNECT waits for the end of an exchange of AUTH packets.
     Exchanging(Box<Handshake>),
     /// Its CONNECT went to the broker.
@@ -222,6 +224,15 @@ impl<H: Hub> Future for Connection<H> {
                 this.io.poll_dispatch(cx);
                 return Poll::Pending;
             }
+            if let State::Delayed(_) = this.state
+                && this.is_delayed()
+            {
+                if this.is_closing() || this.io.is_closed() {
+                    return this.end();
+                }
+                this.io.poll_dispatch(cx);
+                return Poll::Pending;
+            }
             if this.is_backed_up(cx) {
                 return Poll::Pending;
             }
@@ -229,7 +240,7 @@ impl<H: Hub> Future for Connection<H> {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            if let State::Verifying(_) = this.state {
+            if this.waits() {
                 continue;
             }
             this.drain(cx);
@@ -243,6 +254,31 @@ impl<H: Hub> Future for Connection<H> {
 }
 
 impl<H: Hub> Connection<H> {
+    /// Whether a packet of this first byte may come now.
+    fn may_come(&self, first: u8) -> Result<(), Fault> {
+        let what = match self.state {
+            State::Running(_) => return Ok(()),
+            State::Exchanging(_) if frame::may_come_in_exchange(first) => return Ok(()),
+            // [MQTT-3.1.2-30]
+            State::Exchanging(_) => "neither AUTH nor DISCONNECT before CONNACK",
+            _ if frame::may_come_first(first) => return Ok(()),
+            _ => "the first packet is not a CONNECT",
+        };
+        Err(Fault {
+            reason: ReasonCode::PROTOCOL_ERROR,
+            what,
+        })
+    }
+
+    /// The largest packet that the client may send now, in bytes.
+    fn packet_max(&self) -> usize {
+        let max = self.hub.max_packet_size();
+        match self.state {
+            State::Running(_) => max,
+            _ => CONNECT_BYTES_MAX.min(max),
+        }
+    }
+
     /// Handles the packets that have arrived.
     fn read(&mut self) -> Read {
         let (hub, io) = (self.hub.clone(), self.io.get_ref());
@@ -254,7 +290,7 @@ impl<H: Hub> Connection<H> {
                 let step = self.step(&buffer[used..]);
                 used += step;
                 handled += 1;
-                if step == 0 || matches!(self.state, State::Verifying(_)) {
+                if step == 0 || self.waits() {
                     break;
                 }
             }
@@ -281,29 +317,11 @@ impl<H: Hub> Connection<H> {
         if self.assembler.is_some() {
             return self.gather(bytes);
         }
-        let max = match self.state {
-            State::Running(_) => self.hub.max_packet_size(),
-            State::Exchanging(_) if frame::may_come_in_exchange(bytes[0]) => {
-                CONNECT_BYTES_MAX.min(self.hub.max_packet_size())
-            }
-            State::Exchanging(_) => {
-                // [MQTT-3.1.2-30]
-                self.refuse(Fault {
-                    reason: ReasonCode::PROTOCOL_ERROR,
-                    what: "neither AUTH nor DISCONNECT before CONNACK",
-                });
-                return bytes.len();
-            }
-            _ if !frame::may_come_first(bytes[0]) => {
-                self.refuse(Fault {
-                    reason: ReasonCode::PROTOCOL_ERROR,
-                    what: "the first packet is not a CONNECT",
-                });
-                return bytes.len();
-            }
-            _ => CONNECT_BYTES_MAX.min(self.hub.max_packet_size()),
-        };
-        match frame::scan(bytes, max) {
+        if let Err(fault) = self.may_come(bytes[0]) {
+            self.refuse(fault);
+            return bytes.len();
+        }
+        match frame::scan(bytes, self.packet_max()) {
             Ok(Scan::Frame {
                 first,
                 header,
@@ -312,9 +330,8 @@ impl<H: Hub> Connection<H> {
                 self.packet(first, &bytes[header..size], &bytes[..size]);
                 size
             }
-            // A header that is not whole waits in the read buffer; anything more is gathered, so that the buffer is free.
-            Ok(Scan::Partial { size: None }) => 0,
-            Ok(Scan::Partial { size: Some(_) }) => self.gather(bytes),
+            // Also a header that is not whole is gathered, so that the read buffer is free: it is large.
+            Ok(Scan::Partial { .. }) => self.gather(bytes),
             Err(fault) => {
                 self.refuse_frame(fault);
                 bytes.len()
@@ -325,7 +342,7 @@ impl<H: Hub> Connection<H> {
     /// Gathers a packet that is larger than what has arrived of it.
     fn gather(&mut self, bytes: &[u8]) -> usize {
         let mut assembler = self.assembler.take().unwrap_or_default();
-        let used = match assembler.push(bytes, self.hub.max_packet_size()) {
+        let used = match assembler.push(bytes, self.packet_max()) {
             Ok(used) => used,
             Err(fault) => {
                 self.refuse_frame(fault);
@@ -333,7 +350,16 @@ impl<H: Hub> Connection<H> {
             }
         };
         let Some(packet) = assembler.complete() else {
+            let held = assembler.memory();
             self.assembler = Some(assembler);
+            if !self.hub.table().borrow_mut().gathers(self.id, held) {
+                self.refuse(Fault {
+                    reason: ReasonCode::QUOTA_EXCEEDED,
+                    what: "no memory for its packet",
+                });
+                self.assembler = None;
+                return bytes.len();
+            }
             if matches!(self.state, State::Running(_)) {
                 // A large packet over a slow line may take longer than the keep alive.
                 self.hub.handle(Input::Alive {
@@ -350,6 +376,9 @@ impl<H: Hub> Connection<H> {
         {
             self.packet(first, &packet[header..size], packet);
         }
+        if !self.waits() {
+            self.hub.table().borrow_mut().gathers(self.id, 0);
+        }
         used
     }
 
@@ -360,7 +389,7 @@ impl<H: Hub> Connection<H> {
             State::Running(version) => version,
             State::Connect => return self.connect(first, body, whole),
             State::Exchanging(_) => return self.continue_exchange(first, body),
-            State::Verifying(_) | State::Closing => return,
+            State::Verifying(_) | State::Delayed(_) | State::Closing => return,
         };
         let hub = self.hub.clone();
         let mut scratch = hub.scratch().borrow_mut();
@@ -414,11 +443,12 @@ impl<H: Hub> Connection<H> {
             .policy
             .begin(certificate, connect.user_name, connect.password);
         match step {
-            Step::Granted(identity) => self.granted(&connect, identity),
+            Step::Granted(identity) => self.granted(&connect, identity, whole),
             Step::Denied(denied) => self.denied(&connect, user_of(&connect), denied),
             Step::Verify(attempt) => {
                 // The password is checked elsewhere; the packet is read again when the verdict is there. That always comes, and
                 // how long it takes is not the client's fault.
+                hub.table().borrow_mut().gathers(self.id, whole.len());
                 self.state = State::Verifying(whole.into());
                 hub.table().borrow_mut().clear_deadline(self.id);
                 hub.verify(self.id, attempt);
@@ -434,12 +464,13 @@ impl<H: Hub> Connection<H> {
         let State::Verifying(packet) = std::mem::replace(&mut self.state, State::Connect) else {
             return;
         };
+        self.hub.table().borrow_mut().gathers(self.id, 0);
         let mut scratch = Scratch::new();
         let Some(connect) = reread(&packet, &mut scratch) else {
             return;
         };
         match verdict {
-            Verdict::Granted(identity) => self.granted(&connect, identity),
+            Verdict::Granted(identity) => self.granted(&connect, identity, &packet),
             Verdict::Denied(denied) => self.denied(&connect, user_of(&connect), denied),
             Verdict::Busy => {
                 self.answer_connect(connect.version, ReasonCode::SERVER_BUSY);
@@ -452,7 +483,7 @@ impl<H: Hub> Connection<H> {
     }
 
     /// The client is who it says: the broker decides about the rest.
-    fn granted(&mut self, connect: &Connect<'_>, identity: Identity) {
+    fn join(&mut self, connect: &Connect<'_>, identity: Identity) {
         let hub = self.hub.clone();
         let id = self.id;
         let identity = match hub.current(&self.door, &identity, &self.io) {
@@ -527,22 +558,20 @@ impl<H: Hub> Connection<H> {
             .borrow_mut()
             .live(self.id)
             .map(|live| live.address());
-        if let Some(address) = address {
+        if let Some(address) = address
+            && let Some(left_out) = self.hub.guard().tells_of_denial()
+        {
             let (client, what) = (Escaped(connect.client_id), denied.describe());
-            log::info!("client '{client}' from {address}: refused: {what} (user '{user}')");
+            log::info!(
+                "client '{client}' from {address}: refused: {what} (user '{user}'){left_out}"
+            );
         }
-        let reason = match connect.version {
-            Version::V5 => ReasonCode(denied.reason_code()),
-            _ => ReasonCode::NOT_AUTHORIZED,
-        };
-        self.answer_connect(connect.version, reason);
-        let close = Close {
-            reason,
-            what: denied.describe(),
-        };
-        self.hub.table().borrow_mut().close_silently(self.id, close);
-        self.hub.end_turn_soon();
-        self.state = State::Closing;
+        self.refuse_connect(connect.version, denied);
+    }
+
+    /// Whether nothing is to be read for now, although there may be something.
+    fn waits(&self) -> bool {
+        matches!(self.state, State::Verifying(_) | State::Delayed(_))
     }
 
     /// Answers a CONNECT that the broker never sees.

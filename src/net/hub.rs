@@ -11,8 +11,8 @@ use super::codec::Scratch;
 use super::door::Door;
 use super::table::Table;
 use crate::acl::Permissions;
-use crate::auth::{Attempt, Credentials, Identity};
-use crate::broker::{ConnectionId, Input};
+use crate::auth::{Attempt, Credentials, Guard, Identity};
+use crate::broker::{ConnectionId, Input, Time};
 
 /// The program around the connections, on the event loop's thread.
 pub trait Hub: 'static {
@@ -48,6 +48,15 @@ pub trait Hub: 'static {
 
     /// Asks for the end of the loop's turn, after everything that is to be done in it already.
     fn end_turn_soon(&self);
+
+    /// What keeps floods from being everybody's.
+    fn guard(&self) -> &Guard;
+
+    /// Whether a client with this Client Identifier is connected.
+    fn is_connected(&self, client_id: &str) -> bool;
+
+    /// The time of the turn at hand.
+    fn time(&self) -> Time;
 
     /// A listener that waited has room for another connection.
     fn accept_more(&self);

@@ -22,6 +22,7 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
 
 use super::door::{Crowd, Room};
+use crate::auth::Guard;
 use crate::config::Bind;
 
 /// The kernel's queue of connections that wait to be accepted; it takes its own bound if that is lower.
@@ -99,12 +100,14 @@ pub struct Acceptor {
 }
 
 impl Acceptor {
-    /// Starts the thread. `signals` can be read from when the process got a signal; `report` is called on the thread.
+    /// Starts the thread. `signals` can be read from when the process got a signal; `guard` refuses addresses that come too
+    /// often; `report` is called on the thread.
     ///
     /// # Errors
     /// The system gives no thread or no descriptors.
     pub fn start(
         signals: UnixStream,
+        guard: Arc<Guard>,
         report: impl Fn(Event) + Send + 'static,
     ) -> io::Result<Acceptor> {
         let (commands, inbox) = channel();
@@ -116,6 +119,7 @@ impl Acceptor {
             inbox,
             woken,
             signals,
+            guard,
             sockets: Vec::new(),
             report,
             is_exhausted: false,
@@ -182,6 +186,7 @@ struct Worker<F> {
     inbox: Receiver<Command>,
     woken: UnixStream,
     signals: UnixStream,
+    guard: Arc<Guard>,
     sockets: Vec<Listening>,
     report: F,
     /// Whether the process had no descriptors or memory left at the last attempt.
@@ -219,7 +224,7 @@ impl<F: Fn(Event)> Worker<F> {
             let mut batch = Vec::new();
             for listening in &mut self.sockets {
                 if ready.contains_key(&listening.socket.as_raw_fd()) {
-                    self.is_exhausted |= !listening.accept(&mut batch);
+                    self.is_exhausted |= !listening.accept(&mut batch, &self.guard);
                 }
             }
             if !batch.is_empty() {
@@ -264,7 +269,7 @@ impl<F: Fn(Event)> Worker<F> {
 
 impl Listening {
     /// Accepts what waits, as far as there is room. `false` when the process has nothing left to accept with.
-    fn accept(&mut self, batch: &mut Vec<Accepted>) -> bool {
+    fn accept(&mut self, batch: &mut Vec<Accepted>, guard: &Guard) -> bool {
         for _ in 0..BATCH {
             let room = self.crowd.room();
             if room == Room::Wait {
@@ -283,6 +288,11 @@ impl Listening {
                         self.refused
                     );
                 }
+                continue;
+            }
+            if let Some(address) = address.as_socket()
+                && !guard.admits(address.ip())
+            {
                 continue;
             }
             self.crowd.enter();
@@ -428,7 +438,12 @@ mod tests {
     fn connections_are_accepted_only_while_there_is_room() {
         let (events, reported) = channel();
         let (_signals, their_signals) = UnixStream::pair().expect("two descriptors");
-        let acceptor = Acceptor::start(their_signals, move |event| {
+        let rates = crate::auth::Rates {
+            connections_per_s: 0,
+            login_delay_ms: 0,
+        };
+        let guard = Guard::new(rates, || 0);
+        let acceptor = Acceptor::start(their_signals, Arc::new(guard), move |event| {
             let _ = events.send(event);
         });
         let acceptor = acceptor.expect("a thread");

@@ -4,6 +4,9 @@
 //! receivers of the same packet those bytes are copied. At the end of the loop's turn [`Table::flush`] gives each output to its
 //! socket, once. The table closes sockets and says why in the log; it reads nothing from them.
 
+mod memory;
+mod wait;
+
 use std::collections::BTreeSet;
 use std::fmt;
 use std::net::SocketAddr;
@@ -17,10 +20,9 @@ use super::door::{Door, Room};
 use super::output::{Output, Pool};
 use super::write;
 use crate::acl::Action;
-use crate::auth::{Identity, MECHANISM, Verdict};
+use crate::auth::{Identity, LeftOut, MECHANISM, Throttle, Verdict};
 use crate::broker::effect::StoreOp;
 use crate::broker::{Close, ConnectionId, Delivery, Effects, Payload, Sent, Time, limits};
-use crate::config::Protocol;
 use crate::log::Escaped;
 use crate::mqtt::packet::{Ack, Connect, ServerPacket};
 use crate::mqtt::{Qos, ReasonCode, Version};
@@ -28,10 +30,6 @@ use crate::mqtt::{Qos, ReasonCode, Version};
 /// An output of this many bytes is full. It holds several turns of a busy subscriber, so that one that keeps up is never taken
 /// for one that does not read; what a slow one costs is this much.
 pub const CONGESTED_BYTES: usize = 512 * 1024;
-
-/// Answers of this many bytes that a client has not taken: nothing more is read from it until it has. They are those to 65,536
-/// PUBLISHes, so nobody who reads at all gets there; without a bound, a flood of PINGREQ would take all memory.
-const ANSWERS_MAX: usize = 256 * 1024;
 
 /// Where a listener has as many connections before CONNECT as it may, the oldest of them keeps its place for so long, in
 /// milliseconds: enough for a client on a slow line with TLS, and little enough that many that say nothing keep nobody out.
@@ -49,7 +47,24 @@ pub struct Table {
     encoded: Option<Encoded>,
     /// When those that are not past CONNECT must be.
     deadlines: BTreeSet<(Time, ConnectionId)>,
+    /// When those that wait for a time are to be woken up.
+    waits: BTreeSet<(Time, ConnectionId)>,
+    /// How often it is said that a client was denied something or disconnected.
+    denials: Throttle,
+    closes: Throttle,
+    /// The beginning of the turn.
+    now: Time,
     count: usize,
+    /// What all connections take, as far as it does not grow with what they send and get.
+    fixed: usize,
+    /// What their sockets have not taken, in bytes: as of the last flush of each, so rather too much.
+    unsent: usize,
+    /// Packets that have arrived in part, in bytes.
+    gathered: usize,
+    /// How much more may be gathered, in bytes; `None` before the first turn.
+    room: Option<usize>,
+    /// Whether memory is short.
+    is_thrifty: bool,
     bytes_received: u64,
     bytes_sent: u64,
 }
@@ -76,9 +91,13 @@ pub struct Live {
     output: Output,
     /// Bytes that the socket had not taken at the last flush.
     unsent: usize,
+    /// What of it is in the table's sum.
+    counted: usize,
     /// Bytes of what is not a PUBLISH in the output and among those that the socket has not taken, or more: counted up by
     /// [`Effects::send`], corrected by [`Table::is_backed_up`].
     answers: usize,
+    /// Bytes of a packet that has arrived in part.
+    gathered: usize,
     is_dirty: bool,
     is_congested: bool,
     /// Set once it is being closed: nothing that it sends counts any more.
@@ -88,6 +107,8 @@ pub struct Live {
     aliases: Option<Box<Aliases>>,
     since: Time,
     deadline: Option<Time>,
+    /// When it is to be woken up.
+    wait: Option<Time>,
     door: Rc<Door>,
     address: Address,
     client: Option<Client>,
@@ -194,11 +215,14 @@ impl Table {
         });
         let slot = &mut self.slots[index as usize];
         slot.generation = slot.generation.wrapping_add(1);
+        self.fixed += Table::cost(&door);
         slot.live = Some(Box::new(Live {
             io,
             output: Output::default(),
             unsent: 0,
+            counted: 0,
             answers: 0,
+            gathered: 0,
             is_dirty: false,
             is_congested: false,
             closing: None,
@@ -210,6 +234,7 @@ impl Table {
             aliases: None,
             since: now,
             deadline: Some(deadline),
+            wait: None,
             door,
             address,
             client: None,
@@ -229,17 +254,23 @@ impl Table {
 
     /// Removes a connection whose socket is closed.
     pub fn remove(&mut self, id: ConnectionId) {
+        self.forget_wait(id);
         if let Some(live) = self.live(id) {
             if live.closing.is_none() {
                 log::debug!("{}: connection closed by the client", live.name());
             }
             let deadline = live.deadline.take();
+            let (counted, gathered) = (live.counted, live.gathered);
+            let cost = Table::cost(&live.door);
             let mut output = std::mem::take(&mut live.output);
             output.clear(&mut self.pool);
             if let Some(deadline) = deadline {
                 self.deadlines.remove(&(deadline, id));
             }
             self.slots[id.index as usize].live = None;
+            self.fixed -= cost;
+            self.unsent -= counted;
+            self.gathered -= gathered;
             self.free.push(id.index);
             self.count -= 1;
             // A table that was large gives its memory back when it is empty.
@@ -416,18 +447,6 @@ impl Table {
         }
     }
 
-    /// Whether a client does not take the answers to what it sends.
-    pub fn is_backed_up(&mut self, id: ConnectionId) -> bool {
-        let Some(live) = self.live(id) else {
-            return false;
-        };
-        if live.answers < ANSWERS_MAX {
-            return false;
-        }
-        live.answers = live.answers.min(live.output.len() + live.pending());
-        live.answers >= ANSWERS_MAX && live.closing.is_none()
-    }
-
     /// Whether a connection has output that is for the end of the turn.
     pub fn has_output(&mut self, id: ConnectionId) -> bool {
         self.live(id).is_some_and(|live| !live.output.is_empty())
@@ -457,6 +476,13 @@ impl Table {
         self.live(id).is_none_or(|live| live.closing.is_some())
     }
 
+    /// Says why a connection was closed, unless that is said too often.
+    pub fn say(&mut self, line: String) {
+        if let Some(left_out) = self.closes.say(self.now.0).map(LeftOut) {
+            log::info!("{line}{left_out}");
+        }
+    }
+
     /// Whether a flush has something to do.
     pub fn is_dirty(&self) -> bool {
         !self.dirty.is_empty()
@@ -480,6 +506,8 @@ impl Table {
                 });
                 write::by_task(&live.io);
                 live.unsent = pending.unwrap_or(0);
+                self.unsent = self.unsent - live.counted + live.unsent;
+                live.counted = live.unsent;
                 live.output.clear(&mut self.pool);
             }
             if live.closing.is_some() {
@@ -522,6 +550,7 @@ impl Table {
             to: end,
             ..
         } = *encoded;
+        let full = self.full();
         let live = self.output(to)?;
         let fits = live.peer.version.is_v5() == is_v5
             && delivery.retain == retain
@@ -538,39 +567,11 @@ impl Table {
         let (source, target) = (source.live.as_deref_mut()?, target.live.as_deref_mut()?);
         let bytes = source.output.bytes().get(from..end)?;
         target.output.bytes().extend_from_slice(bytes);
-        Some(target.congestion())
+        Some(target.congestion(full))
     }
 }
 
 impl Live {
-    /// Whether the output is full now.
-    #[inline]
-    fn congestion(&mut self) -> Sent {
-        if self.output.len() + self.unsent < CONGESTED_BYTES {
-            return Sent::Sent;
-        }
-        // What the socket had not taken at the last flush it may have taken since. A connection that is called congested
-        // MUST hold more than the socket's high-water mark, or nobody would ever say that it has drained.
-        self.unsent = self.pending();
-        if self.output.len() + self.unsent < CONGESTED_BYTES {
-            return Sent::Sent;
-        }
-        self.is_congested = true;
-        Sent::Congested
-    }
-
-    /// Bytes that the socket has not taken, before and after encryption and framing.
-    fn pending(&self) -> usize {
-        let has_layers =
-            self.door.tls.is_some() || self.door.listener.protocol == Protocol::WebSocket;
-        let encrypted = if has_layers {
-            write::encrypted(&self.io)
-        } else {
-            0
-        };
-        encrypted + self.io.with_write_buf(|pages| pages.len()).unwrap_or(0)
-    }
-
     /// Whether its packets name topics as the bus does, so that they are those of others.
     #[inline]
     fn has_plain_topics(&self) -> bool {
@@ -579,7 +580,7 @@ impl Live {
 
     /// Appends a PUBLISH.
     #[inline]
-    fn publish(&mut self, delivery: &Delivery<'_>) -> Sent {
+    fn publish(&mut self, delivery: &Delivery<'_>, full: usize) -> Sent {
         let topic = match &self.door.listener.mount_point {
             None => delivery.topic,
             // A message of a session that was made through another listener may lie outside of this one's mount point.
@@ -627,7 +628,7 @@ impl Live {
             }
             _ => self.output.bytes().extend_from_slice(payload),
         }
-        self.congestion()
+        self.congestion(full)
     }
 }
 
@@ -659,11 +660,12 @@ impl Effects for Table {
         if let Some(sent) = self.copy_encoded(to, delivery) {
             return sent;
         }
+        let full = self.full();
         let Some(live) = self.output(to) else {
             return Sent::Sent;
         };
         let from = live.output.bytes().len();
-        let sent = live.publish(delivery);
+        let sent = live.publish(delivery, full);
         let (is_v5, end) = (live.peer.version.is_v5(), live.output.bytes().len());
         if sent != Sent::TooLarge && live.has_plain_topics() && is_common(delivery) {
             self.encoded = Some(Encoded {
@@ -715,7 +717,10 @@ impl Effects for Table {
             ReasonCode::DISCONNECT_WITH_WILL | ReasonCode::SERVER_SHUTTING_DOWN => {
                 log::debug!("{name}: closed: {}", close.what);
             }
-            _ => log::info!("{name}: closed: {} (0x{:02X})", close.what, close.reason.0),
+            _ => self.say(format!(
+                "{name}: closed: {} (0x{:02X})",
+                close.what, close.reason.0
+            )),
         }
     }
 
@@ -732,9 +737,11 @@ impl Effects for Table {
                 Action::Subscribe => "subscribe to",
             };
             let (name, topic, count) = (live.name(), Escaped(topic), live.denials);
-            log::info!(
-                "{name}: denied: may not {what} '{topic}' (refusal {count} of this connection)"
-            );
+            if let Some(left_out) = self.denials.say(self.now.0).map(LeftOut) {
+                log::info!(
+                    "{name}: denied: may not {what} '{topic}' (refusal {count} of this connection){left_out}"
+                );
+            }
         }
     }
 

@@ -19,10 +19,12 @@ use ntex::time::{Millis, Sleep, sleep};
 use super::clock;
 use super::doors::Doors;
 use super::judge;
+use super::ram;
 use crate::acl::{Permissions, Subject};
-use crate::auth::{Attempt, Credentials, Identity, Verifier};
-use crate::broker::{Broker, ConnectionId, Input, Settings, Time};
+use crate::auth::{Attempt, Credentials, Guard, Identity, Rates, Verifier};
+use crate::broker::{Broker, ConnectionId, Input, Settings, Time, limits};
 use crate::config::{Config, Global};
+use crate::mqtt::ReasonCode;
 use crate::net::codec::Scratch;
 use crate::net::door::Door;
 use crate::net::hub::Hub;
@@ -36,6 +38,10 @@ thread_local! {
 
 /// The longest that the loop sleeps, in milliseconds: a timer has 32 bits for it.
 const SLEEP_MAX_MS: u64 = 3_600_000;
+
+/// What the network holds is measured at most once in so many milliseconds where it is much: it costs as much as there
+/// are connections.
+const MEASURE_MS: u64 = 5;
 
 /// The bus.
 pub struct Bus {
@@ -55,6 +61,16 @@ pub struct Bus {
     pub acceptor: Acceptor,
     /// The thread that checks passwords.
     pub verifier: Verifier,
+    /// What keeps floods from being everybody's.
+    pub guard: Arc<Guard>,
+    /// The ceiling of what clients may take, in bytes.
+    memory_limit: Cell<usize>,
+    /// The largest packet that a client may send, in bytes.
+    max_packet_size: Cell<usize>,
+    /// What the broker was told last of the memory of the network.
+    network: Cell<usize>,
+    /// When that was measured.
+    measured: Cell<Time>,
     scratch: RefCell<Scratch>,
     handle: Handle,
     /// The time of the turn at hand.
@@ -74,6 +90,8 @@ pub struct Parts {
     pub acceptor: Acceptor,
     /// The thread that checks passwords.
     pub verifier: Verifier,
+    /// What keeps floods from being everybody's.
+    pub guard: Arc<Guard>,
     /// What clients cannot know.
     pub seed: u64,
 }
@@ -83,6 +101,10 @@ impl Bus {
     pub fn start(parts: Parts) -> Rc<Bus> {
         let settings = settings_of(&parts.config.global);
         let bus = Rc::new(Bus {
+            memory_limit: Cell::new(settings.memory_limit),
+            max_packet_size: Cell::new(settings.max_packet_size as usize),
+            network: Cell::new(0),
+            measured: Cell::new(Time(0)),
             root: parts.root,
             broker: RefCell::new(Broker::new(settings, parts.seed, clock::now())),
             table: RefCell::default(),
@@ -91,6 +113,7 @@ impl Bus {
             doors: RefCell::default(),
             acceptor: parts.acceptor,
             verifier: parts.verifier,
+            guard: parts.guard,
             scratch: RefCell::default(),
             handle: Handle::current(),
             now: Cell::new(None),
@@ -102,6 +125,24 @@ impl Bus {
             sleep: None,
         });
         bus
+    }
+
+    /// Has the broker follow new settings.
+    pub fn set(&self, settings: Settings) {
+        self.memory_limit.set(settings.memory_limit);
+        self.max_packet_size.set(settings.max_packet_size as usize);
+        self.handle(Input::Settings(settings));
+    }
+
+    /// Whether there is memory for one more connection through a listener.
+    pub fn has_room_for(&self, door: &Door) -> bool {
+        let limit = self.memory_limit.get();
+        let limit = if door.listener.is_local() {
+            limit
+        } else {
+            limit - limits::reserve(limit)
+        };
+        self.broker.borrow().held_bytes() + Table::cost(door) <= limit
     }
 
     /// Runs `act` with the bus of this thread, if it has one.
@@ -129,13 +170,60 @@ impl Bus {
         let mut broker = self.broker.borrow_mut();
         let mut table = self.table.borrow_mut();
         table.expire(now);
+        table.wake(now);
+        table.set_time(now);
         if broker.next_timeout().is_some_and(|at| at <= now) {
             let traffic = table.traffic();
             broker.handle(now, Input::Tick(traffic), &mut *table);
         }
         table.flush();
-        let due = [broker.next_timeout(), table.next_deadline()];
+        self.account(now, &mut broker, &mut table);
+        let due = [
+            broker.next_timeout(),
+            table.next_deadline(),
+            table.next_wait(),
+        ];
         due.into_iter().flatten().min()
+    }
+}
+
+impl Bus {
+    /// Tells the broker what the network holds. Where that is too much although the broker has let go what it could, clients that do
+    /// not read what they get are disconnected, the one that holds the most first.
+    fn account(&self, now: Time, broker: &mut Broker, table: &mut Table) {
+        let limit = self.memory_limit.get();
+        let others = broker.held_bytes() - self.network.get();
+        let mut held = table.held();
+        let is_much = others + held > limit / 4 * 3;
+        if is_much {
+            // What is held at least is not more than what was sent since it was measured.
+            if now.since_ms(self.measured.get()) < MEASURE_MS {
+                return;
+            }
+            self.measured.set(now);
+            held = table.measure();
+        }
+        table.be_thrifty(others + held > limit / 4 * 3);
+        self.tell(now, held, broker, table);
+        while broker.held_bytes() > limit
+            && let Some(connection) = table.slowest()
+        {
+            let input = Input::Disconnect {
+                connection,
+                reason: ReasonCode::QUOTA_EXCEEDED,
+                what: "memory is short, and it does not read what it gets",
+            };
+            broker.handle(now, input, table);
+            table.abandon(connection);
+            self.tell(now, table.held(), broker, table);
+        }
+        table.set_room(limit.saturating_sub(broker.held_bytes()));
+    }
+
+    fn tell(&self, now: Time, held: usize, broker: &mut Broker, table: &mut Table) {
+        if self.network.replace(held) != held {
+            broker.handle(now, Input::Network { bytes: held }, table);
+        }
     }
 }
 
@@ -145,8 +233,12 @@ pub fn settings_of(global: &Global) -> Settings {
         |duration: std::time::Duration| u32::try_from(duration.as_secs()).unwrap_or(u32::MAX);
     let millis =
         |duration: std::time::Duration| u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+    let memory_limit = global.memory_limit.unwrap_or_else(ram::share);
+    // A packet is held twice while it is handled: it must leave room for others.
+    let quarter = u32::try_from(memory_limit / 4).unwrap_or(u32::MAX);
     Settings {
-        max_packet_size: global.max_packet_size,
+        memory_limit,
+        max_packet_size: global.max_packet_size.min(quarter),
         max_inflight: global.max_inflight,
         queue_messages: global.queue_messages,
         queue_bytes: global.queue_bytes,
@@ -155,6 +247,14 @@ pub fn settings_of(global: &Global) -> Settings {
         max_session_expiry_s: global.max_session_expiry.map_or(u32::MAX, seconds),
         sys_interval_ms: millis(global.sys_interval),
         ..Settings::default()
+    }
+}
+
+/// What the guard is to permit, as the configuration asks for it.
+pub fn rates_of(global: &Global) -> Rates {
+    Rates {
+        connections_per_s: global.connection_rate,
+        login_delay_ms: u64::try_from(global.login_delay.as_millis()).unwrap_or(u64::MAX),
     }
 }
 
@@ -220,11 +320,23 @@ impl Hub for Bus {
 
     #[inline]
     fn max_packet_size(&self) -> usize {
-        self.config.borrow().global.max_packet_size as usize
+        self.max_packet_size.get()
     }
 
     fn end_turn_soon(&self) {
         self.now();
+    }
+
+    fn guard(&self) -> &Guard {
+        &self.guard
+    }
+
+    fn is_connected(&self, client_id: &str) -> bool {
+        self.broker.borrow().is_connected(client_id)
+    }
+
+    fn time(&self) -> Time {
+        self.now()
     }
 
     fn accept_more(&self) {

@@ -11,6 +11,7 @@ mod bus;
 mod clock;
 mod doors;
 mod judge;
+mod ram;
 mod reload;
 mod signals;
 
@@ -19,13 +20,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use ntex::rt::{Handle, System};
 use ntex::service::cfg::SharedCfg;
 use ntex::time::{Millis, sleep};
 use ntex::util::BytePageSize;
 
-use crate::auth::{self, Credentials, LocalCredentials, Verifier};
+use crate::auth::{self, Credentials, Guard, LocalCredentials, Verifier};
 use crate::broker::Input;
 use crate::config::{self, Config};
 use crate::log as logging;
@@ -98,7 +100,10 @@ fn serve(root: PathBuf, config: Config) -> io::Result<ExitCode> {
         .build(ntex::rt::DefaultRuntime);
     system.run(move || {
         let handle = Handle::current();
-        let acceptor = Acceptor::start(told, move |event| report(&handle, event, &asked))?;
+        let guard = Arc::new(Guard::new(bus::rates_of(&config.global), || clock::now().0));
+        let acceptor = Acceptor::start(told, guard.clone(), move |event| {
+            report(&handle, event, &asked);
+        })?;
         let seed = u64::from_ne_bytes(seed);
         let bus = Bus::start(Parts {
             root,
@@ -106,6 +111,7 @@ fn serve(root: PathBuf, config: Config) -> io::Result<ExitCode> {
             credentials,
             acceptor,
             verifier,
+            guard,
             seed,
         });
         let config = bus.config.borrow().clone();
@@ -159,13 +165,13 @@ fn accept(bus: &Rc<Bus>, batch: Vec<Accepted>) {
     for accepted in batch {
         let door = bus.doors.borrow().by_socket(accepted.socket);
         match door {
-            Some(door) => {
+            Some(door) if bus.has_room_for(&door) => {
                 let cfg = io_config();
                 ntex::rt::spawn(connection::accept(bus.clone(), accepted, door, due, cfg));
             }
-            // The listening socket was closed in the meantime, and with it goes who came through it.
-            None if accepted.crowd.turn_back() => bus.accept_more(),
-            None => {}
+            // There is no memory for it; or the listening socket was closed in the meantime, and with it goes who came through it.
+            _ if accepted.crowd.turn_back() => bus.accept_more(),
+            _ => {}
         }
     }
     bus.end_turn_soon();

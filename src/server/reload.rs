@@ -7,7 +7,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::bus::{Bus, settings_of};
+use super::bus::{Bus, rates_of, settings_of};
 use super::judge;
 use crate::auth::Credentials;
 use crate::broker::{ConnectionId, Input};
@@ -39,8 +39,9 @@ pub fn reload(bus: &Rc<Bus>) {
     logging::set_level(config.global.log_level);
     bus.doors.borrow_mut().follow(bus, &config);
     let settings = settings_of(&config.global);
+    bus.guard.set(rates_of(&config.global));
     *bus.config.borrow_mut() = config;
-    bus.handle(Input::Settings(settings));
+    bus.set(settings);
     review_clients(bus);
     bus.accept_more();
     log::info!("configuration reloaded");

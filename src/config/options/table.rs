@@ -57,9 +57,9 @@ pub(super) const TABLES: &[SectionTable] = &[
                     min: 1 << 20,
                     max: MEMORY_MAX,
                 },
-                Said("a share of the RAM"),
-                "The ceiling of what all clients' data may take together. Not obeyed in this version; the bounds of each \
-                 client are.",
+                Said("a quarter of the RAM, 8M to 1G"),
+                "The ceiling of what all clients' data may take together: messages, sessions, subscriptions, connections. \
+                 The last eighth is for the clients of `local`.",
             ),
             option(
                 "max_packet_size",
@@ -68,7 +68,7 @@ pub(super) const TABLES: &[SectionTable] = &[
                     max: PACKET_MAX,
                 },
                 Is("16M"),
-                "The largest packet that is accepted.",
+                "The largest packet that is accepted; never more than a quarter of `memory_limit`.",
             ),
             option(
                 "max_inflight",
@@ -156,6 +156,26 @@ pub(super) const TABLES: &[SectionTable] = &[
                 },
                 Is("64"),
                 "So many connections of one listener may be without an accepted CONNECT at once.",
+            ),
+            option(
+                "connection_rate",
+                Count {
+                    min: 0,
+                    max: 10_000,
+                },
+                Is("100"),
+                "So many new connections a second are accepted from one address, and ten times as many at once; 0: no \
+                 limit. There is none for the router's own programs.",
+            ),
+            option(
+                "login_delay",
+                Duration {
+                    min_s: 0,
+                    max_s: 60,
+                },
+                Is("5"),
+                "The answer to a wrong password waits for so long at most, after many of them from one address; 0: not at \
+                 all.",
             ),
         ],
     },

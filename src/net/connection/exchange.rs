@@ -96,7 +96,7 @@ impl<H: Hub> Connection<H> {
                 let mut table = self.hub.table().borrow_mut();
                 table.set_exchange_end(self.id, answer.into());
                 drop(table);
-                self.granted(connect, identity);
+                self.granted(connect, identity, &handshake.packet);
                 self.reauthentication = Reauthentication::Possible;
             }
             Progress::Denied(denied) => {

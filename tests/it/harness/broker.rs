@@ -216,14 +216,48 @@ impl Broker {
 
     /// The memory of the process that is in RAM, in bytes.
     pub fn resident_bytes(&self) -> usize {
+        self.status_bytes("VmRSS:")
+    }
+
+    /// The most memory that the process ever had in RAM, in bytes.
+    pub fn peak_resident_bytes(&self) -> usize {
+        self.status_bytes("VmHWM:")
+    }
+
+    fn status_bytes(&self, name: &str) -> usize {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()))
             .expect("the process runs");
         let line = status
             .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .expect("proc(5) lists VmRSS");
+            .find_map(|line| line.strip_prefix(name))
+            .expect("proc(5) lists it");
         let kilobytes = line.trim().trim_end_matches(" kB").parse::<usize>();
-        kilobytes.expect("VmRSS is a number") * 1024
+        kilobytes.expect("it is a number") * 1024
+    }
+
+    /// Lets the process have so many descriptors from now on.
+    pub fn limit_descriptors(&self, count: libc::rlim_t) {
+        let mut limit = libc::rlimit {
+            rlim_cur: 0,
+            rlim_max: 0,
+        };
+        // SAFETY: `limit` is a valid rlimit for both calls; the process is our own child.
+        let status = unsafe {
+            libc::prlimit(
+                self.pid(),
+                libc::RLIMIT_NOFILE,
+                std::ptr::null(),
+                &mut limit,
+            );
+            limit.rlim_cur = count;
+            libc::prlimit(
+                self.pid(),
+                libc::RLIMIT_NOFILE,
+                &limit,
+                std::ptr::null_mut(),
+            )
+        };
+        assert_eq!(status, 0, "the limit is lowered or within the hard one");
     }
 }
 

@@ -4,6 +4,7 @@
 //! other client. Every test here ends in [`Victim::unharmed`], which holds the last two.
 
 mod first_packet;
+mod flow;
 mod strings;
 mod websocket;
 
