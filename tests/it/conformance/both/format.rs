@@ -19,14 +19,7 @@ fn a_packet_id_of_0_closes_the_connection_2_2_1_3() {
             unsubscribe(version, 0, &["a"]),
         ];
         for bytes in wrong {
-            let mut client = broker.join(&Connect::new(version, "a"));
-            client.send(&bytes);
-            assert!(
-                client
-                    .closed()
-                    .iter()
-                    .all(|packet| matches!(packet, Packet::Disconnect { .. }))
-            );
+            is_closed(&broker, version, &bytes, 0x82);
         }
     }
 }
@@ -40,7 +33,7 @@ fn a_string_that_reaches_past_its_packet_closes_the_connection_4_13_1_1() {
         put_string(&mut body, b"topic");
         body[1] = 200;
         client.send(&frame(0x30, &body));
-        client.closed();
+        client.closed_because(0x81);
     }
 }
 
