@@ -1,7 +1,7 @@
 //! Chapters 1, 2 and 4.13: strings, numbers, the fixed header, packet identifiers, and what breaks their form.
 
 use crate::conformance::raw::{
-    ILL_FORMED, frames_after, is_closed, publish_to, subscribe_to, unsubscribe_from,
+    ILL_FORMED, frames_after, is_closed, is_malformed, publish_to, subscribe_to, unsubscribe_from,
 };
 use crate::harness::broker::{Broker, LOCAL};
 use crate::harness::packet::{
@@ -78,9 +78,7 @@ fn the_null_character_in_a_string_closes_the_connection_1_5_4_2() {
             let connect = Connect::new(version, client_id)
                 .will(topic, "x")
                 .user(user_name, &password);
-            let mut client = broker.dial();
-            client.send(&connect.encode());
-            client.refused();
+            is_malformed(&broker, version, &connect.encode());
         }
     }
 }
