@@ -60,11 +60,7 @@
 //!    the packet, and outputs leave at the end of the turn, in one place (`server::bus`). The changes are not written anywhere in
 //!    this version: what is acknowledged lives in memory.
 //! 4. **What a client can grow has a bound**: in [`broker::limits`] where no option moves it, in the table of options where one does, and
-<<<<<<< HEAD
-//!    in `net` for what is not past CONNECT. All of them together have the ceiling `memory_limit`, with an order of what goes first (`broker::memory`).
-=======
 //!    in `net` for what is not past CONNECT; and all of it together has one ceiling, with the order in which things go (`broker::memory`).
->>>>>>> limits
 //! 5. **An identity is made by `auth` alone, and a session belongs to its identity.** The fields of [`auth::Identity`] are private,
 //!    and tidy looks for other makers; the broker refuses a client identifier whose session has another owner.
 //! 6. **Running timers count by the boot clock** (`server::clock`), which does not jump. Lifetimes are seconds that are left.
