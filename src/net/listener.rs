@@ -31,6 +31,9 @@ const BACKLOG: i32 = 1024;
 /// Connections that are accepted in a row before they are handed over.
 const BATCH: usize = 64;
 
+/// Descriptors that connections leave to the rest of the program: a reload opens files.
+const DESCRIPTORS_KEPT: RawFd = 16;
+
 /// How long the thread stays away from its sockets when the process has no descriptors or memory left, in milliseconds:
 /// a connection that cannot be accepted stays ready, and asking again at once would be a loop.
 const EXHAUSTED_PAUSE_MS: i32 = 200;
@@ -275,6 +278,9 @@ impl Listening {
             if room == Room::Wait {
                 return true;
             }
+            if let Err(error) = is_descriptor_left(&self.socket) {
+                return self.is_harmless(&error);
+            }
             let (socket, address) = match self.socket.accept() {
                 Ok(accepted) => accepted,
                 Err(error) => return self.is_harmless(&error),
@@ -322,6 +328,24 @@ impl Listening {
             }
             _ => true,
         }
+    }
+}
+
+/// Whether there is a descriptor for one more connection. The kernel always gives the lowest that is free, so a copy of another tells
+/// which is next; a connection that was accepted could not be put back.
+fn is_descriptor_left(socket: &Socket) -> io::Result<()> {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: `limit` is a valid rlimit for the whole call, which cannot fail with valid arguments.
+    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) };
+    let limit = RawFd::try_from(limit.rlim_cur).unwrap_or(RawFd::MAX);
+    let next = socket.try_clone()?;
+    if next.as_raw_fd() < limit.saturating_sub(DESCRIPTORS_KEPT) {
+        Ok(())
+    } else {
+        Err(io::Error::from_raw_os_error(libc::EMFILE))
     }
 }
 
