@@ -26,7 +26,11 @@ $(CARGO) test --locked $(FEATURES) --doc
 $(CARGO) test --locked $(FEATURES) --no-fail-fast --lib --bins --tests
 endef
 
-.PHONY: run start test check setup venvs oracle fmt clippy doc tidy shellcheck
+# Options of the load generator, and the most instructions in user space that a QoS 0 message may take.
+BENCH ?= --rounds 5
+INSTRUCTIONS_MAX ?= 2000
+
+.PHONY: run start test check setup venvs oracle bench bench-instructions fmt clippy doc tidy shellcheck
 
 run:
 	@tests/make/setup $(BUILD_PACKAGES) $(RUN_PACKAGES)
@@ -55,6 +59,14 @@ check: setup fmt clippy tidy shellcheck doc oracle
 oracle:
 	@tests/make/setup $(ORACLE_PACKAGES)
 	$(CARGO) test --locked --manifest-path tests/uci-oracle/Cargo.toml --target-dir '$(TARGET)'
+
+bench:
+	@tests/make/setup $(BUILD_PACKAGES) mosquitto
+	$(CARGO) bench --locked $(FEATURES) --bench bus -- $(BENCH)
+
+bench-instructions:
+	@tests/make/setup $(BUILD_PACKAGES) valgrind
+	$(CARGO) bench --locked $(FEATURES) --bench bus -- --instructions --only fosquitto --max $(INSTRUCTIONS_MAX)
 
 fmt:
 	$(CARGO) fmt --check

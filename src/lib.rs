@@ -10,9 +10,10 @@
 //! ```
 //!
 //! `net::listener` accepts a connection on its own thread and hands it to the event loop, where `net::connection` is its future.
-//! After TLS, the first packet is CONNECT; the listener's policy (`auth`) makes an identity from a certificate, or from a password
-//! that a thread of its own has checked. From then on each packet is parsed where it was read and given to the broker as an
-//! *input*, with the time. The broker answers with *effects*: packets to send, connections to close, changes to make durable.
+//! After TLS, the first packet is CONNECT; the listener's policy (`auth`) makes an identity from a certificate, from a password
+//! that a thread of its own has checked, or from an exchange of AUTH packets. From then on each packet is parsed where it was
+//! read and given to the broker as an *input*, with the time. The broker answers with *effects*: packets to send, connections to
+//! close, changes to make durable.
 //! `net::table` carries them out: it encodes into the output of each connection and gives every output to its socket once, when
 //! the turn of the loop ends.
 //!
@@ -29,10 +30,10 @@
 //! | [`mqtt`] | the specification's vocabulary as values, with the rules that hold for each alone | `topic`, `packet`, `packet_id`, `message`, `property`, `reason`; `tally` counts bytes |
 //! | [`acl`] | who may publish, receive and subscribe to what; pure | `pattern` matches topics, `rules` decides, `why` names question and answer |
 //! | [`config`] | the UCI file as typed values, or all of its faults with their lines | `uci` and its `cursor` read the syntax; `options` and its `table` say which sections and options there are; `section` and `value` check them; `global`, `listener`, `bind`, `network`, `user`, `acl`, `subordinate` make values; `fault` tells |
-//! | [`auth`] | who a client is | `policy` decides about a CONNECT; `identity` is the proof; `credentials`, `passwd_file`, `password`, `file` are the passwords, `worker` the thread that checks them; `scram` is a mechanism of enhanced authentication, `scram_file` its keys, `exchange` its way through AUTH packets; `certificate` reads names; `guard` slows floods down |
-//! | [`net`] | sockets, TLS, WebSocket, frames, packets, outputs | `listener`, `door` (a listener that is open), `tls` with its `files` and its `filter`, `websocket` with its `upgrade` and its `frames`, `connection`, `frame`, `codec`, `mount` (the prefix of a listener's topics), `table` with its `memory` and `wait`, `delay` (what a connection waits for), `output`, `alias` (of topics that clients get), `write` (how a socket's output is written), `hub` (what it needs of the server) |
+//! | [`auth`] | who a client is | `policy` decides about a CONNECT; `identity` is the proof; `credentials`, `passwd_file`, `password`, `file` are the passwords, `worker` the thread that checks them; `scram` is a mechanism of enhanced authentication, `scram_file` its keys, `exchange` one client's way through it; `certificate` reads names; `guard` slows floods down |
+//! | [`net`] | sockets, TLS, WebSocket, frames, packets, outputs | `listener`, `door` (a listener that is open), `tls` with its `files` and its `filter`, `websocket` with its `upgrade` and its `frames`, `connection` with its `exchange` of AUTH packets, `frame`, `codec`, `mount` (the prefix of a listener's topics), `table` with its `live` connections, `memory` and `wait`, `delay` (what a connection waits for), `output`, `alias` (of topics that clients get), `write` (how a socket's output is written), `hub` (what it needs of the server) |
 //! | [`net::codec`] | bytes to packets and back | `connect`, `publish`, `subscribe`, `disconnect`, `properties`, `reader` decode; `encode`, `publish_head` encode |
-//! | [`broker`] | the broker as a pure state machine | `input`, `effect`; `connect`, `publish`, `subscribe`, `deliver` handle; `session`, `inflight`, `queue`, `retained`, `router`, `share`, `will`, `timers` hold state; `sys` counts; `limits` bounds, and `memory` all of it together |
+//! | [`broker`] | the broker as a pure state machine | `input`, `effect`; `connect`, `publish`, `subscribe`, `deliver` handle; `session`, `inflight`, `queue`, `retained`, `router`, `share`, `will`, `timers` hold state; `sys` counts; `limits` bounds each kind, `memory` all together |
 //! | [`server`] | the running program around them | `bus` is the loop's state and ends its turns; `doors` opens listeners; `reload` and `judge` follow the configuration; `signals`, `clock`; `ram` says what the machine has |
 //! | [`log`] | syslog or standard error, and the escaping of what clients chose | |
 //! | [`cli`] | the command line, one file a command | `serve`, `check`, `passwd` |

@@ -7,29 +7,8 @@
 
 use std::fmt::{self, Display, Formatter};
 
-/// The longest topic that a packet can carry, in bytes [MQTT-4.7.3-3].
-const BYTES_MAX: usize = 65_535;
-
-/// Whether the filter matches the topic name.
-///
-/// A wildcard does not match a first level that begins with `$` [MQTT-4.7.2-1], and `a/#` matches `a` too
-/// [MQTT-4.7.1-2]. `$share` is nothing special here: the caller strips it.
-pub fn matches(filter: &str, topic: &str) -> bool {
-    if topic.starts_with('$') && filter.starts_with(['+', '#']) {
-        return false;
-    }
-    let mut levels = topic.split('/');
-    for wanted in filter.split('/') {
-        if wanted == "#" {
-            return true;
-        }
-        match levels.next() {
-            Some(level) if wanted == "+" || wanted == level => {}
-            _ => return false,
-        }
-    }
-    levels.next().is_none()
-}
+use crate::mqtt::topic::TOPIC_BYTES_MAX;
+pub use crate::mqtt::topic::matches;
 
 /// Whether every topic that the filter matches is matched by the pattern.
 pub fn covers(pattern: &str, filter: &str) -> bool {
@@ -93,7 +72,7 @@ impl Pattern {
         if text.is_empty() {
             return Err(PatternFault::Empty);
         }
-        if text.len() > BYTES_MAX {
+        if text.len() > TOPIC_BYTES_MAX {
             return Err(PatternFault::TooLong);
         }
         if text.contains('\0') {

@@ -2,7 +2,8 @@
 //!
 //! [`ClientFirst::parse`] reads the client's first message, [`ClientFirst::answer`] gives the server's first one and a [`Pending`], and
 //! [`Pending::finish`] judges the proof in the client's final message and gives the server's. The server's nonce is an argument. Both
-//! sides prove that they know the password's derivatives, and whoever listens, or reads the server's file, learns no password.
+//! sides prove that they know the password's derivatives. Whoever listens, or reads the server's file, learns no password, but can try
+//! guesses against it; whoever does both can pose as that client.
 //!
 //! The expensive part, PBKDF2, is the client's and that of whoever sets a password. What is left to the server are two HMACs and a hash
 //! over a few hundred bytes, some microseconds, so that the exchange may run on the event loop.

@@ -94,11 +94,11 @@ impl Broker {
             self.sys.publish_dropped += 1;
             return self.acknowledge(from, key, publish, ReasonCode::QUOTA_EXCEEDED, effects);
         }
-        if (is_kept || publish.qos > Qos::AtMostOnce)
-            && !self.make_room(now, cost(name, publish), Some(key), effects)
-            && publish.qos > Qos::AtMostOnce
-        {
-            return self.refuse_for_memory(now, from, key, publish, effects);
+        if is_kept || publish.qos > Qos::AtMostOnce {
+            let has_room = self.make_room(now, cost(name, publish), Some(key), effects);
+            if !has_room && publish.qos > Qos::AtMostOnce {
+                return self.refuse_for_memory(now, from, key, publish, effects);
+            }
         }
         let mut outgoing = Outgoing {
             serial: 0,

@@ -19,7 +19,7 @@ Usage: fosquitto passwd [--root DIR] USER            set the password of USER
        fosquitto passwd [--root DIR] --check USER    exit with 0 if the password is the one of USER, otherwise with 1
        fosquitto passwd [--root DIR] --delete USER   USER cannot log in any more
 
-The password is asked for on the terminal, or is the first line of standard input. It is kept, hashed, in DIR/etc/fosquitto/passwd.
+The password is asked for on the terminal, or is the first line of standard input. It is kept, hashed, in DIR/etc/fosquitto/passwd and scram.
 
   -c, --check    check a password, change nothing
   -D, --delete   delete the user

@@ -29,9 +29,9 @@ use super::hub::Hub;
 use super::write;
 use crate::config::Listener;
 
-/// A Pong is put off while so many bytes wait for the client. "If an endpoint receives a Ping frame and has not yet sent Pong
-/// frame(s) in response to previous Ping frame(s), the endpoint MAY elect to send a Pong frame for only the most recently
-/// processed Ping frame" (5.5.3): without this, a flood of them would take all memory.
+/// One Pong answers all the Pings of a read, and it is put off while so many bytes wait for the client. "If an endpoint
+/// receives a Ping frame and has not yet sent Pong frame(s) in response to previous Ping frame(s), the endpoint MAY elect to
+/// send a Pong frame for only the most recently processed Ping frame" (5.5.3): else a flood of them would take all memory.
 const PONG_BACKLOG_MAX: usize = 16 * 1024;
 
 /// The layer. It answers queries for [`Fault`], which is why the connection was failed, and for [`Origin`].

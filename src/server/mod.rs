@@ -82,11 +82,12 @@ pub fn run(options: Options) -> ExitCode {
 }
 
 fn serve(root: PathBuf, config: Config) -> io::Result<ExitCode> {
+    // A signal that comes early must find its handler: without one, SIGHUP ends a process.
+    let (asked, told) = signals::install()?;
     log::info!("fosquitto {} starts", env!("CARGO_PKG_VERSION"));
     raise_descriptor_limit();
     let pid_file = root.join(PID_FILE);
     let credentials = credentials(&root, &config);
-    let (asked, told) = signals::install()?;
     let mut seed = [0; 8];
     openssl::rand::rand_bytes(&mut seed)?;
     let verifier = Verifier::start()?;

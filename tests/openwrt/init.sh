@@ -55,8 +55,12 @@ it_starts_by_itself_when_a_refused_configuration_is_corrected() {
 
 it_does_not_take_its_word_from_the_environment() {
 	uci_file "$TWO_FAULTS"
-	export SOUND=1
+	export SOUND=1 REFUSED=1 MOUNTED=" $R/etc/ssl" WAITS_FOR_DEVICE=1
 	refuses start
+	uci_file "$GOOD"
+	does start
+	asked "procd_add_jail_mount /etc/ssl"
+	never_asked "interface"
 }
 
 it_leaves_a_running_bus_alone_when_a_start_is_refused() {
@@ -417,6 +421,13 @@ it_hears_of_the_interfaces_that_listeners_name() {
 	asked "procd_add_reload_interface_trigger guest"
 	never_asked "procd_add_reload_interface_trigger off"
 	never_asked "interface[.]"
+}
+
+it_hears_of_the_interfaces_of_a_configuration_that_it_refused() {
+	uci_file "config listener 'a'" "	list interface 'lan'"
+	refuses start
+	complains "'lan' is not an interface"
+	asked "procd_add_reload_interface_trigger lan"
 }
 
 it_hears_of_every_interface_when_a_listener_waits_for_a_device() {

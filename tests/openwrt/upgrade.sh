@@ -71,13 +71,12 @@ it_keeps_passwords_and_tokens_through_an_upgrade_of_the_system() {
 	originals_files
 	file 0600 /etc/fosquitto/credentials.hashed
 	file 0600 /etc/fosquitto/passwd
+	file 0600 /etc/fosquitto/scram
+	file 0600 /etc/fosquitto/scram.secret
 	# As sysupgrade collects its files.
 	# shellcheck disable=SC2046 # One path a word.
 	kept=$(cd "$R" && find $(sed 's|^/||' "$R/lib/upgrade/keep.d/fosquitto") -type f)
-	for file in credentials.plain credentials.hashed passwd bridges/0000000A00000214/token.key; do
-		case "$kept" in
-		*"etc/fosquitto/$file"*) ;;
-		*) fail "$file is lost" ;;
-		esac
+	for file in credentials.plain credentials.hashed passwd scram scram.secret bridges/0000000A00000214/token.key; do
+		printf '%s\n' "$kept" | grep -qx "etc/fosquitto/$file" || fail "$file is lost"
 	done
 }

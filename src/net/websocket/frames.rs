@@ -364,6 +364,38 @@ mod tests {
     }
 
     #[test]
+    fn frames_with_any_bytes_changed_are_read_or_refused_and_never_more() {
+        let good = [
+            frame(0x02, &[7; 200]),
+            frame(0x89, &[8; 125]),
+            frame(0x80, &[9; 300]),
+            frame(0x88, &[0x03, 0xE8, b'x']),
+        ]
+        .concat();
+        let mut random = 1u64;
+        let mut next = |bound: usize| {
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (random >> 33) as usize % bound
+        };
+        for _ in 0..2000 {
+            let mut bytes = good.clone();
+            for _ in 0..=next(4) {
+                // Headers are where it matters, and they are at the beginning.
+                let bound = if next(4) == 0 { good.len() } else { 400 };
+                let at = next(bound);
+                bytes[at] = next(256) as u8;
+            }
+            let size = bytes.len();
+            let piece = 1 + next(size);
+            if let Ok((data, _)) = read(&bytes, piece) {
+                assert!(data.len() < size);
+            }
+        }
+    }
+
+    #[test]
     fn control_frames_are_told_and_a_pong_is_not() {
         let mut bytes = frame(0x89, &[]);
         bytes.extend(frame(0x8A, b"nobody asked"));

@@ -3,7 +3,7 @@
 //! Nothing here judges: a test says what must come back.
 
 use crate::harness::broker::Broker;
-use crate::harness::packet::{self, Connect, Version, frame, put_string, put_variable};
+use crate::harness::packet::{self, Connect, Packet, Version, frame, put_string, put_variable};
 
 /// Byte sequences that are no UTF-8: an overlong form, a surrogate, a byte that is never one, a code point that is none.
 pub const ILL_FORMED: [&[u8]; 4] = [b"\xC0\x80", b"\xED\xA0\x80", b"\xFF", b"\xF4\x90\x80\x80"];
@@ -83,6 +83,19 @@ pub fn is_closed(broker: &Broker, version: Version, bytes: &[u8], reason: u8) {
     let mut offender = broker.join(&Connect::new(version, "offender"));
     offender.send(bytes);
     offender.closed_because(reason);
+}
+
+/// A first packet of these bytes is refused for its form: without a word in 3.1.1, and by no other code than 0x81 in 5.0.
+///
+/// A refusal for wrong credentials would hide that the form was accepted.
+pub fn is_malformed(broker: &Broker, version: Version, connect: &[u8]) {
+    let mut client = broker.dial();
+    client.send(connect);
+    match &client.closed()[..] {
+        [] => {}
+        [Packet::Connack(connack)] if version == Version::V5 => assert_eq!(connack.code, 0x81),
+        other => panic!("{version:?}: {other:?}"),
+    }
 }
 
 /// Sends CONNECT, these bytes and DISCONNECT at once, and returns the broker's packets to its close: first byte and body.

@@ -209,3 +209,16 @@ fn a_protocol_violation_closes_the_connection_of_its_client_alone_4_8_0_1() {
         other.ping();
     }
 }
+
+#[test]
+fn without_a_will_none_is_published_3_1_2_12() {
+    let broker = Broker::start(LOCAL);
+    let mut watcher = broker.join(&Connect::new(Version::V311, "watcher"));
+    watcher.subscribe("#", 0);
+    drop(broker.join(&Connect::new(Version::V311, "mortal")));
+    // The same id comes back, so that the broker has noticed the loss.
+    let again = Connect::new(Version::V311, "mortal").will("will", "x");
+    broker.join(&again).disconnect();
+    watcher.publish("end", "end");
+    assert_eq!(watcher.text(), "end");
+}

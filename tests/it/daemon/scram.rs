@@ -297,6 +297,19 @@ fn an_exchange_that_takes_too_long_is_closed() {
 }
 
 #[test]
+fn a_client_that_takes_no_packet_of_this_size_is_closed_3_1_2_24() {
+    let broker = two_users();
+    let mut connect = connect("phone", METHOD, Some(&scram("alice").first()));
+    let maximum = 50u32.to_be_bytes().to_vec();
+    connect
+        .properties
+        .push((property::MAXIMUM_PACKET_SIZE, maximum));
+    let mut client = broker.dial();
+    client.send_connect(&connect);
+    assert_eq!(client.closed(), []);
+}
+
+#[test]
 fn a_client_without_a_method_is_sent_none_and_may_send_no_auth_4_12_0_6_4_12_0_7() {
     let broker = two_users();
     let connect = Connect::new(Version::V5, "phone").user("alice", "alice's password");

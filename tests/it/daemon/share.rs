@@ -9,11 +9,11 @@ fn each_message_goes_to_one_member_of_a_group_of_both_versions() {
     let mut members =
         BOTH.map(|version| broker.join(&Connect::new(version, &format!("{version:?}"))));
     for member in &mut members {
-        assert_eq!(member.subscribe("$share/group/work/+", 1), 1);
+        assert_eq!(member.subscribe("$share/group/jobs/+", 1), 1);
     }
     let mut publisher = broker.join(&Connect::new(Version::V311, "publisher"));
     for n in 0..10 {
-        publisher.publish("work/x", &n.to_string());
+        publisher.publish("jobs/x", &n.to_string());
     }
     publisher.ping();
     let mut got: Vec<String> = Vec::new();

@@ -101,6 +101,21 @@ fn what_may_be_otherwise_may_be() {
 }
 
 #[test]
+fn a_request_with_any_byte_changed_is_answered() {
+    let request = request("", "");
+    for at in 0..request.len() {
+        for byte in [0, b'\n', b'\r', b' ', b':', b',', 0x7F, 0x80, 0xFF] {
+            let mut changed = request.clone();
+            changed[at] = byte;
+            if let Ok(Some(size)) = head(&changed, 0) {
+                // Whatever it is, it is one of the answers.
+                let _ = Upgrade::of(&changed[..size], &listener());
+            }
+        }
+    }
+}
+
+#[test]
 fn of_the_subprotocols_offered_that_of_the_standard_is_chosen() {
     for (offered, chosen) in [
         ("mqttv3.1", "mqttv3.1"),

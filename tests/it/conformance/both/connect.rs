@@ -1,10 +1,10 @@
 //! Chapters 3.1, 3.2 and 3.12: CONNECT, CONNACK, sessions, PINGREQ.
 
-use crate::conformance::raw::connect_head;
+use crate::conformance::raw::{connect_head, is_malformed};
 use crate::harness::broker::{Broker, LOCAL};
 use crate::harness::client::Client;
 use crate::harness::packet::{
-    self, BOTH, Connect, Packet, Publish, Version, frame, put_string, subscribe,
+    self, BOTH, Connect, Packet, Publish, Version, frame, property, put_string, subscribe,
 };
 
 fn session_present(client: &Client) -> bool {
@@ -47,9 +47,11 @@ fn the_reserved_flag_of_connect_closes_the_connection_3_1_2_3() {
     let broker = Broker::start(LOCAL);
     for (version, level) in [(Version::V311, 4), (Version::V5, 5)] {
         let connect = broker.as_local(&Connect::new(version, "a"));
-        let mut client = broker.dial();
-        client.send(&connect.encode_as(b"MQTT", level, connect.flags() | 1));
-        client.refused();
+        is_malformed(
+            &broker,
+            version,
+            &connect.encode_as(b"MQTT", level, connect.flags() | 1),
+        );
     }
 }
 
@@ -103,9 +105,7 @@ fn the_client_id_is_well_formed_3_1_3_4() {
     for version in BOTH {
         let mut connect = broker.as_local(&Connect::new(version, ""));
         connect.client_id = b"\xFF\xFE".to_vec();
-        let mut client = broker.dial();
-        client.send(&connect.encode());
-        client.refused();
+        is_malformed(&broker, version, &connect.encode());
     }
 }
 
@@ -188,7 +188,7 @@ fn user_name_and_password_are_there_when_their_flags_say_so_3_1_2_16_and_3_1_2_1
             (&both, 0x82),
             (&user_only, 0xC2),
         ] {
-            is_refused(&broker, &connect.encode_as(b"MQTT", level, flags));
+            is_malformed(&broker, version, &connect.encode_as(b"MQTT", level, flags));
         }
         broker.dial().join(&both);
     }
@@ -227,7 +227,7 @@ fn a_session_belongs_to_its_client_id_3_1_3_2() {
 fn a_connect_without_a_client_id_field_is_refused_3_1_3_3() {
     let broker = Broker::start(LOCAL);
     for version in BOTH {
-        is_refused(&broker, &frame(0x10, &connect_head(version, 0x02)));
+        is_malformed(&broker, version, &frame(0x10, &connect_head(version, 0x02)));
     }
 }
 
@@ -248,7 +248,7 @@ fn the_user_name_is_well_formed_3_1_3_12() {
     for version in BOTH {
         let mut connect = broker.as_local(&Connect::new(version, "a"));
         connect.user_name = Some(b"local\xFF".to_vec());
-        is_refused(&broker, &connect.encode());
+        is_malformed(&broker, version, &connect.encode());
     }
 }
 
@@ -259,9 +259,13 @@ fn a_connect_that_is_cut_short_or_too_long_is_refused_3_1_4_1() {
         let whole = broker.as_local(&Connect::new(version, "a")).encode();
         for length in [1, 4, 7, 9, 11, 13, 20, whole.len() - 3, whole.len() - 1] {
             let body = whole.get(2..length).unwrap_or_default();
-            is_refused(&broker, &frame(0x10, body));
+            is_malformed(&broker, version, &frame(0x10, body));
         }
-        is_refused(&broker, &frame(0x10, &[&whole[2..], b"x"].concat()));
+        is_malformed(
+            &broker,
+            version,
+            &frame(0x10, &[&whole[2..], b"x"].concat()),
+        );
     }
 }
 
@@ -328,5 +332,24 @@ fn connack_comes_first_and_once_though_messages_wait_3_1_4_5_and_3_2_0_1_and_3_2
                 other => assert!(!matches!(other, Packet::Connack(_))),
             }
         }
+    }
+}
+
+#[test]
+fn a_session_lasts_as_long_as_its_connection_4_1_0_1() {
+    let broker = Broker::start(LOCAL);
+    for version in BOTH {
+        let mut connect = Connect::new(version, "a");
+        if version == Version::V5 {
+            let expiry = 1u32.to_be_bytes().to_vec();
+            connect
+                .properties
+                .push((property::SESSION_EXPIRY_INTERVAL, expiry));
+        }
+        let mut client = broker.join(&connect);
+        client.subscribe("a", 1);
+        broker.let_time_pass();
+        client.publish("a", "still there");
+        assert_eq!(client.text(), "still there");
     }
 }

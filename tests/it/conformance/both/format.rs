@@ -1,7 +1,7 @@
 //! Chapters 1, 2 and 4.13: strings, numbers, the fixed header, packet identifiers, and what breaks their form.
 
 use crate::conformance::raw::{
-    ILL_FORMED, frames_after, is_closed, publish_to, subscribe_to, unsubscribe_from,
+    ILL_FORMED, frames_after, is_closed, is_malformed, publish_to, subscribe_to, unsubscribe_from,
 };
 use crate::harness::broker::{Broker, LOCAL};
 use crate::harness::packet::{
@@ -19,14 +19,7 @@ fn a_packet_id_of_0_closes_the_connection_2_2_1_3() {
             unsubscribe(version, 0, &["a"]),
         ];
         for bytes in wrong {
-            let mut client = broker.join(&Connect::new(version, "a"));
-            client.send(&bytes);
-            assert!(
-                client
-                    .closed()
-                    .iter()
-                    .all(|packet| matches!(packet, Packet::Disconnect { .. }))
-            );
+            is_closed(&broker, version, &bytes, 0x82);
         }
     }
 }
@@ -40,7 +33,7 @@ fn a_string_that_reaches_past_its_packet_closes_the_connection_4_13_1_1() {
         put_string(&mut body, b"topic");
         body[1] = 200;
         client.send(&frame(0x30, &body));
-        client.closed();
+        client.closed_because(0x81);
     }
 }
 
@@ -85,9 +78,7 @@ fn the_null_character_in_a_string_closes_the_connection_1_5_4_2() {
             let connect = Connect::new(version, client_id)
                 .will(topic, "x")
                 .user(user_name, &password);
-            let mut client = broker.dial();
-            client.send(&connect.encode());
-            client.refused();
+            is_malformed(&broker, version, &connect.encode());
         }
     }
 }

@@ -241,3 +241,17 @@ fn messages_are_kept_for_a_session_that_is_away_4_5_0_1() {
         assert_eq!(subscriber.text(), "2");
     }
 }
+
+#[test]
+fn other_flags_of_pubrel_close_the_connection_3_6_1_1() {
+    let broker = Broker::start(LOCAL);
+    for version in BOTH {
+        for first_byte in [0x60, 0x61, 0x63, 0x66, 0x6A] {
+            let mut client = broker.join(&Connect::new(version, "a"));
+            client.send_publish(&Publish::new("a", "x").qos(2, 1));
+            client.expect(|packet| matches!(packet, Packet::Pubrec { .. }));
+            client.send(&packet::ack(first_byte, 1));
+            client.closed_because(0x81);
+        }
+    }
+}

@@ -14,7 +14,7 @@ fn other_flags_of_subscribe_close_the_connection_3_8_1_1() {
         bytes[0] = 0x80;
         let mut client = broker.join(&Connect::new(version, "a"));
         client.send(&bytes);
-        client.closed();
+        client.closed_because(0x81);
     }
 }
 
@@ -24,7 +24,7 @@ fn a_subscribe_without_filters_closes_the_connection_3_8_3_2() {
     for version in BOTH {
         let mut client = broker.join(&Connect::new(version, "a"));
         client.send(&subscribe(version, 1, &[]));
-        client.closed();
+        client.closed_because(0x82);
     }
 }
 
@@ -70,7 +70,7 @@ fn an_unsubscribe_without_filters_closes_the_connection_3_10_3_2() {
     for version in BOTH {
         let mut client = broker.join(&Connect::new(version, "a"));
         client.send(&unsubscribe(version, 1, &[]));
-        client.closed();
+        client.closed_because(0x82);
     }
 }
 

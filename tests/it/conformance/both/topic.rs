@@ -22,7 +22,8 @@ fn topics_of_no_character_are_none_4_7_3_1() {
     for version in BOTH {
         let mut client = broker.join(&Connect::new(version, "a"));
         client.publish("", "x");
-        client.closed();
+        // 5.0 has a topic of no character where an alias stands for it: to lack both is a protocol error.
+        client.closed_because(0x82);
     }
 }
 
@@ -32,7 +33,7 @@ fn topics_with_the_null_character_are_none_4_7_3_2() {
     for version in BOTH {
         let mut client = broker.join(&Connect::new(version, "a"));
         client.publish("a\0b", "x");
-        client.closed();
+        client.closed_because(0x81);
     }
 }
 
