@@ -8,7 +8,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::harness::broker::{Broker, until};
 use crate::harness::client::Client;
@@ -17,6 +17,9 @@ use crate::harness::packet::{
 };
 
 const LIMIT: usize = 16 << 20;
+
+/// Bytes of a payload that each receiver's output has a copy of; those of larger ones are shared.
+const COPIED: usize = 4000;
 
 const UCI: &str = "config global 'global'\n\toption memory_limit '16M'\n\n\
     config local 'local'\n\toption port '0'\n\n\
@@ -272,9 +275,9 @@ fn subscribers_that_never_read_cost_no_more_than_the_ceiling_43() {
         })
         .collect();
     let mut publisher = siege.attacker(Version::V5);
-    for number in 0..2000_u16 {
+    for number in 0..3000_u16 {
         let qos = (number % 2) as u8;
-        publisher.send_publish(&Publish::new("flood", text(10_000)).qos(qos, number + 1));
+        publisher.send_publish(&Publish::new("flood", text(COPIED)).qos(qos, number + 1));
         if qos == 1 {
             publisher.expect(|packet| matches!(packet, Packet::Puback { .. }));
         }
@@ -303,26 +306,21 @@ fn a_client_that_sends_and_never_reads_is_not_read_from_43() {
 }
 
 #[test]
-fn a_slow_reader_of_many_retained_messages_costs_no_more_than_the_ceiling_44() {
+fn slow_readers_of_many_retained_messages_cost_no_more_than_the_ceiling_44() {
     let siege = Siege::begin();
+    let mut slow: Vec<TcpStream> = (0..60)
+        .map(|number| siege.socket(&Connect::new(Version::V311, &format!("slow {number}"))))
+        .collect();
     let mut publisher = siege.attacker(Version::V5);
-    for number in 1..=1000 {
+    for number in 1..=2000 {
         let topic = format!("retained/{number}");
-        let publish = Publish::new(&topic, text(8000)).retained().qos(1, 0);
+        let publish = Publish::new(&topic, text(COPIED)).retained().qos(1, 0);
         assert!(publisher.publish_acknowledged(publish) < 0x80);
     }
-    let slow: Vec<TcpStream> = (0..20)
-        .map(|number| {
-            let mut stream = siege.socket(&Connect::new(Version::V311, &format!("slow {number}")));
-            let bytes = subscribe(Version::V311, 1, &[("#", 0)]);
-            stream.write_all(&bytes).expect("it is there");
-            stream
-        })
-        .collect();
-    for mut stream in &slow {
-        let mut byte = [0];
-        // An end means that its memory was needed.
-        let _ = stream.read(&mut byte);
+    for stream in &mut slow {
+        // An error means that its memory was needed.
+        let _ = stream.write_all(&subscribe(Version::V311, 1, &[("#", 0)]));
+        let _ = stream.read(&mut [0]);
     }
     siege.survived();
 }
@@ -335,7 +333,7 @@ fn a_fight_for_a_client_id_harms_nobody_else_45() {
         .map(|_| {
             std::thread::spawn(move || {
                 let (mut won, mut lost) = (0, 0);
-                for _ in 0..40 {
+                for _ in 0..15 {
                     let mut client = Client::dial(address);
                     client.send(&Connect::new(Version::V311, "fought for").encode());
                     client.send(&subscribe(Version::V311, 1, &[("f/#", 0)]));
@@ -350,11 +348,16 @@ fn a_fight_for_a_client_id_harms_nobody_else_45() {
         })
         .collect();
     let mut all = (0, 0);
+    let begun = Instant::now();
     for fighter in fighters {
         let (won, lost) = fighter.join().expect("no panic");
         all = (all.0 + won, all.1 + lost);
     }
     assert!(all.0 >= 10, "{all:?}");
+    assert!(
+        begun.elapsed() > Duration::from_secs(2),
+        "it is slowed down"
+    );
     siege.survived();
 }
 
@@ -382,7 +385,8 @@ fn a_takeover_in_the_middle_of_retained_messages_or_a_will_is_clean_46() {
 fn sessions_of_random_ids_cost_no_more_than_the_ceiling_47() {
     let siege = Siege::begin();
     for number in 0..20_000 {
-        let connect = Connect::new(Version::V311, &format!("random {number}")).persistent();
+        let id = format!("random {number} {}", text(600));
+        let connect = Connect::new(Version::V311, &id).persistent();
         let mut bytes = connect.encode();
         bytes.extend(subscribe(Version::V311, 1, &[(&format!("of/{number}"), 1)]));
         bytes.extend([0xE0, 0]);
@@ -450,16 +454,20 @@ fn without_descriptors_clients_wait_and_a_reload_still_works_50() {
 fn connections_beyond_what_memory_takes_are_refused_50() {
     let siege = Siege::with_uci(&format!("{UCI}\toption max_connections '20000'\n\n"));
     let connect = |number: u32| Connect::new(Version::V311, &format!("idle {number}")).encode();
+    let mut inside = 0;
     let crowd: Vec<TcpStream> = (0..4000)
         .map(|number| {
             let mut stream = TcpStream::connect(siege.broker.address("open")).expect("it listens");
             // An error means that it was refused.
             let _ = stream.write_all(&connect(number));
-            let _ = stream.read(&mut [0; 4]);
+            let mut connack = [0; 4];
+            let _ = stream.read(&mut connack);
+            inside += usize::from(connack == [0x20, 2, 0, 0]);
             stream
         })
         .collect();
     drop(crowd);
+    assert!((1000..4000).contains(&inside), "{inside} came in");
     until("the connections are gone", || {
         let mut client = siege.dial();
         client.send(&Connect::new(Version::V311, "later").encode());
@@ -493,7 +501,7 @@ fn a_flood_of_wrong_passwords_is_answered_later_and_later() {
     let siege = Siege::begin();
     let mut slowest = Duration::ZERO;
     for _ in 0..8 {
-        let begun = std::time::Instant::now();
+        let begun = Instant::now();
         let wrong = Connect::new(Version::V311, "guesser").user("local", "wrong");
         let (_, connack) = siege.broker.attempt(&wrong);
         assert_eq!(connack.code, 5);
