@@ -44,7 +44,7 @@ pub(super) const STATEMENTS: &[Statement] = &[
     ("3.1.2-21", "Password Flag 1: a password", Test("conformance::both::connect::user_name_and_password_are_there_when_their_flags_say_so_3_1_2_16_and_3_1_2_17_and_3_1_2_18_and_3_1_2_19")),
     ("3.1.2-22", "no password without a user name", Test("conformance::v3::a_password_needs_a_user_name_3_1_2_22")),
     ("3.1.2-23", "a quiet client sends PINGREQ", CLIENT),
-    ("3.1.2-24", "silence of 1.5 keep alives closes", Test("conformance::v3::silence_of_one_and_a_half_keep_alives_ends_the_connection_3_1_2_24")),
+    ("3.1.2-24", "silence of 1.5 keep alives closes", Test("broker::tests::lifetime::a_silent_client_is_closed_after_exactly_one_and_a_half_keep_alives_3_1_2_22")),
     ("3.1.3-1", "the payload's fields have their order", Test("conformance::both::connect::the_fields_of_the_payload_have_their_order_3_1_3_1")),
     ("3.1.3-2", "the client identifier names the session", Test("conformance::both::connect::a_session_belongs_to_its_client_id_3_1_3_2")),
     ("3.1.3-3", "the client identifier is there, and first", Test("conformance::both::connect::a_connect_without_a_client_id_field_is_refused_3_1_3_3")),

@@ -42,7 +42,7 @@ pub(super) const STATEMENTS: &[Statement] = &[
     ("3.1.2-19", "Password Flag 1: a password", Test("conformance::both::connect::user_name_and_password_are_there_when_their_flags_say_so_3_1_2_16_and_3_1_2_17_and_3_1_2_18_and_3_1_2_19")),
     ("3.1.2-20", "a quiet client sends PINGREQ", CLIENT),
     ("3.1.2-21", "the client takes the Server Keep Alive", CLIENT),
-    ("3.1.2-22", "silence of 1.5 keep alives closes", Test("conformance::v5::connect::a_keep_alive_that_is_exceeded_ends_in_reason_8d_3_1_2_22")),
+    ("3.1.2-22", "silence of 1.5 keep alives closes", Test("broker::tests::lifetime::a_silent_client_is_closed_after_exactly_one_and_a_half_keep_alives_3_1_2_22")),
     ("3.1.2-23", "a session with an expiry interval outlives its connection", Test("conformance::v5::connect::a_session_with_an_expiry_interval_is_kept_3_1_2_23")),
     ("3.1.2-24", "nothing larger than Maximum Packet Size is sent", Test("conformance::v5::connect::a_packet_larger_than_the_client_takes_is_not_sent_3_1_2_24")),
     ("3.1.2-25", "what is too large counts as sent", Test("broker::tests::delivery::a_message_too_large_for_a_client_is_left_out_3_1_2_25")),
