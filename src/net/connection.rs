@@ -287,6 +287,10 @@ impl<H: Hub> Connection<H> {
             let before = buffer.len();
             let mut used = 0;
             while handled < PACKETS_PER_TURN {
+                if used < before && hub.table().borrow().is_turn_full() {
+                    handled = PACKETS_PER_TURN;
+                    break;
+                }
                 let step = self.step(&buffer[used..]);
                 used += step;
                 handled += 1;

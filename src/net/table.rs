@@ -66,6 +66,9 @@ pub struct Table {
     room: Option<usize>,
     /// Whether memory is short.
     is_thrifty: bool,
+    /// Bytes of payloads that were copied into outputs in this turn, and how many of them it may take.
+    copied: usize,
+    copied_max: Option<usize>,
     bytes_received: u64,
     bytes_sent: u64,
 }
@@ -378,6 +381,7 @@ impl Table {
     /// Gives every output of this turn to its socket, and closes what is to be closed.
     pub fn flush(&mut self) {
         self.encoded = None;
+        self.copied = 0;
         for index in std::mem::take(&mut self.dirty) {
             let Some(live) = self.slots[index as usize].live.as_deref_mut() else {
                 continue;
@@ -470,6 +474,7 @@ fn is_common(delivery: &Delivery<'_>) -> bool {
 impl Effects for Table {
     #[inline]
     fn deliver(&mut self, to: ConnectionId, delivery: &Delivery<'_>) -> Sent {
+        self.copied += delivery.payload.bytes().len().min(limits::COPY_PAYLOAD_MAX);
         if let Some(sent) = self.copy_encoded(to, delivery) {
             return sent;
         }

@@ -39,8 +39,8 @@ thread_local! {
 /// The longest that the loop sleeps, in milliseconds: a timer has 32 bits for it.
 const SLEEP_MAX_MS: u64 = 3_600_000;
 
-/// What the network holds is measured at most once in so many milliseconds where it is much: it costs as much as there
-/// are connections.
+/// What the network holds is measured at most once in so many milliseconds where it is rather much, and in each turn only where it
+/// may be too much: it costs as much as there are connections.
 const MEASURE_MS: u64 = 5;
 
 /// The bus.
@@ -194,16 +194,14 @@ impl Bus {
         let limit = self.memory_limit.get();
         let others = broker.held_bytes() - self.network.get();
         let mut held = table.held();
-        let is_much = others + held > limit / 4 * 3;
-        if is_much {
-            // What is held at least is not more than what was sent since it was measured.
-            if now.since_ms(self.measured.get()) < MEASURE_MS {
-                return;
-            }
+        // What is held may be much less than that: sockets take most of what they are given at once.
+        let is_due =
+            others + held > limit / 8 * 7 || now.since_ms(self.measured.get()) >= MEASURE_MS;
+        if others + held > limit / 2 && is_due {
             self.measured.set(now);
             held = table.measure();
         }
-        table.be_thrifty(others + held > limit / 4 * 3);
+        table.be_thrifty(others + held > limit / 2);
         self.tell(now, held, broker, table);
         while broker.held_bytes() > limit
             && let Some(connection) = table.slowest()

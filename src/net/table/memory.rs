@@ -22,15 +22,19 @@ const TLS_BYTES: usize = 32 * 1024;
 /// PUBLISHes, so nobody who reads at all gets there; without a bound, a flood of PINGREQ would take all memory.
 const ANSWERS_MAX: usize = 256 * 1024;
 
+/// So many bytes may be copied to outputs in a turn at any rate.
+const COPIED_MAX_LEAST: usize = 256 * 1024;
+
 impl Table {
     /// What one more connection through a listener takes, in bytes.
     pub fn cost(door: &Door) -> usize {
         CONNECTION_BYTES + if door.tls.is_some() { TLS_BYTES } else { 0 }
     }
 
-    /// What all of them hold, in bytes: rather too much, since sockets may have taken something since their last flush.
+    /// What all of them hold, in bytes: rather too much, since sockets may have taken something since their last flush. What outputs hold
+    /// costs a quarter more, since it lies in pages, and is there twice for a moment.
     pub fn held(&self) -> usize {
-        self.fixed + self.unsent + self.gathered
+        self.fixed + self.unsent / 4 * 5 + self.gathered
     }
 
     /// The same, looked up.
@@ -62,16 +66,25 @@ impl Table {
     /// From how many bytes on an output is full.
     #[inline]
     pub(super) fn full(&self) -> usize {
-        if self.is_thrifty {
+        if self.is_thrifty || self.is_turn_full() {
             CONGESTED_THRIFTY_BYTES
         } else {
             CONGESTED_BYTES
         }
     }
 
-    /// Says how many bytes more packets that arrive in part may take until this is said again.
+    /// Says how many bytes there are for more, until this is said again: for packets that arrive in part, and a share of them for what is copied
+    /// to outputs within one turn.
     pub fn set_room(&mut self, bytes: usize) {
         self.room = Some(bytes);
+        self.copied_max = Some((bytes / 4).max(COPIED_MAX_LEAST));
+    }
+
+    /// Whether so much goes out in this turn that no further packet is to be handled in it: what outputs hold at its end is more than
+    /// sockets have been given a chance to take.
+    #[inline]
+    pub fn is_turn_full(&self) -> bool {
+        self.copied_max.is_some_and(|max| self.copied > max)
     }
 
     /// A connection has gathered so many bytes of a packet; whether there is memory for them.
