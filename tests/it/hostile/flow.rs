@@ -16,7 +16,11 @@ use crate::harness::packet::{
     BOTH, Connect, PINGREQ, Packet, Publish, Version, ack, frame, put_string, subscribe,
 };
 
+/// The ceiling of the configuration below.
 const LIMIT: usize = 16 << 20;
+
+/// What the process may grow by: the ceiling, and a quarter for what the allocator adds, which is not the broker's to count.
+const GROWN_MAX: usize = LIMIT + LIMIT / 4;
 
 /// Bytes of a payload that each receiver's output has a copy of; those of larger ones are shared.
 const COPIED: usize = 4000;
@@ -49,13 +53,17 @@ impl Siege {
             let is_over = is_over.clone();
             move || {
                 let mut count = 0;
-                while !is_over.load(Ordering::Relaxed) {
+                // The last round trip begins after the attack has ended.
+                loop {
+                    let is_last = is_over.load(Ordering::Relaxed);
                     let payload = count.to_string();
                     bystander.publish("to/bystander", &payload);
                     assert_eq!(bystander.text(), payload, "the bystander lost a message");
                     count += 1;
+                    if is_last {
+                        return count;
+                    }
                 }
-                count
             }
         });
         Siege {
@@ -101,7 +109,7 @@ impl Siege {
         let grown = self.grown();
         let count = self.bystander.join().expect("the bystander lost nothing");
         assert!(count > 0);
-        assert!(grown <= LIMIT, "the broker has grown by {grown} bytes");
+        assert!(grown <= GROWN_MAX, "the broker has grown by {grown} bytes");
     }
 }
 
@@ -522,8 +530,19 @@ fn memory_that_is_refused_is_told_and_the_topics_of_the_heap_tell_it() {
     let mut refused = 0;
     for number in 1..=60 {
         let topic = format!("retained/{number}");
-        let publish = Publish::new(&topic, text(400_000)).retained().qos(1, 0);
-        refused += usize::from(publisher.publish_acknowledged(publish) == 0x97);
+        let publish = Publish::new(&topic, text(400_000))
+            .retained()
+            .qos(1, number);
+        publisher.send_publish(&publish);
+        match publisher.receive() {
+            Packet::Puback { code, .. } => refused += usize::from(code == 0x97),
+            // There was not even room to gather the packet.
+            Packet::Disconnect { code: 0x97 } => {
+                refused += 1;
+                publisher = siege.attacker(Version::V5);
+            }
+            other => panic!("neither taken nor refused: {other:?}"),
+        }
     }
     assert!((10..50).contains(&refused), "{refused} were refused");
     siege.broker.log().wait_from(0, "what can be spared goes");
