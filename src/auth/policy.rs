@@ -13,6 +13,7 @@ use super::password::Secret;
 use super::worker::Verdict;
 use super::{Credentials, Identity, Means, certificate};
 use crate::config::{IdentitySource, Listener, User};
+use crate::mqtt::{ReasonCode, Version};
 
 /// Why a client is not let in. It reaches as far as its CONNECT: the answer is a CONNACK and a close.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,20 +29,15 @@ pub enum Denied {
 }
 
 impl Denied {
-    /// The return code of a 3.1 or 3.1.1 CONNACK. A wrong password is answered by 5, as mosquitto does, since 4 means that user name or
-    /// password are *malformed* (MQTT 3.1.1, table 3.1), and a certificate without a name by 4, as mosquitto does.
-    pub fn return_code(self) -> u8 {
+    /// The reason that a CONNACK gives. Before 5.0 a wrong password is told as "not authorized" (5), as mosquitto does, since 4 means there
+    /// that user name or password are *malformed* (MQTT 3.1.1, table 3.1); a certificate without a name is told by 4, as mosquitto does.
+    pub fn reason(self, version: Version) -> ReasonCode {
         match self {
-            Denied::BadUserNameOrPassword | Denied::NotAuthorised | Denied::Exchange(_) => 5,
-            Denied::NoUsableName => 4,
-        }
-    }
-
-    /// The reason code of a 5.0 CONNACK (MQTT 5.0, table 3-1).
-    pub fn reason_code(self) -> u8 {
-        match self {
-            Denied::BadUserNameOrPassword | Denied::NoUsableName => 0x86,
-            Denied::NotAuthorised | Denied::Exchange(_) => 0x87,
+            Denied::NoUsableName => ReasonCode::BAD_USER_NAME_OR_PASSWORD,
+            Denied::BadUserNameOrPassword if version.is_v5() => {
+                ReasonCode::BAD_USER_NAME_OR_PASSWORD
+            }
+            _ => ReasonCode::NOT_AUTHORIZED,
         }
     }
 

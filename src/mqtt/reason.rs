@@ -77,15 +77,14 @@ impl ReasonCode {
 
     /// The Connect Return code of MQTT 3.1.1 (3.2.2.3) that says what this code says in a CONNACK.
     ///
-    /// A bad password is answered as 5 (not authorized), as mosquitto does: existing clients tell their
-    /// users by it.
+    /// That a wrong password is answered as 5 (not authorized) is decided where it is refused.
     pub fn connect_return_code(self) -> u8 {
         match self {
             ReasonCode::SUCCESS => 0,
             ReasonCode::UNSUPPORTED_PROTOCOL_VERSION => 1,
             ReasonCode::CLIENT_IDENTIFIER_NOT_VALID => 2,
-            ReasonCode::BAD_USER_NAME_OR_PASSWORD
-            | ReasonCode::NOT_AUTHORIZED
+            ReasonCode::BAD_USER_NAME_OR_PASSWORD => 4,
+            ReasonCode::NOT_AUTHORIZED
             | ReasonCode::BAD_AUTHENTICATION_METHOD
             | ReasonCode::BANNED => 5,
             _ => 3,

@@ -45,10 +45,7 @@ impl<H: Hub> Connection<H> {
 
     /// Answers a client that is not let in: at once, unless its address has tried too many passwords.
     pub(super) fn refuse_connect(&mut self, version: Version, denied: Denied) {
-        let reason = match version {
-            Version::V5 => ReasonCode(denied.reason_code()),
-            _ => ReasonCode::NOT_AUTHORIZED,
-        };
+        let reason = denied.reason(version);
         let what = denied.describe();
         let then = Then::Refuse(version, Close { reason, what });
         let delay_ms = match denied {
