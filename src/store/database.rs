@@ -1,0 +1,560 @@
+//! The database on flash: opened, salvaged where it is damaged, read at start, and written a span at a time.
+//!
+//! Entered by [`Database::open`]. What a router's flash asks for is settled here: `locking_mode=EXCLUSIVE` comes first, without which a
+//! write-ahead log cannot work on JFFS2; the log is proved by the first write and a rollback journal taken where it fails; the
+//! number of pages has a ceiling, because a full flash file system cannot even delete.
+//!
+//! A file that cannot be used is never deleted: it is set aside under another name, and what can be read of it goes into a
+//! new one. It decides nothing about when to write; that is the [`worker`](super::worker)'s matter.
+
+use std::fmt;
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use hashbrown::HashMap;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::coalesce::Item;
+use super::journal::Clock;
+use super::schema;
+use super::write::{Changes, Content, topic_hash};
+
+/// Bytes of a page: with 1024, a transaction of a few small rows writes about half of what it writes with SQLite's 4096.
+const PAGE_BYTES: u32 = 1024;
+
+/// The log is copied back into the database when it has so many pages.
+const LOG_PAGES: u32 = 256;
+
+/// Files of each kind that are kept when damaged ones are set aside: the newest says what happened, and flash is small.
+const ASIDE_MAX: u32 = 3;
+
+/// The database.
+#[derive(Debug)]
+pub struct Database {
+    connection: Connection,
+    content: Content,
+    state: State,
+}
+
+/// The row that says how far the database is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct State {
+    /// The database's own number.
+    pub store: u64,
+    /// The number of the last record that it has.
+    pub applied: u64,
+    /// When that was.
+    pub stamp: Stamp,
+}
+
+/// A moment, as far as it is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Stamp {
+    /// The broker's time in milliseconds.
+    pub time_ms: u64,
+    /// The date in seconds since 1970, if the machine knew it.
+    pub wall_s: Option<u64>,
+    /// The boot, and what its clock lacks.
+    pub clock: Clock,
+}
+
+/// Why the database is not used as it stands.
+#[derive(Debug)]
+pub enum Unusable {
+    /// It is not there to be used, or not for this program: a missing folder, a link, permissions, a read-only file system.
+    Inaccessible(String),
+    /// SQLite, or a file system below it, failed.
+    Failed(rusqlite::Error),
+}
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unusable::Inaccessible(what) => f.write_str(what),
+            Unusable::Failed(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl From<rusqlite::Error> for Unusable {
+    fn from(error: rusqlite::Error) -> Self {
+        Unusable::Failed(error)
+    }
+}
+
+/// A database, and what was said on the way to it.
+pub struct Opened {
+    /// The database.
+    pub database: Database,
+    /// What its owner should know, each a sentence.
+    pub said: Vec<String>,
+}
+
+impl Database {
+    /// Opens the database of a path, and makes one where there is none. `seed` is the number of a new one.
+    pub fn open(path: &Path, seed: u64) -> Result<Opened, Unusable> {
+        let mut said = Vec::new();
+        look_at(path)?;
+        if !path.exists() {
+            let logs = LOGS.map(|suffix| with_suffix(path, suffix));
+            for log in logs.into_iter().filter(|log| log.exists()) {
+                let aside = set_aside(&log, "orphaned")?;
+                said.push(format!("there is no database to {}: it is now {}", log.display(), aside.display()));
+            }
+            create(path)?;
+        }
+        let database = match Database::open_sound(path, seed) {
+            Ok(database) => database,
+            Err(why) => {
+                let why = unless_only_inaccessible(why)?;
+                let (database, what) = replace(path, seed, why)?;
+                said.push(what);
+                database
+            }
+        };
+        Ok(Opened { database, said })
+    }
+
+    /// Opens a database that is this program's, of this version or an earlier one, and undamaged.
+    fn open_sound(path: &Path, seed: u64) -> Result<Database, NotSound> {
+        let connection = connect(path)?;
+        // The size of pages counts only before the first.
+        connection.pragma_update(None, "page_size", PAGE_BYTES)?;
+        connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+        examine(&connection)?;
+        schema::prepare(&connection, seed)?;
+        let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+        if found != "ok" {
+            return Err(NotSound::Damaged(found));
+        }
+        let state = read_state(&connection)?;
+        settle(&connection)?;
+        Ok(Database {
+            content: read_content(&connection)?,
+            connection,
+            state,
+        })
+    }
+
+    /// A database in memory, with the content of the one of a path as far as that can be read.
+    pub fn in_memory(path: &Path, seed: u64) -> rusqlite::Result<Database> {
+        Database::memory_of(connect_to_read(path).ok().as_ref(), seed)
+    }
+
+    /// The same content in memory.
+    pub fn copy_in_memory(&self, seed: u64) -> rusqlite::Result<Database> {
+        Database::memory_of(Some(&self.connection), seed)
+    }
+
+    fn memory_of(source: Option<&Connection>, seed: u64) -> rusqlite::Result<Database> {
+        let connection = Connection::open_in_memory()?;
+        schema::prepare(&connection, seed)?;
+        if let Some(source) = source {
+            copy(source, &connection);
+            mend(&connection)?;
+        }
+        Ok(Database {
+            state: read_state(&connection)?,
+            content: read_content(&connection)?,
+            connection,
+        })
+    }
+
+    /// How far it is.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// What it holds, in numbers.
+    pub fn content(&self) -> &Content {
+        &self.content
+    }
+
+    /// The connection, for reading.
+    pub fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Writes what is left of a span, whose last record has the number `applied`, in one transaction; the rows that it changed. Where
+    /// there is nothing to write, nothing is written.
+    pub fn write<'r, 'a: 'r>(
+        &mut self,
+        items: impl Iterator<Item = Item<'r, 'a>>,
+        applied: u64,
+        stamp: Stamp,
+    ) -> rusqlite::Result<usize> {
+        let transaction = self.connection.unchecked_transaction()?;
+        let mut changes = Changes::new(&transaction, &self.content);
+        for item in items {
+            changes.apply(&item)?;
+        }
+        let outcome = changes.finish()?;
+        let rows = outcome.rows;
+        if rows > 0 {
+            let state = State {
+                applied,
+                stamp,
+                ..self.state
+            };
+            write_state(&transaction, &state, outcome.position())?;
+            transaction.commit()?;
+            self.state = state;
+            self.content.follow(outcome);
+        } else {
+            transaction.rollback()?;
+            self.state.applied = applied;
+        }
+        Ok(rows)
+    }
+
+    /// Notes the time at the end of the program, so that lifetimes go on from there.
+    pub fn stamp(&mut self, stamp: Stamp) -> rusqlite::Result<()> {
+        self.state.stamp = stamp;
+        write_state(&self.connection, &self.state, self.content.position)
+    }
+
+    /// Allows the file so many bytes. What is in it stays.
+    pub fn set_size_max(&self, bytes: u64) -> rusqlite::Result<()> {
+        let pages = (bytes / u64::from(PAGE_BYTES)).clamp(16, u64::from(u32::MAX >> 1));
+        self.connection.pragma_update(None, "max_page_count", pages as u32)
+    }
+
+    /// Gives pages back that nothing is in, a few at a time.
+    pub fn shrink(&self) -> rusqlite::Result<()> {
+        let free: u32 = self
+            .connection
+            .query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
+        // Pages that are free are used again; only many of them are worth the writing.
+        if free > 256 {
+            self.connection.execute_batch("PRAGMA incremental_vacuum(128)")?;
+        }
+        Ok(())
+    }
+
+    /// Writes a consistent copy into a new file.
+    pub fn copy_to(&self, path: &Path) -> rusqlite::Result<()> {
+        self.connection
+            .execute("VACUUM INTO ?", [path.to_string_lossy().as_ref()])?;
+        Ok(())
+    }
+
+    /// Copies the log into the database, so that one file has all.
+    pub fn close(self) -> Result<(), rusqlite::Error> {
+        self.connection.close().map_err(|(_, error)| error)
+    }
+}
+
+/// Why a file is not opened as it is.
+enum NotSound {
+    Foreign,
+    Newer(i32),
+    Damaged(String),
+    Failed(rusqlite::Error),
+}
+
+impl From<rusqlite::Error> for NotSound {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
+                NotSound::Damaged(error.to_string())
+            }
+            // A schema of ours with a table missing, or a value of another type, is damage too.
+            None => NotSound::Damaged(error.to_string()),
+            Some(ErrorCode::Unknown) => NotSound::Damaged(error.to_string()),
+            _ => NotSound::Failed(error),
+        }
+    }
+}
+
+fn unless_only_inaccessible(why: NotSound) -> Result<NotSound, Unusable> {
+    match why {
+        NotSound::Failed(error) => Err(Unusable::Failed(error)),
+        why => Ok(why),
+    }
+}
+
+/// Whether a path may be a database: the program follows no link there, and opens no device.
+fn look_at(path: &Path) -> Result<(), Unusable> {
+    let inaccessible = |what: String| Err(Unusable::Inaccessible(what));
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_file() => Ok(()),
+        Ok(metadata) if metadata.is_symlink() => {
+            inaccessible(format!("{} is a symbolic link", path.display()))
+        }
+        Ok(_) => inaccessible(format!("{} is not a regular file", path.display())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => inaccessible(format!("{}: {error}", path.display())),
+    }
+}
+
+/// Makes the empty file, which only the bus may read.
+fn create(path: &Path) -> Result<(), Unusable> {
+    let made = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
+        .open(path);
+    made.map(drop)
+        .map_err(|error| Unusable::Inaccessible(format!("{}: {error}", path.display())))
+}
+
+/// What the names of the files end in that SQLite keeps beside a database.
+const LOGS: [&str; 2] = ["-wal", "-journal"];
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// Renames a file to the next free name of its kind, over the oldest where there are enough.
+fn set_aside(path: &Path, kind: &str) -> Result<PathBuf, Unusable> {
+    let name = |number: u32| with_suffix(path, &format!(".{kind}-{number}"));
+    let free = (1..=ASIDE_MAX).map(name).find(|name| !name.exists());
+    let aside = free.unwrap_or_else(|| {
+        for number in 1..ASIDE_MAX {
+            // What cannot be renamed is overwritten by the next.
+            let _ = fs::rename(name(number + 1), name(number));
+        }
+        name(ASIDE_MAX)
+    });
+    fs::rename(path, &aside).map_err(|error| {
+        Unusable::Inaccessible(format!("{} cannot be set aside: {error}", path.display()))
+    })?;
+    Ok(aside)
+}
+
+/// The same with its log, which gets the name that SQLite looks for.
+pub fn set_aside_whole(path: &Path, kind: &str) -> Result<PathBuf, Unusable> {
+    let aside = set_aside(path, kind)?;
+    for suffix in LOGS {
+        let log = with_suffix(path, suffix);
+        if log.exists() {
+            fs::rename(&log, with_suffix(&aside, suffix)).map_err(|error| {
+                Unusable::Inaccessible(format!("{} cannot be set aside: {error}", log.display()))
+            })?;
+        }
+    }
+    Ok(aside)
+}
+
+/// Sets a file aside that is no sound database of this program, and makes a new one of what can be read in it.
+fn replace(path: &Path, seed: u64, why: NotSound) -> Result<(Database, String), Unusable> {
+    let (kind, what) = match &why {
+        NotSound::Foreign => ("foreign", "belongs to another program".to_owned()),
+        NotSound::Newer(version) => ("newer", format!("was written by a later version (its format is {version})")),
+        NotSound::Damaged(what) => ("corrupt", format!("is damaged ({what})")),
+        NotSound::Failed(error) => ("corrupt", error.to_string()),
+    };
+    let aside = set_aside_whole(path, kind)?;
+    create(path)?;
+    let mut database = Database::open_sound(path, seed).map_err(|why| match why {
+        NotSound::Failed(error) => Unusable::Failed(error),
+        NotSound::Damaged(what) => Unusable::Inaccessible(what),
+        NotSound::Foreign | NotSound::Newer(_) => {
+            Unusable::Inaccessible(format!("{} was replaced by another program", path.display()))
+        }
+    })?;
+    let mut salvaged = 0;
+    if matches!(why, NotSound::Damaged(_))
+        && let Ok(source) = connect_to_read(&aside)
+    {
+        salvaged = copy(&source, &database.connection);
+        mend(&database.connection)?;
+        database.state = read_state(&database.connection)?;
+        database.content = read_content(&database.connection)?;
+    }
+    let what = format!(
+        "{} {what}: it is now {}, and a new database has {salvaged} rows of it",
+        path.display(),
+        aside.display()
+    );
+    Ok((database, what))
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    // Before anything else: with it the log needs no shared memory, which JFFS2 cannot map.
+    connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+    connection.set_prepared_statement_cache_capacity(32);
+    Ok(connection)
+}
+
+fn connect_to_read(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    match Connection::open_with_flags(path, flags) {
+        Ok(connection) => {
+            connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+            Ok(connection)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether the database is this program's, of a version that it knows.
+fn examine(connection: &Connection) -> Result<(), NotSound> {
+    let number = |name: &str| {
+        connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i32>(0))
+    };
+    let tables: i64 =
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+    let (application, version) = (number("application_id")?, number("user_version")?);
+    match (application, version) {
+        (0, 0) if tables == 0 => Ok(()),
+        (schema::APPLICATION_ID, version) if version > schema::VERSION => {
+            Err(NotSound::Newer(version))
+        }
+        (schema::APPLICATION_ID, _) => Ok(()),
+        _ => Err(NotSound::Foreign),
+    }
+}
+
+/// How it is written from now on: with a log that is synced at each commit, or, where that does not work, with a rollback journal.
+fn settle(connection: &Connection) -> rusqlite::Result<()> {
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "cache_size", -256)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
+    connection.pragma_update(None, "journal_size_limit", 64 << 10)?;
+    let set = |mode: &str| {
+        connection.query_row(&format!("PRAGMA journal_mode = {mode}"), [], |row| {
+            row.get::<_, String>(0)
+        })
+    };
+    let proof = || connection.execute("UPDATE state SET id = 1 WHERE position < 0", []);
+    match set("WAL") {
+        Ok(mode) if mode == "wal" && proof().is_ok() => Ok(()),
+        _ => set("TRUNCATE").map(drop),
+    }
+}
+
+fn read_state(connection: &Connection) -> rusqlite::Result<State> {
+    let sql = "SELECT store, applied, time_ms, wall_s, boot, offset_ms FROM state";
+    connection.query_row(sql, [], |row| {
+        Ok(State {
+            store: row.get::<_, i64>(0)? as u64,
+            applied: row.get::<_, i64>(1)? as u64,
+            stamp: Stamp {
+                time_ms: row.get::<_, i64>(2)? as u64,
+                wall_s: row.get::<_, Option<i64>>(3)?.map(|s| s as u64),
+                clock: Clock {
+                    boot: row.get::<_, i64>(4)? as u64,
+                    offset_ms: row.get::<_, i64>(5)? as u64,
+                },
+            },
+        })
+    })
+}
+
+fn write_state(connection: &Connection, state: &State, position: i64) -> rusqlite::Result<()> {
+    let stamp = state.stamp;
+    connection
+        .prepare_cached(
+            "UPDATE state SET applied = ?, position = ?, time_ms = ?, wall_s = ?, boot = ?, offset_ms = ?",
+        )?
+        .execute(rusqlite::params![
+            state.applied as i64,
+            position,
+            stamp.time_ms as i64,
+            stamp.wall_s.map(|s| s as i64),
+            stamp.clock.boot as i64,
+            stamp.clock.offset_ms as i64,
+        ])?;
+    Ok(())
+}
+
+fn read_content(connection: &Connection) -> rusqlite::Result<Content> {
+    let mut holders: HashMap<u64, u32> = HashMap::new();
+    let holding = "SELECT message FROM delivery WHERE message <> 0
+                   UNION ALL SELECT message FROM retained
+                   UNION ALL SELECT will_message FROM session WHERE will_message IS NOT NULL";
+    let mut statement = connection.prepare(holding)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        *holders.entry(row.get::<_, i64>(0)? as u64).or_default() += 1;
+    }
+    let mut statement = connection.prepare("SELECT topic FROM retained")?;
+    let mut rows = statement.query([])?;
+    let mut content = Content {
+        holders,
+        ..Content::default()
+    };
+    while let Some(row) = rows.next()? {
+        content.retained.insert(topic_hash(row.get_ref(0)?.as_str()?));
+    }
+    content.position = connection.query_row(
+        "SELECT max(position, (SELECT ifnull(max(position), 0) FROM delivery)) FROM state",
+        [],
+        |row| row.get(0),
+    )?;
+    Ok(content)
+}
+
+/// Copies what can be read: each table forwards until its first damage, then backwards until its last. How many rows.
+fn copy(source: &Connection, to: &Connection) -> usize {
+    let mut rows = 0;
+    let Ok(transaction) = to.unchecked_transaction() else {
+        return 0;
+    };
+    for (table, columns) in schema::TABLES {
+        for order in ["ASC", "DESC"] {
+            let key = columns.split(',').next().unwrap_or("rowid");
+            let read = format!("SELECT {columns} FROM {table} ORDER BY {key} {order}");
+            let places = vec!["?"; columns.split(',').count()].join(", ");
+            let write = if table == "state" { "REPLACE" } else { "INSERT OR IGNORE" };
+            let write = format!("{write} INTO {table} VALUES ({places})");
+            let (copied, is_whole) = copy_rows(source, &transaction, &read, &write);
+            rows += copied;
+            if is_whole {
+                break;
+            }
+        }
+    }
+    let committed = transaction.commit();
+    if committed.is_ok() { rows } else { 0 }
+}
+
+fn copy_rows(source: &Connection, to: &Connection, read: &str, write: &str) -> (usize, bool) {
+    let mut copied = 0;
+    let (Ok(mut from), Ok(mut into)) = (source.prepare(read), to.prepare(write)) else {
+        return (0, false);
+    };
+    let columns = from.column_count();
+    let Ok(mut rows) = from.query([]) else {
+        return (0, false);
+    };
+    loop {
+        match rows.next() {
+            Ok(Some(row)) => {
+                let values: rusqlite::Result<Vec<rusqlite::types::Value>> =
+                    (0..columns).map(|column| row.get(column)).collect();
+                let inserted =
+                    values.and_then(|values| into.execute(rusqlite::params_from_iter(values)));
+                copied += inserted.unwrap_or(0);
+            }
+            Ok(None) => return (copied, true),
+            Err(_) => return (copied, false),
+        }
+    }
+}
+
+/// Removes what refers to rows that could not be read.
+fn mend(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(
+        "BEGIN;
+         DELETE FROM delivery WHERE session NOT IN (SELECT id FROM session)
+             OR (message <> 0 AND message NOT IN (SELECT id FROM message));
+         DELETE FROM subscription WHERE session NOT IN (SELECT id FROM session);
+         DELETE FROM taken WHERE session NOT IN (SELECT id FROM session);
+         DELETE FROM retained WHERE message NOT IN (SELECT id FROM message);
+         UPDATE session SET will_message = NULL WHERE will_message NOT IN (SELECT id FROM message);
+         DELETE FROM message WHERE id NOT IN (SELECT message FROM delivery)
+             AND id NOT IN (SELECT message FROM retained)
+             AND id NOT IN (SELECT will_message FROM session WHERE will_message IS NOT NULL);
+         COMMIT;",
+    )
+}

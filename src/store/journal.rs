@@ -1,0 +1,303 @@
+//! The journal: what the broker did since the database was written last, on tmpfs, so that a crash loses nothing and flash is not
+//! worn by what comes and goes.
+//!
+//! # Files
+//!
+//! `journal-N`, N counting up, one after the other; a *segment* each. A segment begins with a header of 64 bytes, all numbers little
+//! endian:
+//!
+//! | bytes | what |
+//! |---|---|
+//! | 0–7 | `FQJNL\0` and the version of the format, 1, in two bytes |
+//! | 8–15 | the database's own number, so that a journal of another one is known |
+//! | 16–23 | the boot during which it was written ([`Clock::boot`]) |
+//! | 24–31 | the broker's time less the boot clock, in milliseconds |
+//! | 32–39 | the first segment whose content this one has: itself, or an earlier one where several were compacted into it |
+//! | 40–47 | the number of its first record |
+//! | 48–55 | for a compacted one: the number of its last record; 0 for others, which have no gaps |
+//! | 56–59 | CRC-32 of all before |
+//! | 60–63 | 0 |
+//!
+//! then *frames*, one a turn of the loop: the length of its records in 4 bytes, how many they are in 4, the CRC-32 of these 8 bytes and
+//! of the records in 4, and the records ([`super::record`]). A frame is written at once; one that is cut off or does not fit its CRC ends the segment.
+//!
+//! # Who writes
+//!
+//! [`Tail`] is the event loop's end: it appends, and begins the next segment when one is full. The store's thread reads
+//! ([`read`]), compacts ([`write_compacted`]) and removes. No file is synced: tmpfs is memory, and what a power cut takes the database
+//! has or had not yet.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+use super::coalesce::Item;
+use super::record::{Record, Writer};
+
+/// A segment that has more bytes than this is followed by the next: small enough that what is dead in it hardly takes memory, and large
+/// enough that a busy bus compacts some ten times a second at most.
+pub const SEGMENT_BYTES: u64 = 256 << 10;
+
+const HEADER_BYTES: usize = 64;
+const FRAME_HEAD_BYTES: usize = 12;
+const MAGIC: [u8; 8] = *b"FQJNL\0\x01\x00";
+
+/// Which time it is: how the broker's time goes on over a restart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Clock {
+    /// A number of the present boot of the machine.
+    pub boot: u64,
+    /// The broker's time less the boot clock, in milliseconds; wraps.
+    pub offset_ms: u64,
+}
+
+/// What a segment says of itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Header {
+    /// The database's number.
+    pub store: u64,
+    /// When it was written.
+    pub clock: Clock,
+    /// The first segment that it replaces.
+    pub covers_from: u64,
+    /// The number of its first record.
+    pub first: u64,
+    /// The number of its last record where it was compacted.
+    pub compacted_to: Option<u64>,
+}
+
+impl Header {
+    fn encode(&self) -> [u8; HEADER_BYTES] {
+        let mut bytes = [0; HEADER_BYTES];
+        bytes[..8].copy_from_slice(&MAGIC);
+        let numbers = [
+            self.store,
+            self.clock.boot,
+            self.clock.offset_ms,
+            self.covers_from,
+            self.first,
+            self.compacted_to.unwrap_or(0),
+        ];
+        for (place, number) in bytes[8..56].chunks_exact_mut(8).zip(numbers) {
+            place.copy_from_slice(&number.to_le_bytes());
+        }
+        let crc = crc32fast::hash(&bytes[..56]);
+        bytes[56..60].copy_from_slice(&crc.to_le_bytes());
+        bytes
+    }
+
+    fn decode(bytes: &[u8]) -> Option<Header> {
+        let bytes = bytes.get(..HEADER_BYTES)?;
+        let crc = u32::from_le_bytes(bytes[56..60].try_into().ok()?);
+        if bytes[..8] != MAGIC || crc32fast::hash(&bytes[..56]) != crc {
+            return None;
+        }
+        let mut numbers = bytes[8..56]
+            .chunks_exact(8)
+            .map(|place| u64::from_le_bytes(place.try_into().expect("chunks of 8")));
+        let mut next = || numbers.next().expect("there are 6");
+        Some(Header {
+            store: next(),
+            clock: Clock {
+                boot: next(),
+                offset_ms: next(),
+            },
+            covers_from: next(),
+            first: next(),
+            compacted_to: Some(next()).filter(|last| *last > 0),
+        })
+    }
+}
+
+/// Where a segment is.
+pub fn path(directory: &Path, number: u64) -> PathBuf {
+    directory.join(format!("journal-{number}"))
+}
+
+/// The numbers of the segments that are there, in order.
+pub fn list(directory: &Path) -> io::Result<Vec<u64>> {
+    let mut numbers = Vec::new();
+    for entry in fs::read_dir(directory)? {
+        let name = entry?.file_name();
+        let number = name.to_str().and_then(|name| name.strip_prefix("journal-"));
+        numbers.extend(number.and_then(|number| number.parse::<u64>().ok()));
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
+}
+
+/// The event loop's end of the journal.
+#[derive(Debug)]
+pub struct Tail {
+    directory: PathBuf,
+    file: File,
+    number: u64,
+    bytes: u64,
+    /// The frame at hand, with room for its head.
+    frame: Vec<u8>,
+}
+
+impl Tail {
+    /// Begins a segment.
+    pub fn begin(directory: &Path, number: u64, header: Header) -> io::Result<Tail> {
+        let mut file = create(&path(directory, number))?;
+        file.write_all(&header.encode())?;
+        Ok(Tail {
+            directory: directory.to_owned(),
+            file,
+            number,
+            bytes: HEADER_BYTES as u64,
+            frame: Vec::new(),
+        })
+    }
+
+    /// Its number.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Whether the next one should begin.
+    pub fn is_full(&self) -> bool {
+        self.bytes >= SEGMENT_BYTES
+    }
+
+    /// Appends a frame. After an error the segment ends where it did before.
+    pub fn append(&mut self, records: &Writer) -> io::Result<()> {
+        frame(records, &mut self.frame);
+        let written = self.file.write_all(&self.frame);
+        match written {
+            Ok(()) => self.bytes += self.frame.len() as u64,
+            Err(_) => {
+                // What was written of it must not stand before the next frame.
+                self.file.set_len(self.bytes)?;
+                self.file.seek(SeekFrom::Start(self.bytes))?;
+            }
+        }
+        self.frame.clear();
+        self.frame.shrink_to(SEGMENT_BYTES as usize);
+        written
+    }
+
+    /// Where the journal is.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+}
+
+/// Makes a frame of records.
+fn frame(records: &Writer, frame: &mut Vec<u8>) {
+    frame.clear();
+    // A turn handles far fewer bytes: sockets are read by pages, and packets have 256 MB at most.
+    let length = u32::try_from(records.bytes().len()).expect("a turn has less than 4 GiB");
+    frame.extend_from_slice(&length.to_le_bytes());
+    frame.extend_from_slice(&records.count().to_le_bytes());
+    let crc = crc_of(frame, records.bytes());
+    frame.extend_from_slice(&crc.to_le_bytes());
+    frame.extend_from_slice(records.bytes());
+}
+
+fn crc_of(head: &[u8], records: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(head);
+    hasher.update(records);
+    hasher.finalize()
+}
+
+/// A file that only the bus may read, and no link to another.
+fn create(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
+        .open(path)
+}
+
+/// The content of a segment, or of its end.
+#[derive(Debug)]
+pub struct Content {
+    /// The records of all its frames.
+    pub records: Vec<u8>,
+    /// How many there are.
+    pub count: u64,
+    /// Where the next frame begins.
+    pub end: u64,
+    /// Whether there is something after that which is no frame.
+    pub is_torn: bool,
+}
+
+/// The header of a segment.
+pub fn read_header(path: &Path) -> io::Result<Option<Header>> {
+    let mut bytes = [0; HEADER_BYTES];
+    match File::open(path)?.read_exact(&mut bytes) {
+        Ok(()) => Ok(Header::decode(&bytes)),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The frames of a segment from `from` on; 0 for all.
+pub fn read(path: &Path, from: u64) -> io::Result<Content> {
+    let mut file = File::open(path)?;
+    let from = from.max(HEADER_BYTES as u64);
+    file.seek(SeekFrom::Start(from))?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    let mut records = Vec::with_capacity(bytes.len());
+    let mut rest = bytes.as_slice();
+    let mut all = 0;
+    while let Some((count, frame, following)) = next_frame(rest) {
+        records.extend_from_slice(frame);
+        all += u64::from(count);
+        rest = following;
+    }
+    Ok(Content {
+        count: all,
+        end: from + (bytes.len() - rest.len()) as u64,
+        is_torn: !rest.is_empty(),
+        records,
+    })
+}
+
+/// The number of records of a frame, these, and what follows it.
+fn next_frame(bytes: &[u8]) -> Option<(u32, &[u8], &[u8])> {
+    let (head, rest) = bytes.split_at_checked(FRAME_HEAD_BYTES)?;
+    let number = |at: usize| Some(u32::from_le_bytes(head[at..at + 4].try_into().ok()?));
+    let (records, rest) = rest.split_at_checked(number(0)? as usize)?;
+    (crc_of(&head[..8], records) == number(8)?).then_some((number(4)?, records, rest))
+}
+
+/// Puts a compacted segment in the place of the one with this number; until it is complete, that one stays.
+pub fn write_compacted<'r, 'a: 'r>(
+    directory: &Path,
+    number: u64,
+    header: Header,
+    records: impl Iterator<Item = Item<'r, 'a>>,
+) -> io::Result<u64> {
+    let path = path(directory, number);
+    let beside = directory.join(format!("compacting-{number}"));
+    let mut file = io::BufWriter::new(create(&beside)?);
+    file.write_all(&header.encode())?;
+    let mut bytes = HEADER_BYTES;
+    let (mut writer, mut framed) = (Writer::default(), Vec::new());
+    let mut bodies = hashbrown::HashSet::new();
+    for item in records {
+        if let Some(body) = item.body.filter(|body| bodies.insert(body.id)) {
+            writer.record(&Record::Body(*body));
+        }
+        writer.record(item.record);
+        if writer.bytes().len() as u64 >= SEGMENT_BYTES / 4 {
+            frame(&writer, &mut framed);
+            file.write_all(&framed)?;
+            bytes += framed.len();
+            writer.clear();
+        }
+    }
+    frame(&writer, &mut framed);
+    file.write_all(&framed)?;
+    file.into_inner().map_err(|error| error.into_error())?;
+    fs::rename(&beside, &path)?;
+    Ok((bytes + framed.len()) as u64)
+}

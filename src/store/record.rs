@@ -1,0 +1,360 @@
+//! What one line of the journal says: a store operation of the broker as bytes that outlive it.
+//!
+//! Entered by [`Writer`], which appends records to the frame of a turn, and by [`read`], which gives those of a frame back. A record is
+//! its serde form in postcard's encoding: variable-length numbers, strings and bytes with their length, borrowed when read. The
+//! records of a message's holders name it by its id; the record of its body stands before the first of them in the frame.
+//! A frame's length and CRC are the journal's matter.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+
+use crate::broker::StoreOp;
+use crate::mqtt::packet::{RetainHandling, SubscriptionOptions};
+use crate::mqtt::{Message, Qos};
+
+/// One change of the durable state. The fields are those of [`StoreOp`], where they are told.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Record<'a> {
+    /// The body of a message.
+    #[serde(borrow)]
+    Body(Body<'a>),
+    /// [`StoreOp::Queued`]; `packet_id` is 0 where there is none.
+    Queued {
+        session: u64,
+        message: u64,
+        qos: u8,
+        retain: bool,
+        packet_id: u16,
+        #[serde(borrow)]
+        with: Option<Box<Extras<'a>>>,
+    },
+    /// [`StoreOp::Inflight`].
+    Inflight {
+        session: u64,
+        message: u64,
+        packet_id: u16,
+    },
+    /// [`StoreOp::Received`].
+    Received { session: u64, packet_id: u16 },
+    /// [`StoreOp::Done`].
+    Done { session: u64, packet_id: u16 },
+    /// [`StoreOp::Dropped`].
+    Dropped { session: u64, message: u64 },
+    /// [`StoreOp::Taken`].
+    Taken { session: u64, packet_id: u16 },
+    /// [`StoreOp::Released`].
+    Released { session: u64, packet_id: u16 },
+    /// [`StoreOp::Retained`].
+    Retained { topic: &'a str, message: u64 },
+    /// [`StoreOp::RetainCleared`].
+    RetainCleared { topic: &'a str },
+    /// [`StoreOp::SessionMade`].
+    SessionMade {
+        session: u64,
+        client_id: &'a str,
+        user: Option<&'a str>,
+        expiry_s: u32,
+    },
+    /// [`StoreOp::SessionChanged`]; `offline_since_ms` is when the client went, in the broker's time.
+    SessionChanged {
+        session: u64,
+        expiry_s: u32,
+        offline_since_ms: Option<u64>,
+    },
+    /// [`StoreOp::SessionEnded`].
+    SessionEnded { session: u64 },
+    /// [`StoreOp::Subscribed`]; the options are the byte of SUBSCRIBE (5.0, 3.8.3.1).
+    Subscribed {
+        session: u64,
+        filter: &'a str,
+        options: u8,
+        subscription_id: Option<u32>,
+    },
+    /// [`StoreOp::Unsubscribed`].
+    Unsubscribed { session: u64, filter: &'a str },
+    /// [`StoreOp::WillSet`].
+    WillSet {
+        session: u64,
+        message: u64,
+        delay_s: u32,
+        expiry_s: Option<u32>,
+    },
+    /// [`StoreOp::WillCleared`].
+    WillCleared { session: u64 },
+}
+
+/// A message.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Body<'a> {
+    /// Its id.
+    pub id: u64,
+    /// The Topic Name.
+    pub topic: &'a str,
+    /// The properties as encoded.
+    pub properties: &'a [u8],
+    /// The payload.
+    pub payload: &'a [u8],
+    /// The QoS that it was published with.
+    pub qos: u8,
+    /// The RETAIN flag that it was published with.
+    pub retain: bool,
+    /// When it expires, in the broker's time.
+    pub expires_at_ms: Option<u64>,
+}
+
+/// What few queued messages have.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Extras<'a> {
+    /// The Subscription Identifiers to send it with.
+    pub subscription_ids: Cow<'a, [u32]>,
+    /// The Shared Subscription that it came through.
+    pub share: Option<&'a str>,
+}
+
+impl Record<'_> {
+    /// The session that it is about, if it is about one.
+    pub fn session(&self) -> Option<u64> {
+        match *self {
+            Record::Queued { session, .. }
+            | Record::Inflight { session, .. }
+            | Record::Received { session, .. }
+            | Record::Done { session, .. }
+            | Record::Dropped { session, .. }
+            | Record::Taken { session, .. }
+            | Record::Released { session, .. }
+            | Record::SessionMade { session, .. }
+            | Record::SessionChanged { session, .. }
+            | Record::SessionEnded { session }
+            | Record::Subscribed { session, .. }
+            | Record::Unsubscribed { session, .. }
+            | Record::WillSet { session, .. }
+            | Record::WillCleared { session } => Some(session),
+            Record::Body(_) | Record::Retained { .. } | Record::RetainCleared { .. } => None,
+        }
+    }
+
+    /// The message that it needs the body of.
+    pub fn message(&self) -> Option<u64> {
+        match *self {
+            Record::Queued { message, .. }
+            | Record::Retained { message, .. }
+            | Record::WillSet { message, .. } => Some(message),
+            _ => None,
+        }
+    }
+}
+
+/// Appends the records of one turn.
+#[derive(Debug, Default)]
+pub struct Writer {
+    bytes: Vec<u8>,
+    count: u32,
+    /// The message whose body was written last in this frame.
+    body: Option<u64>,
+}
+
+impl Writer {
+    /// The frame so far.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// How many records there are.
+    pub fn count(&self) -> u32 {
+        self.count
+    }
+
+    /// Begins the next frame. The memory of an ordinary turn is kept for it.
+    pub fn clear(&mut self) {
+        const KEPT_MAX: usize = 64 << 10;
+        self.bytes.clear();
+        self.bytes.shrink_to(KEPT_MAX);
+        self.count = 0;
+        self.body = None;
+    }
+
+    /// Appends what an operation says at `now_ms` of the broker's time.
+    pub fn operation(&mut self, operation: &StoreOp<'_>, now_ms: u64) {
+        match *operation {
+            StoreOp::Queued { message, .. }
+            | StoreOp::Retained { message }
+            | StoreOp::WillSet { message, .. } => self.body_of(message),
+            _ => {}
+        }
+        self.record(&record_of(operation, now_ms));
+    }
+
+    /// Appends a record.
+    pub fn record(&mut self, record: &Record<'_>) {
+        let bytes = std::mem::take(&mut self.bytes);
+        // Writing to memory cannot fail, and every type of a record has a length.
+        self.bytes = postcard::to_extend(record, bytes).expect("a record has a serde form");
+        self.count += 1;
+    }
+
+    fn body_of(&mut self, message: &Message) {
+        if self.body == Some(message.id()) {
+            return;
+        }
+        self.body = Some(message.id());
+        self.record(&Record::Body(Body {
+            id: message.id(),
+            topic: message.topic(),
+            properties: message.properties(),
+            payload: message.payload(),
+            qos: message.qos() as u8,
+            retain: message.retain(),
+            expires_at_ms: message.expires_at_ms(),
+        }));
+    }
+}
+
+/// The next record of a frame and what follows it; `None` where the bytes are none.
+pub fn read(bytes: &[u8]) -> Option<(Record<'_>, &[u8])> {
+    postcard::take_from_bytes(bytes).ok()
+}
+
+fn record_of<'a>(operation: &StoreOp<'a>, now_ms: u64) -> Record<'a> {
+    match *operation {
+        StoreOp::SessionMade {
+            session,
+            client_id,
+            owner,
+            expiry_s,
+        } => Record::SessionMade {
+            session: session.0,
+            client_id,
+            user: owner.user(),
+            expiry_s,
+        },
+        StoreOp::SessionChanged {
+            session,
+            expiry_s,
+            connected,
+        } => Record::SessionChanged {
+            session: session.0,
+            expiry_s,
+            offline_since_ms: (!connected).then_some(now_ms),
+        },
+        StoreOp::SessionEnded { session } => Record::SessionEnded { session: session.0 },
+        StoreOp::Subscribed {
+            session,
+            filter,
+            options,
+            subscription_id,
+        } => Record::Subscribed {
+            session: session.0,
+            filter,
+            options: options_byte(options),
+            subscription_id,
+        },
+        StoreOp::Unsubscribed { session, filter } => Record::Unsubscribed {
+            session: session.0,
+            filter,
+        },
+        StoreOp::Retained { message } => Record::Retained {
+            topic: message.topic(),
+            message: message.id(),
+        },
+        StoreOp::RetainCleared { topic } => Record::RetainCleared { topic },
+        StoreOp::WillSet {
+            session,
+            message,
+            delay_s,
+            expiry_s,
+        } => Record::WillSet {
+            session: session.0,
+            message: message.id(),
+            delay_s,
+            expiry_s,
+        },
+        StoreOp::WillCleared { session } => Record::WillCleared { session: session.0 },
+        _ => record_of_delivery(operation),
+    }
+}
+
+/// The operations on messages on their way.
+fn record_of_delivery<'a>(operation: &StoreOp<'a>) -> Record<'a> {
+    match *operation {
+        StoreOp::Queued {
+            session,
+            message,
+            qos,
+            retain,
+            subscription_ids,
+            share,
+            packet_id,
+        } => Record::Queued {
+            session: session.0,
+            message: message.id(),
+            qos: qos as u8,
+            retain,
+            packet_id: packet_id.map_or(0, |id| id.value()),
+            with: (!subscription_ids.is_empty() || share.is_some()).then(|| {
+                Box::new(Extras {
+                    subscription_ids: Cow::Borrowed(subscription_ids),
+                    share,
+                })
+            }),
+        },
+        StoreOp::Inflight {
+            session,
+            message,
+            packet_id,
+        } => Record::Inflight {
+            session: session.0,
+            message,
+            packet_id: packet_id.value(),
+        },
+        StoreOp::Received { session, packet_id } => Record::Received {
+            session: session.0,
+            packet_id: packet_id.value(),
+        },
+        StoreOp::Done { session, packet_id } => Record::Done {
+            session: session.0,
+            packet_id: packet_id.value(),
+        },
+        StoreOp::Dropped { session, message } => Record::Dropped {
+            session: session.0,
+            message,
+        },
+        StoreOp::Taken { session, packet_id } => Record::Taken {
+            session: session.0,
+            packet_id: packet_id.value(),
+        },
+        StoreOp::Released { session, packet_id } => Record::Released {
+            session: session.0,
+            packet_id: packet_id.value(),
+        },
+        _ => unreachable!("record_of knows the others"),
+    }
+}
+
+/// The Subscription Options byte (5.0, 3.8.3.1).
+fn options_byte(options: SubscriptionOptions) -> u8 {
+    let retain_handling = match options.retain_handling {
+        RetainHandling::Send => 0,
+        RetainHandling::SendIfNew => 1,
+        RetainHandling::DoNotSend => 2,
+    };
+    options.qos as u8
+        | u8::from(options.no_local) << 2
+        | u8::from(options.retain_as_published) << 3
+        | retain_handling << 4
+}
+
+/// What a Subscription Options byte says, if it is one.
+pub fn options_of(byte: u8) -> Option<SubscriptionOptions> {
+    Some(SubscriptionOptions {
+        qos: Qos::from_bits(byte & 3)?,
+        no_local: byte & 4 != 0,
+        retain_as_published: byte & 8 != 0,
+        retain_handling: match byte >> 4 {
+            0 => RetainHandling::Send,
+            1 => RetainHandling::SendIfNew,
+            2 => RetainHandling::DoNotSend,
+            _ => return None,
+        },
+    })
+}

@@ -1,0 +1,472 @@
+//! The start of the store: what the database and the journal have together becomes the state to go on from.
+//!
+//! Entered by [`recover`]; then [`Recovery::load`] gives that state to the broker, row by row, and [`Recovery::start`] begins the store's thread.
+//! What the journal has and the database lacks is written to flash first, so that there is one state to read. Where flash cannot be
+//! written, a copy of the database in memory takes it, and the journal stays until flash can.
+
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex};
+
+use rusqlite::Row;
+
+use super::coalesce::Coalesced;
+use super::database::Database;
+use super::journal::{self, Clock, Header, Tail};
+use super::record::{Record, Writer, options_of};
+use super::status::Status;
+use super::worker::{Beginning, Chunk, Worker, add};
+use super::{Clocks, Notify, Settings, Store};
+use crate::broker::effect::SessionId;
+use crate::broker::{Owner, Restored, Time};
+use crate::mqtt::{PacketId, Qos};
+
+/// What a store is made of.
+pub struct Parts {
+    /// Where the journal is; made if it is not there.
+    pub directory: PathBuf,
+    /// What the configuration says.
+    pub settings: Settings,
+    /// The number of a new database: chance.
+    pub seed: u64,
+    /// The number of the present boot.
+    pub boot: u64,
+    /// The boot clock, in milliseconds.
+    pub boot_ms: fn() -> u64,
+    /// The date in seconds since 1970, if the machine knows it.
+    pub wall_s: fn() -> Option<u64>,
+}
+
+/// A store that is not yet running.
+pub struct Recovery {
+    settings: Settings,
+    directory: PathBuf,
+    clocks: Clocks,
+    database: Option<Database>,
+    /// Where the state is, if the database lacks some of it or cannot be opened.
+    memory: Option<Database>,
+    /// What only the journal has.
+    chunks: Vec<Chunk>,
+    leftovers: Vec<Leftover>,
+    store: u64,
+    applied: u64,
+    last: u64,
+    failing: Option<String>,
+}
+
+/// A segment of the time before.
+#[derive(Debug)]
+struct Leftover {
+    number: u64,
+    header: Header,
+    end: u64,
+    count: u64,
+}
+
+/// Finds out what is there. It never fails: what cannot be used is said in the log.
+pub fn recover(parts: Parts) -> Recovery {
+    let mut failing = None;
+    let database = match Database::open(&parts.settings.path, parts.seed) {
+        Ok(opened) => {
+            opened.said.iter().for_each(|said| log::warn!("store: {said}"));
+            Some(opened.database)
+        }
+        Err(why) => {
+            failing = Some(why.to_string());
+            None
+        }
+    };
+    let state = database.as_ref().map(Database::state);
+    let directory = parts.directory;
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(&directory);
+    let (leftovers, chunks) = made
+        .and_then(|()| read_journal(&directory, state.map(|state| (state.store, state.applied == 0))))
+        .unwrap_or_else(|error| {
+            log::error!("store: {}: {error}", directory.display());
+            Default::default()
+        });
+    let boot_ms = (parts.boot_ms)();
+    let clock = Clock {
+        boot: parts.boot,
+        offset_ms: offset(parts.boot, boot_ms, (parts.wall_s)(), &leftovers, database.as_ref()),
+    };
+    let applied = state.map_or(0, |state| state.applied);
+    let mut recovery = Recovery {
+        store: state.map_or(parts.seed, |state| state.store),
+        last: super::worker::last_of(&chunks).unwrap_or(0).max(applied),
+        settings: parts.settings,
+        directory,
+        clocks: Clocks {
+            clock,
+            boot_ms: parts.boot_ms,
+            wall_s: parts.wall_s,
+        },
+        database,
+        memory: None,
+        chunks,
+        leftovers,
+        applied,
+        failing,
+    };
+    recovery.catch_up(parts.seed);
+    recovery
+}
+
+/// The journal's segments with their records; those that another one has taken up are removed. `of` is the database's number, and
+/// whether it is new.
+fn read_journal(
+    directory: &Path,
+    of: Option<(u64, bool)>,
+) -> io::Result<(Vec<Leftover>, Vec<Chunk>)> {
+    let (mut leftovers, mut chunks) = (Vec::new(), Vec::new());
+    let mut covered_from = u64::MAX;
+    for number in journal::list(directory)?.into_iter().rev() {
+        let path = journal::path(directory, number);
+        let header = journal::read_header(&path)?;
+        let is_ours = header.is_some_and(|header| {
+            of.is_none_or(|(store, is_new)| is_new || header.store == store)
+        });
+        let Some(header) = header.filter(|_| is_ours && number < covered_from) else {
+            if number < covered_from && path.metadata()?.len() > 0 {
+                let aside = directory.join(format!("foreign-{number}"));
+                log::warn!(
+                    "store: {} is no journal of this database: it is now {}",
+                    path.display(),
+                    aside.display()
+                );
+                fs::rename(&path, aside)?;
+            } else {
+                fs::remove_file(&path)?;
+            }
+            continue;
+        };
+        covered_from = header.covers_from;
+        let content = journal::read(&path, 0)?;
+        if content.is_torn {
+            log::warn!("store: {}: the last frame was cut off", path.display());
+        }
+        leftovers.push(Leftover { number, header, end: content.end, count: content.count });
+        chunks.push(Chunk {
+            first: header.first,
+            count: content.count,
+            compacted_to: header.compacted_to,
+            records: content.records,
+        });
+    }
+    leftovers.reverse();
+    chunks.reverse();
+    Ok((leftovers, chunks))
+}
+
+/// What the broker's time has more than the boot clock. It goes on by what is known to have passed: all of it within one boot, by the
+/// date over several if the machine knew it at both ends, and else not at all.
+fn offset(
+    boot: u64,
+    boot_ms: u64,
+    wall_s: Option<u64>,
+    leftovers: &[Leftover],
+    database: Option<&Database>,
+) -> u64 {
+    let of_journal = leftovers.iter().rev().map(|leftover| leftover.header.clock);
+    let stamp = database.map(|database| database.state().stamp).unwrap_or_default();
+    let clocks = of_journal.chain([stamp.clock]);
+    if let Some(clock) = clocks.into_iter().find(|clock| clock.boot == boot) {
+        return clock.offset_ms;
+    }
+    let passed_s = stamp
+        .wall_s
+        .zip(wall_s)
+        .map_or(0, |(then, now)| now.saturating_sub(then));
+    let time_ms = stamp.time_ms.saturating_add(passed_s.saturating_mul(1000));
+    // A boot clock that began after the broker's time gives a negative difference, which wraps.
+    time_ms.wrapping_sub(boot_ms)
+}
+
+impl Recovery {
+    /// Writes to flash what it lacks, or to a copy in memory.
+    fn catch_up(&mut self, seed: u64) {
+        let stamp = self.clocks.stamp();
+        let written = match &mut self.database {
+            Some(database) => write(database, &self.chunks, self.applied, self.last, stamp),
+            None => Err(self.failing.clone().unwrap_or_default()),
+        };
+        match written {
+            Ok(()) => self.applied = self.last,
+            Err(what) => {
+                // The database may be locked by its connection, which reads it as well as another would.
+                let memory = match &self.database {
+                    Some(database) => database.copy_in_memory(seed),
+                    None => Database::in_memory(&self.settings.path, seed),
+                };
+                self.memory = memory
+                    .map_err(|error| error.to_string())
+                    .and_then(|mut memory| {
+                        write(&mut memory, &self.chunks, self.applied, self.last, stamp)?;
+                        Ok(memory)
+                    })
+                    .inspect_err(|error| log::error!("store: {error}"))
+                    .ok();
+                self.failing = Some(what);
+            }
+        }
+    }
+
+    /// How the broker's time and the boot clock go together from now on.
+    pub fn clock(&self) -> Clock {
+        self.clocks.clock
+    }
+
+    /// Gives everything that was there. What is refused is counted and said.
+    pub fn load(&self, mut give: impl FnMut(Restored<'_>) -> Result<(), &'static str>) {
+        let mut refused = Refused::default();
+        let mut give = |item: Restored<'_>| {
+            if let Err(why) = give(item) {
+                refused.note(why);
+            }
+        };
+        if let Some(database) = self.memory.as_ref().or(self.database.as_ref())
+            && let Err(error) = read_all(database, &mut give)
+        {
+            log::error!("store: {}: {error}", self.settings.path.display());
+        }
+        // Everything that is for flash stands in the database that was read.
+        let mut span = Coalesced::new(u64::MAX);
+        add(&mut span, &self.chunks, &super::write::Content::default());
+        for item in span.for_tmpfs() {
+            if let Some(body) = item.body {
+                give(Restored::Message {
+                    id: body.id,
+                    topic: body.topic,
+                    properties: body.properties,
+                    payload: body.payload,
+                    qos: Qos::from_bits(body.qos).unwrap_or(Qos::AtMostOnce),
+                    retain: body.retain,
+                    expires_at_ms: body.expires_at_ms,
+                });
+            }
+            if let Record::Queued { session, message, retain, ref with, .. } = *item.record {
+                let with = with.as_deref();
+                give(Restored::Queued {
+                    session: SessionId(session),
+                    message,
+                    qos: Qos::AtMostOnce,
+                    retain,
+                    subscription_ids: with.map_or(&[], |with| &with.subscription_ids),
+                    share: with.and_then(|with| with.share),
+                    packet_id: None,
+                });
+            }
+        }
+        if refused.count > 0 {
+            log::warn!(
+                "store: {} rows were not taken over, the first because {}",
+                refused.count,
+                refused.first
+            );
+        }
+    }
+
+    /// Begins the store's thread, which says by `notify` what the event loop has to know.
+    pub fn start(self, notify: Notify) -> io::Result<Store> {
+        let number = self.leftovers.last().map_or(0, |it| it.number) + 1;
+        let header = Header {
+            store: self.store,
+            clock: self.clocks.clock,
+            covers_from: number,
+            first: self.last + 1,
+            compacted_to: None,
+        };
+        let tail = Tail::begin(&self.directory, number, header)
+            .inspect_err(|error| log::error!("store: {}: {error}", self.directory.display()))
+            .ok();
+        let is_applied = self.applied == self.last;
+        let closed = self.leftovers.iter().map(|it| match is_applied {
+            true => (it.number, it.end, it.header.first + it.count),
+            false => (it.number, 0, it.header.first),
+        });
+        let (orders, received) = mpsc::channel();
+        let status = Arc::new(Mutex::new(Status::default()));
+        let is_told = Arc::new(AtomicBool::new(false));
+        let beginning = Beginning {
+            closed: closed.collect(),
+            current: tail.as_ref().map(|_| (number, self.last + 1)),
+            directory: self.directory.clone(),
+            settings: self.settings.clone(),
+            database: self.database,
+            store: self.store,
+            applied: self.applied,
+            clocks: self.clocks,
+            status: status.clone(),
+            notify,
+            is_told: is_told.clone(),
+            failing: self.failing,
+        };
+        let thread = std::thread::Builder::new()
+            .name("fosquitto-store".into())
+            .spawn(move || Worker::new(beginning).run(&received))?;
+        Ok(Store {
+            settings: self.settings,
+            store: self.store,
+            clock: self.clocks.clock,
+            writer: Writer::default(),
+            tail,
+            directory: self.directory,
+            segment: number,
+            last: self.last,
+            is_urgent: false,
+            orders,
+            is_told,
+            status,
+            thread: Some(thread),
+        })
+    }
+}
+
+fn write(
+    database: &mut Database,
+    chunks: &[Chunk],
+    applied: u64,
+    last: u64,
+    stamp: super::Stamp,
+) -> Result<(), String> {
+    let mut span = Coalesced::new(applied);
+    add(&mut span, chunks, database.content());
+    let written = database.write(span.for_flash(), last, stamp);
+    written.map(drop).map_err(|error| error.to_string())
+}
+
+/// What the broker did not take.
+#[derive(Default)]
+struct Refused {
+    count: usize,
+    first: &'static str,
+}
+
+impl Refused {
+    fn note(&mut self, why: &'static str) {
+        if self.count == 0 {
+            self.first = why;
+        }
+        self.count += 1;
+    }
+}
+
+/// Gives every row, each kind after those that it refers to.
+fn read_all(database: &Database, give: &mut impl FnMut(Restored<'_>)) -> rusqlite::Result<()> {
+    let each = |sql: &str, give: &mut dyn FnMut(&Row<'_>) -> rusqlite::Result<()>| {
+        let mut statement = database.connection().prepare(sql)?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            give(row)?;
+        }
+        Ok::<(), rusqlite::Error>(())
+    };
+    each(
+        "SELECT id, topic, properties, payload, qos, retain, expires_at_ms FROM message",
+        &mut |row| {
+            give(Restored::Message {
+                id: number(row, 0)?,
+                topic: row.get_ref(1)?.as_str()?,
+                properties: row.get_ref(2)?.as_blob_or_null()?.unwrap_or_default(),
+                payload: row.get_ref(3)?.as_blob()?,
+                qos: qos(row, 4)?,
+                retain: row.get(5)?,
+                expires_at_ms: row.get::<_, Option<i64>>(6)?.map(|at| at as u64),
+            });
+            Ok(())
+        },
+    )?;
+    each(
+        "SELECT id, client_id, user, expiry_s, offline_since_ms FROM session",
+        &mut |row| {
+            give(Restored::Session {
+                session: SessionId(number(row, 0)?),
+                client_id: row.get_ref(1)?.as_str()?,
+                owner: Owner::of(row.get_ref(2)?.as_str_or_null()?),
+                expiry_s: row.get(3)?,
+                offline_since: row.get::<_, Option<i64>>(4)?.map(|at| Time(at as u64)),
+            });
+            Ok(())
+        },
+    )?;
+    each(
+        "SELECT session, filter, options, subscription_id FROM subscription",
+        &mut |row| {
+            if let Some(options) = options_of(row.get(2)?) {
+                give(Restored::Subscription {
+                    session: SessionId(number(row, 0)?),
+                    filter: row.get_ref(1)?.as_str()?,
+                    options,
+                    subscription_id: row.get(3)?,
+                });
+            }
+            Ok(())
+        },
+    )?;
+    each(
+        "SELECT session, packet_id, message, qos, retain, subscription_ids, share FROM delivery
+         ORDER BY session, position",
+        &mut |row| give_delivery(row, give),
+    )?;
+    each("SELECT session, packet_id FROM taken", &mut |row| {
+        if let Some(packet_id) = PacketId::new(row.get(1)?) {
+            give(Restored::Taken { session: SessionId(number(row, 0)?), packet_id });
+        }
+        Ok(())
+    })?;
+    each("SELECT message FROM retained ORDER BY topic", &mut |row| {
+        give(Restored::Retained { message: number(row, 0)? });
+        Ok(())
+    })?;
+    each(
+        "SELECT id, will_message, ifnull(will_delay_s, 0), will_expiry_s FROM session WHERE will_message IS NOT NULL",
+        &mut |row| {
+            give(Restored::Will {
+                session: SessionId(number(row, 0)?),
+                message: number(row, 1)?,
+                delay_s: row.get(2)?,
+                expiry_s: row.get(3)?,
+            });
+            Ok(())
+        },
+    )
+}
+
+fn give_delivery(row: &Row<'_>, give: &mut impl FnMut(Restored<'_>)) -> rusqlite::Result<()> {
+    let session = SessionId(number(row, 0)?);
+    let packet_id = PacketId::new(row.get(1)?);
+    let message = number(row, 2)?;
+    match packet_id {
+        Some(packet_id) if message == 0 => give(Restored::PubRel { session, packet_id }),
+        packet_id => {
+            let ids = row.get_ref(5)?.as_blob_or_null()?.unwrap_or_default();
+            let ids: Vec<u32> = ids
+                .chunks_exact(4)
+                .map(|id| u32::from_le_bytes(id.try_into().expect("chunks of 4")))
+                .collect();
+            give(Restored::Queued {
+                session,
+                message,
+                qos: qos(row, 3)?,
+                retain: row.get(4)?,
+                subscription_ids: &ids,
+                share: row.get_ref(6)?.as_str_or_null()?,
+                packet_id,
+            });
+        }
+    }
+    Ok(())
+}
+
+fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    Ok(row.get::<_, i64>(column)? as u64)
+}
+
+fn qos(row: &Row<'_>, column: usize) -> rusqlite::Result<Qos> {
+    let bits = row.get(column)?;
+    Qos::from_bits(bits).ok_or(rusqlite::Error::IntegralValueOutOfRange(column, bits.into()))
+}

@@ -1,0 +1,545 @@
+//! The store's thread: it writes to flash what the journal says, when it is time, and keeps the journal short.
+//!
+//! Entered by [`Worker::run`]. It waits for [`Order`]s, and for the moment at which the oldest change that flash lacks is as old as the
+//! interval and the day's budget allow. It reads the journal from the files, which are memory, so that nothing is queued twice;
+//! only where the journal cannot be written do records come in an order.
+//!
+//! Flash that is full, read-only or broken stops nothing: it is said once, what was promised to wait for flash waits no longer, the
+//! journal keeps what is missing, and it is tried again until it works.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use super::budget::Budget;
+use super::coalesce::Coalesced;
+use super::database::{Database, Stamp};
+use super::journal::{self, Header};
+use super::record::{self, Writer};
+use super::status::Status;
+use super::{Clocks, Event, Notify, Settings};
+
+/// How long it waits before it tries again after flash has failed: the first time, and at most.
+const RETRY: Duration = Duration::from_secs(2);
+const RETRY_MAX: Duration = Duration::from_secs(60);
+
+/// Closed segments are compacted when they have so many bytes more than after the last time.
+const COMPACT_BYTES: u64 = 1 << 20;
+
+/// What the event loop has the thread do.
+pub enum Order {
+    /// There is something in the journal that flash lacks.
+    Changed,
+    /// The same, and acknowledgements wait for it.
+    Commit,
+    /// The journal goes on in the segment with this number; its first record has this one.
+    Rotated {
+        /// The segment.
+        segment: u64,
+        /// The record.
+        first: u64,
+    },
+    /// Records that the journal did not take.
+    Frame {
+        /// The number of the first.
+        first: u64,
+        /// How many there are.
+        count: u64,
+        /// The records.
+        records: Vec<u8>,
+    },
+    /// The configuration has changed.
+    Settings(Settings),
+    /// Writes a consistent copy of the database.
+    Copy {
+        /// Where to.
+        path: PathBuf,
+        /// Told when it is done.
+        done: Box<dyn FnOnce(Result<(), String>) + Send>,
+    },
+    /// Writes everything and ends.
+    Stop,
+}
+
+/// A segment of the journal that the thread reads.
+#[derive(Debug)]
+struct Segment {
+    number: u64,
+    /// Where what flash lacks begins, and the number of the record there.
+    from: u64,
+    next: u64,
+}
+
+/// Records in memory.
+#[derive(Debug)]
+pub struct Chunk {
+    /// The number of the first.
+    pub first: u64,
+    /// How many there are.
+    pub count: u64,
+    /// For what was compacted: the number that all of it counts as.
+    pub compacted_to: Option<u64>,
+    /// The records.
+    pub records: Vec<u8>,
+}
+
+/// The thread's state.
+pub struct Worker {
+    directory: PathBuf,
+    settings: Settings,
+    database: Option<Database>,
+    /// The closed segments and, last, the one that is written.
+    segments: Vec<Segment>,
+    /// Bytes of closed segments after they were compacted last, and those that have come since.
+    compacted_bytes: u64,
+    closed_bytes: u64,
+    /// Records that are in no segment.
+    frames: Vec<Chunk>,
+    /// Every record up to this one is in the database.
+    applied: u64,
+    store: u64,
+    clocks: Clocks,
+    budget: Budget,
+    status: Arc<Mutex<Status>>,
+    notify: Notify,
+    /// Whether the event loop has said that something has changed.
+    is_told: Arc<AtomicBool>,
+    /// Since when flash lacks something.
+    changed: Option<Instant>,
+    failing: Option<Failing>,
+}
+
+/// Flash fails.
+#[derive(Debug)]
+struct Failing {
+    what: String,
+    again: Instant,
+    wait: Duration,
+}
+
+/// What a worker begins with.
+pub struct Beginning {
+    /// Where the journal is.
+    pub directory: PathBuf,
+    /// What the configuration says.
+    pub settings: Settings,
+    /// The database, if it could be opened.
+    pub database: Option<Database>,
+    /// The journal's own number for the database.
+    pub store: u64,
+    /// Segments that were there at the start: their numbers, where what flash lacks begins, and the number of the record there.
+    pub closed: Vec<(u64, u64, u64)>,
+    /// The segment that is written, if one can be, and the number of its first record.
+    pub current: Option<(u64, u64)>,
+    /// What is in the database.
+    pub applied: u64,
+    /// How to tell the time.
+    pub clocks: Clocks,
+    /// What others may know.
+    pub status: Arc<Mutex<Status>>,
+    /// How to tell the event loop something.
+    pub notify: Notify,
+    /// Set by the event loop when it says that something has changed, cleared when that is written.
+    pub is_told: Arc<AtomicBool>,
+    /// Why the database could not be opened.
+    pub failing: Option<String>,
+}
+
+impl Worker {
+    /// A worker that has nothing to do yet.
+    pub fn new(beginning: Beginning) -> Worker {
+        let closed = beginning.closed.into_iter();
+        let segments = closed.chain(beginning.current.map(|(number, next)| (number, 0, next)));
+        let mut worker = Worker {
+            segments: segments
+                .map(|(number, from, next)| Segment { number, from, next })
+                .collect(),
+            directory: beginning.directory,
+            budget: Budget::new(beginning.settings.daily_budget, Instant::now()),
+            settings: beginning.settings,
+            database: beginning.database,
+            compacted_bytes: 0,
+            closed_bytes: 0,
+            frames: Vec::new(),
+            applied: beginning.applied,
+            store: beginning.store,
+            clocks: beginning.clocks,
+            status: beginning.status,
+            notify: beginning.notify,
+            is_told: beginning.is_told,
+            changed: None,
+            failing: None,
+        };
+        if let Some(what) = beginning.failing {
+            worker.fail(what, Instant::now());
+        }
+        worker
+    }
+
+    /// Serves until it is told to stop, or the event loop is gone.
+    pub fn run(mut self, orders: &Receiver<Order>) {
+        self.compact();
+        loop {
+            let order = match self.due() {
+                None => orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(due) => orders.recv_timeout(due.saturating_duration_since(Instant::now())),
+            };
+            let mut is_urgent = false;
+            let mut is_end = matches!(order, Err(RecvTimeoutError::Disconnected));
+            let more = std::iter::from_fn(|| orders.try_recv().ok());
+            for order in order.ok().into_iter().chain(more) {
+                match order {
+                    Order::Commit => is_urgent = true,
+                    Order::Stop => is_end = true,
+                    order => self.carry_out(order),
+                }
+            }
+            if is_end {
+                self.end();
+                return;
+            }
+            let now = Instant::now();
+            if is_urgent || self.due().is_some_and(|due| due <= now) {
+                self.flush(now);
+            }
+            self.compact_if_long();
+        }
+    }
+
+    fn carry_out(&mut self, order: Order) {
+        match order {
+            Order::Changed => {
+                self.changed.get_or_insert_with(Instant::now);
+            }
+            Order::Rotated { segment, first } => {
+                self.closed_bytes += journal::SEGMENT_BYTES;
+                self.segments.push(Segment { number: segment, from: 0, next: first });
+            }
+            Order::Frame { first, count, records } => {
+                self.changed.get_or_insert_with(Instant::now);
+                self.frames.push(Chunk { first, count, compacted_to: None, records });
+            }
+            Order::Settings(settings) => {
+                self.budget.set(settings.daily_budget);
+                self.settings = settings;
+            }
+            Order::Copy { path, done } => {
+                self.flush(Instant::now());
+                done(self.copy_to(&path));
+            }
+            Order::Commit | Order::Stop => unreachable!("run has handled them"),
+        }
+    }
+
+    /// When there is something to do without an order.
+    fn due(&self) -> Option<Instant> {
+        let changed = self.changed?;
+        match &self.failing {
+            Some(failing) => Some(failing.again),
+            // What only memory has is as good as lost.
+            None if !self.frames.is_empty() => Some(changed),
+            None => Some(changed + self.budget.stretched(self.settings.flush_interval)),
+        }
+    }
+
+    /// Brings flash up to date, and tells who waits for it.
+    fn flush(&mut self, now: Instant) {
+        // Whatever is written from here on is said again.
+        self.is_told.store(false, Ordering::SeqCst);
+        let (chunks, ends) = match self.unapplied() {
+            Ok(read) => read,
+            Err(error) => {
+                self.fail(format!("the journal cannot be read: {error}"), now);
+                return;
+            }
+        };
+        let last = last_of(&chunks).unwrap_or(self.applied);
+        match self.write(&chunks, last) {
+            Ok(()) => {
+                self.applied = last;
+                self.changed = None;
+                for (segment, (from, next)) in self.segments.iter_mut().zip(ends) {
+                    (segment.from, segment.next) = (from, next);
+                }
+                self.recover();
+                if self.segments.len() > 1 {
+                    self.compact();
+                }
+                if !self.frames.is_empty() {
+                    self.frames = Vec::new();
+                    (self.notify)(Event::JournalIsFree);
+                }
+            }
+            Err(what) => self.fail(what, now),
+        }
+        self.account();
+        // Where flash fails, nothing is served by waiting for it.
+        (self.notify)(Event::Committed(last));
+    }
+
+    fn write(&mut self, chunks: &[Chunk], last: u64) -> Result<(), String> {
+        if self.database.is_none() {
+            self.reopen()?;
+        }
+        let stamp = self.clocks.stamp();
+        let Some(database) = &mut self.database else {
+            return Err("there is no database".into());
+        };
+        let ceiling = self.settings.size_max(database_bytes(&self.settings.path));
+        let written = database.set_size_max(ceiling).and_then(|()| {
+            let span = coalesced(chunks, self.applied, database);
+            database.write(span.for_flash(), last, stamp)
+        });
+        written.map_err(|error| error.to_string())?;
+        // A page that stays in the file is a page that is used again: to fail here costs nothing.
+        if let Err(error) = database.shrink() {
+            log::debug!("store: {error}");
+        }
+        Ok(())
+    }
+
+    /// Opens a database that could not be opened before. One that was not read at the start is not what the bus goes on from:
+    /// it is set aside.
+    fn reopen(&mut self) -> Result<(), String> {
+        let path = &self.settings.path;
+        if self.applied == 0 && path.exists() {
+            super::database::set_aside_whole(path, "stale").map_err(|why| why.to_string())?;
+        }
+        let opened = Database::open(path, self.store).map_err(|why| why.to_string())?;
+        opened.said.iter().for_each(|said| log::warn!("store: {said}"));
+        self.database = Some(opened.database);
+        Ok(())
+    }
+
+    fn fail(&mut self, what: String, now: Instant) {
+        let wait = self.failing.as_ref().map_or(RETRY, |it| (it.wait * 2).min(RETRY_MAX));
+        if self.failing.as_ref().is_none_or(|failing| failing.what != what) {
+            log::error!(
+                "store: {}: {what}; the bus goes on in memory and tries again",
+                self.settings.path.display()
+            );
+        }
+        self.changed.get_or_insert(now);
+        self.failing = Some(Failing { what, again: now + wait, wait });
+        self.account();
+    }
+
+    fn recover(&mut self) {
+        if self.failing.take().is_some() {
+            log::warn!("store: {}: it is written again", self.settings.path.display());
+        }
+    }
+
+    fn copy_to(&self, path: &Path) -> Result<(), String> {
+        match &self.database {
+            Some(database) => database.copy_to(path).map_err(|error| error.to_string()),
+            None => Err("there is no database".into()),
+        }
+    }
+
+    fn end(mut self) {
+        self.flush(Instant::now());
+        let stamp = self.clocks.stamp();
+        if self.failing.is_none()
+            && let Some(mut database) = self.database.take()
+        {
+            let stamped = database.stamp(stamp).and_then(|()| database.close());
+            match stamped {
+                Ok(()) if self.segments.iter().all(|segment| self.is_empty(segment)) => {
+                    self.remove_all();
+                }
+                Ok(()) => {}
+                Err(error) => log::error!("store: {}: {error}", self.settings.path.display()),
+            }
+        }
+    }
+
+    fn is_empty(&self, segment: &Segment) -> bool {
+        let content = journal::read(&journal::path(&self.directory, segment.number), 0);
+        content.is_ok_and(|content| {
+            let chunk = [Chunk { first: 1, count: content.count, compacted_to: None, records: content.records }];
+            // With everything applied, what is left is what only the journal has.
+            let mut span = Coalesced::new(u64::MAX);
+            add(&mut span, &chunk, &super::write::Content::default());
+            span.all().next().is_none()
+        })
+    }
+
+    fn remove_all(&self) {
+        for segment in &self.segments {
+            // What is left of it is passed over at the next start.
+            let _ = std::fs::remove_file(journal::path(&self.directory, segment.number));
+        }
+    }
+
+    fn account(&mut self) {
+        let now = Instant::now();
+        let mut status = self.status.lock().expect("nobody panics while holding it");
+        status.applied = self.applied;
+        status.error = self.failing.as_ref().map(|failing| failing.what.clone());
+        if self.failing.is_none() {
+            status.last_commit = Some(now);
+        }
+        self.budget.spend(status.flash.bytes, now);
+    }
+}
+
+impl Worker {
+    /// What flash lacks, and where each segment ends.
+    #[expect(clippy::type_complexity, reason = "it is taken apart by its only caller")]
+    fn unapplied(&mut self) -> io::Result<(Vec<Chunk>, Vec<(u64, u64)>)> {
+        let (mut chunks, mut ends) = (Vec::new(), Vec::new());
+        for segment in &self.segments {
+            let path = journal::path(&self.directory, segment.number);
+            let content = journal::read(&path, segment.from)?;
+            let compacted_to = match segment.from {
+                0 => journal::read_header(&path)?.and_then(|header| header.compacted_to),
+                _ => None,
+            };
+            ends.push((content.end, segment.next + content.count));
+            chunks.push(Chunk {
+                first: segment.next,
+                count: content.count,
+                compacted_to,
+                records: content.records,
+            });
+        }
+        // They are few, and only there while the journal is not.
+        chunks.extend(self.frames.iter().map(|frame| Chunk {
+            first: frame.first,
+            count: frame.count,
+            compacted_to: frame.compacted_to,
+            records: frame.records.clone(),
+        }));
+        Ok((chunks, ends))
+    }
+
+    fn compact_if_long(&mut self) {
+        if self.closed_bytes > COMPACT_BYTES.max(self.compacted_bytes) {
+            self.compact();
+        }
+        let in_memory: usize = self.frames.iter().map(|frame| frame.records.len()).sum();
+        if self.frames.len() > 1 && in_memory as u64 > COMPACT_BYTES {
+            self.compact_frames();
+        }
+    }
+
+    /// Puts one segment in the place of all closed ones, with what of them is still needed, or none.
+    fn compact(&mut self) {
+        if let Err(error) = self.try_to_compact() {
+            log::debug!("store: the journal cannot be compacted: {error}");
+        }
+        self.closed_bytes = 0;
+    }
+
+    fn try_to_compact(&mut self) -> io::Result<()> {
+        let Some((current, closed)) = self.segments.split_last().filter(|(_, it)| !it.is_empty())
+        else {
+            return Ok(());
+        };
+        let mut chunks = Vec::new();
+        let mut covers_from = u64::MAX;
+        for segment in closed {
+            let path = journal::path(&self.directory, segment.number);
+            let Some(header) = journal::read_header(&path)? else {
+                continue;
+            };
+            covers_from = covers_from.min(header.covers_from);
+            let content = journal::read(&path, 0)?;
+            chunks.push(Chunk {
+                first: header.first,
+                count: content.count,
+                compacted_to: header.compacted_to,
+                records: content.records,
+            });
+        }
+        let number = closed.last().map_or(0, |segment| segment.number);
+        let last = last_of(&chunks).unwrap_or(self.applied);
+        let empty = super::write::Content::default();
+        let known = self.database.as_ref().map_or(&empty, Database::content);
+        let mut span = Coalesced::new(self.applied);
+        add(&mut span, &chunks, known);
+        let is_needed = span.all().next().is_some();
+        let kept = if is_needed {
+            let header = Header {
+                store: self.store,
+                clock: self.clocks.clock,
+                covers_from,
+                first: chunks.first().map_or(last, |chunk| chunk.first),
+                compacted_to: Some(last),
+            };
+            self.compacted_bytes =
+                journal::write_compacted(&self.directory, number, header, span.all())?;
+            // All of it is read again when flash lacks some of it, and none of it otherwise.
+            let from = if last > self.applied { 0 } else { self.compacted_bytes };
+            vec![Segment { number, from, next: last }]
+        } else {
+            self.compacted_bytes = 0;
+            Vec::new()
+        };
+        let current = Segment { ..*current };
+        for segment in &self.segments[..self.segments.len() - 1] {
+            if kept.iter().all(|it| it.number != segment.number) {
+                std::fs::remove_file(journal::path(&self.directory, segment.number))?;
+            }
+        }
+        self.segments = kept;
+        self.segments.push(current);
+        Ok(())
+    }
+
+    fn compact_frames(&mut self) {
+        let empty = super::write::Content::default();
+        let known = self.database.as_ref().map_or(&empty, Database::content);
+        let mut span = Coalesced::new(self.applied);
+        add(&mut span, &self.frames, known);
+        let last = last_of(&self.frames).unwrap_or(self.applied);
+        let mut writer = Writer::default();
+        for item in span.all() {
+            if let Some(body) = item.body {
+                writer.record(&record::Record::Body(*body));
+            }
+            writer.record(item.record);
+        }
+        let first = self.frames.first().map_or(last, |frame| frame.first);
+        let (count, records) = (u64::from(writer.count()), writer.bytes().to_vec());
+        self.frames = vec![Chunk { first, count, compacted_to: Some(last), records }];
+    }
+}
+
+/// What is left of records.
+fn coalesced<'c>(chunks: &'c [Chunk], applied: u64, database: &Database) -> Coalesced<'c> {
+    let mut span = Coalesced::new(applied);
+    add(&mut span, chunks, database.content());
+    span
+}
+
+/// Adds records to a span.
+pub fn add<'c>(span: &mut Coalesced<'c>, chunks: &'c [Chunk], known: &impl super::coalesce::Known) {
+    for chunk in chunks {
+        let mut number = chunk.first;
+        let mut rest = chunk.records.as_slice();
+        while let Some((record, following)) = record::read(rest).filter(|_| !rest.is_empty()) {
+            span.add(chunk.compacted_to.unwrap_or(number), record, known);
+            number += 1;
+            rest = following;
+        }
+    }
+}
+
+/// The number of the last record.
+pub fn last_of(chunks: &[Chunk]) -> Option<u64> {
+    let of = |chunk: &Chunk| match chunk.compacted_to {
+        Some(last) => last,
+        None => (chunk.first + chunk.count).saturating_sub(1),
+    };
+    chunks.iter().map(of).max()
+}
+
+/// What the database's file has, 0 where there is none.
+fn database_bytes(path: &Path) -> u64 {
+    path.metadata().map_or(0, |metadata| metadata.len())
+}
