@@ -34,6 +34,7 @@
 //! | [`net`] | sockets, TLS, WebSocket, frames, packets, outputs | `listener`, `door` (a listener that is open), `tls` with its `files` and its `filter`, `websocket` with its `upgrade` and its `frames`, `connection` with its `exchange` of AUTH packets, `frame`, `codec`, `mount` (the prefix of a listener's topics), `table` with its `live` connections, `memory` and `wait`, `delay` (what a connection waits for), `output`, `alias` (of topics that clients get), `write` (how a socket's output is written), `hub` (what it needs of the server) |
 //! | [`net::codec`] | bytes to packets and back | `connect`, `publish`, `subscribe`, `disconnect`, `properties`, `reader` decode; `encode`, `publish_head` encode |
 //! | [`broker`] | the broker as a pure state machine | `input`, `effect`; `connect`, `publish`, `subscribe`, `deliver` handle; `session`, `inflight`, `queue`, `retained`, `router`, `share`, `will`, `timers` hold state; `sys` counts; `limits` bounds each kind, `memory` all together |
+//! | [`store`] | what survives a restart | `vfs` lies under SQLite and counts what goes to flash |
 //! | [`server`] | the running program around them | `bus` is the loop's state and ends its turns; `doors` opens listeners; `reload` and `judge` follow the configuration; `signals`, `clock`; `ram` says what the machine has |
 //! | [`log`] | syslog or standard error, and the escaping of what clients chose | |
 //! | [`cli`] | the command line, one file a command | `serve`, `check`, `passwd` |
@@ -93,3 +94,4 @@ pub mod log;
 pub mod mqtt;
 pub mod net;
 pub mod server;
+pub mod store;

@@ -1,0 +1,73 @@
+//! A disk that fails at will, for tests: put under a [`Vfs`](super::vfs::Vfs), it counts changes and lets them fail from a given one on.
+//!
+//! It does not fail on reads or opens, and knows no size: a full disk is `SQLITE_FULL` at every change.
+
+use std::ffi::c_int;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use super::vfs::{Action, Failure, Kind, Layer};
+
+/// A layer that lets changes (writes, truncates, syncs and removals) fail.
+#[derive(Debug, Default)]
+pub struct Faults(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    changes: usize,
+    /// The first change that fails, by its number from 0, and the code it fails with.
+    failing: Option<(usize, c_int)>,
+    failed: usize,
+}
+
+impl Faults {
+    /// How many changes were tried since [`Faults::fail_from`], or ever.
+    pub fn changes(&self) -> usize {
+        self.with(|state| state.changes)
+    }
+
+    /// How many of them failed.
+    pub fn failed(&self) -> usize {
+        self.with(|state| state.failed)
+    }
+
+    /// Lets every change fail with `code` when `after` more have succeeded; half of what a failing write writes gets to the file.
+    pub fn fail_from(&self, after: usize, code: c_int) {
+        self.with(|state| {
+            *state = State {
+                failing: Some((after, code)),
+                ..State::default()
+            };
+        });
+    }
+
+    /// Lets everything succeed again.
+    pub fn heal(&self) {
+        self.with(|state| state.failing = None);
+    }
+
+    fn with<T>(&self, use_it: impl FnOnce(&mut State) -> T) -> T {
+        use_it(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Layer for Faults {
+    fn before(&self, _path: &Path, _kind: Kind, action: Action<'_>) -> Result<(), Failure> {
+        let written = match action {
+            Action::Open { .. } | Action::Read { .. } => return Ok(()),
+            Action::Write { data, .. } => data.len() / 2,
+            Action::Truncate { .. } | Action::Sync | Action::Delete { .. } => 0,
+        };
+        self.with(|state| {
+            let number = state.changes;
+            state.changes += 1;
+            match state.failing {
+                Some((first, code)) if number >= first => {
+                    state.failed += 1;
+                    Err(Failure { code, written })
+                }
+                _ => Ok(()),
+            }
+        })
+    }
+}
