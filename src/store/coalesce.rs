@@ -7,8 +7,7 @@
 //! messages. QoS 0 messages that wait for a client never go to flash: they stay in the journal, and with it on tmpfs. All others are
 //! for flash. It reads no file and knows no database but through [`Known`].
 
-use hashbrown::HashMap;
-
+use super::Map;
 use super::record::{Body, Record};
 
 /// What is in the database.
@@ -22,15 +21,15 @@ pub struct Coalesced<'a> {
     /// Every record up to this number is in the database.
     applied: u64,
     entries: Vec<Option<Record<'a>>>,
-    bodies: HashMap<u64, Body<'a>>,
-    sessions: HashMap<u64, Session>,
+    bodies: Map<u64, Body<'a>>,
+    sessions: Map<u64, Session>,
     /// Messages that wait in a queue, by session and message.
-    queued: HashMap<(u64, u64), usize>,
+    queued: Map<(u64, u64), usize>,
     /// Messages in flight, by session and packet identifier.
-    flying: HashMap<(u64, u16), Flying>,
-    taken: HashMap<(u64, u16), usize>,
-    subscriptions: HashMap<(u64, &'a str), usize>,
-    retained: HashMap<&'a str, usize>,
+    flying: Map<(u64, u16), Flying>,
+    taken: Map<(u64, u16), usize>,
+    subscriptions: Map<(u64, &'a str), usize>,
+    retained: Map<&'a str, usize>,
 }
 
 /// What the span has of one session.
@@ -43,7 +42,7 @@ struct Session {
     /// Everything of it that is for flash.
     entries: Vec<usize>,
     /// QoS 0 messages that wait for it, by message.
-    waiting: HashMap<u64, usize>,
+    waiting: Map<u64, usize>,
 }
 
 /// What the span has of a message in flight.
@@ -60,13 +59,13 @@ impl<'a> Coalesced<'a> {
         Coalesced {
             applied,
             entries: Vec::new(),
-            bodies: HashMap::new(),
-            sessions: HashMap::new(),
-            queued: HashMap::new(),
-            flying: HashMap::new(),
-            taken: HashMap::new(),
-            subscriptions: HashMap::new(),
-            retained: HashMap::new(),
+            bodies: Map::default(),
+            sessions: Map::default(),
+            queued: Map::default(),
+            flying: Map::default(),
+            taken: Map::default(),
+            subscriptions: Map::default(),
+            retained: Map::default(),
         }
     }
 
@@ -114,15 +113,14 @@ impl<'a> Coalesced<'a> {
         self.left(|_| true)
     }
 
-    fn left(
-        &self,
-        is_asked: impl Fn(&Record<'a>) -> bool,
-    ) -> impl Iterator<Item = Item<'_, 'a>> {
+    fn left(&self, is_asked: impl Fn(&Record<'a>) -> bool) -> impl Iterator<Item = Item<'_, 'a>> {
         let records = self.entries.iter().flatten();
-        records.filter(move |record| is_asked(record)).map(|record| Item {
-            record,
-            body: record.message().and_then(|id| self.bodies.get(&id)),
-        })
+        records
+            .filter(move |record| is_asked(record))
+            .map(|record| Item {
+                record,
+                body: record.message().and_then(|id| self.bodies.get(&id)),
+            })
     }
 }
 
@@ -148,7 +146,11 @@ impl<'a> Coalesced<'a> {
     /// Notes a record for flash under its session.
     fn push_of(&mut self, session: u64, record: Record<'a>) -> usize {
         let entry = self.push(record);
-        self.sessions.entry(session).or_default().entries.push(entry);
+        self.sessions
+            .entry(session)
+            .or_default()
+            .entries
+            .push(entry);
         entry
     }
 
@@ -163,11 +165,19 @@ impl<'a> Coalesced<'a> {
     }
 
     fn wait(&mut self, record: Record<'a>) {
-        let Record::Queued { session, message, .. } = record else {
+        let Record::Queued {
+            session, message, ..
+        } = record
+        else {
             return;
         };
         let entry = self.push(record);
-        let former = self.sessions.entry(session).or_default().waiting.insert(message, entry);
+        let former = self
+            .sessions
+            .entry(session)
+            .or_default()
+            .waiting
+            .insert(message, entry);
         self.kill(former);
     }
 
@@ -232,7 +242,9 @@ impl<'a> Coalesced<'a> {
                     self.push_of(session, record);
                 }
             }
-            Record::Subscribed { session, filter, .. } => {
+            Record::Subscribed {
+                session, filter, ..
+            } => {
                 let entry = self.push_of(session, record);
                 let former = self.subscriptions.insert((session, filter), entry);
                 self.kill(former);
@@ -259,19 +271,34 @@ impl<'a> Coalesced<'a> {
 
     fn add_delivery(&mut self, record: Record<'a>) {
         match record {
-            Record::Queued { session, message, packet_id, .. } => {
+            Record::Queued {
+                session,
+                message,
+                packet_id,
+                ..
+            } => {
                 let entry = self.push_of(session, record);
                 if packet_id == 0 {
                     self.queued.insert((session, message), entry);
                 } else {
-                    let flying = Flying { is_new: true, entries: [Some(entry), None] };
+                    let flying = Flying {
+                        is_new: true,
+                        entries: [Some(entry), None],
+                    };
                     self.flying.insert((session, packet_id), flying);
                 }
             }
-            Record::Inflight { session, message, packet_id } => {
+            Record::Inflight {
+                session,
+                message,
+                packet_id,
+            } => {
                 let queued = self.queued.remove(&(session, message));
                 let entry = self.push_of(session, record);
-                let flying = Flying { is_new: queued.is_some(), entries: [queued, Some(entry)] };
+                let flying = Flying {
+                    is_new: queued.is_some(),
+                    entries: [queued, Some(entry)],
+                };
                 self.flying.insert((session, packet_id), flying);
             }
             Record::Received { session, packet_id } => {
@@ -283,14 +310,19 @@ impl<'a> Coalesced<'a> {
                     former.into_iter().for_each(|entry| self.kill(entry));
                 }
             }
-            Record::Done { session, packet_id } => match self.flying.remove(&(session, packet_id)) {
-                Some(Flying { is_new: true, entries }) => {
-                    entries.into_iter().for_each(|entry| self.kill(entry));
+            Record::Done { session, packet_id } => {
+                match self.flying.remove(&(session, packet_id)) {
+                    Some(Flying {
+                        is_new: true,
+                        entries,
+                    }) => {
+                        entries.into_iter().for_each(|entry| self.kill(entry));
+                    }
+                    _ => {
+                        self.push_of(session, record);
+                    }
                 }
-                _ => {
-                    self.push_of(session, record);
-                }
-            },
+            }
             Record::Dropped { session, message } => match self.queued.remove(&(session, message)) {
                 Some(entry) => self.kill(Some(entry)),
                 None => {

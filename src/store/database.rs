@@ -13,12 +13,13 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use hashbrown::HashMap;
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+use super::Map;
 use super::coalesce::Item;
 use super::journal::Clock;
 use super::schema;
+use super::vfs::Vfs;
 use super::write::{Changes, Content, topic_hash};
 
 /// Bytes of a page: with 1024, a transaction of a few small rows writes about half of what it writes with SQLite's 4096.
@@ -29,6 +30,15 @@ const LOG_PAGES: u32 = 256;
 
 /// Files of each kind that are kept when damaged ones are set aside: the newest says what happened, and flash is small.
 const ASIDE_MAX: u32 = 3;
+
+/// Where a database is.
+#[derive(Clone)]
+pub struct Place {
+    /// Its file.
+    pub path: PathBuf,
+    /// What is under SQLite.
+    pub vfs: &'static Vfs,
+}
 
 /// The database.
 #[derive(Debug)]
@@ -94,22 +104,26 @@ pub struct Opened {
 
 impl Database {
     /// Opens the database of a path, and makes one where there is none. `seed` is the number of a new one.
-    pub fn open(path: &Path, seed: u64) -> Result<Opened, Unusable> {
-        let mut said = Vec::new();
+    pub fn open(place: &Place, seed: u64) -> Result<Opened, Unusable> {
+        let (mut said, path) = (Vec::new(), place.path.as_path());
         look_at(path)?;
         if !path.exists() {
             let logs = LOGS.map(|suffix| with_suffix(path, suffix));
             for log in logs.into_iter().filter(|log| log.exists()) {
                 let aside = set_aside(&log, "orphaned")?;
-                said.push(format!("there is no database to {}: it is now {}", log.display(), aside.display()));
+                said.push(format!(
+                    "there is no database to {}: it is now {}",
+                    log.display(),
+                    aside.display()
+                ));
             }
             create(path)?;
         }
-        let database = match Database::open_sound(path, seed) {
+        let database = match Database::open_sound(place, seed) {
             Ok(database) => database,
             Err(why) => {
                 let why = unless_only_inaccessible(why)?;
-                let (database, what) = replace(path, seed, why)?;
+                let (database, what) = replace(place, seed, why)?;
                 said.push(what);
                 database
             }
@@ -118,8 +132,8 @@ impl Database {
     }
 
     /// Opens a database that is this program's, of this version or an earlier one, and undamaged.
-    fn open_sound(path: &Path, seed: u64) -> Result<Database, NotSound> {
-        let connection = connect(path)?;
+    fn open_sound(place: &Place, seed: u64) -> Result<Database, NotSound> {
+        let connection = connect(place)?;
         // The size of pages counts only before the first.
         connection.pragma_update(None, "page_size", PAGE_BYTES)?;
         connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
@@ -139,8 +153,8 @@ impl Database {
     }
 
     /// A database in memory, with the content of the one of a path as far as that can be read.
-    pub fn in_memory(path: &Path, seed: u64) -> rusqlite::Result<Database> {
-        Database::memory_of(connect_to_read(path).ok().as_ref(), seed)
+    pub fn in_memory(place: &Place, seed: u64) -> rusqlite::Result<Database> {
+        Database::memory_of(connect_to_read(&place.path, place.vfs).ok().as_ref(), seed)
     }
 
     /// The same content in memory.
@@ -218,7 +232,8 @@ impl Database {
     /// Allows the file so many bytes. What is in it stays.
     pub fn set_size_max(&self, bytes: u64) -> rusqlite::Result<()> {
         let pages = (bytes / u64::from(PAGE_BYTES)).clamp(16, u64::from(u32::MAX >> 1));
-        self.connection.pragma_update(None, "max_page_count", pages as u32)
+        self.connection
+            .pragma_update(None, "max_page_count", pages as u32)
     }
 
     /// Gives pages back that nothing is in, a few at a time.
@@ -228,7 +243,8 @@ impl Database {
             .query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
         // Pages that are free are used again; only many of them are worth the writing.
         if free > 256 {
-            self.connection.execute_batch("PRAGMA incremental_vacuum(128)")?;
+            self.connection
+                .execute_batch("PRAGMA incremental_vacuum(128)")?;
         }
         Ok(())
     }
@@ -342,25 +358,30 @@ pub fn set_aside_whole(path: &Path, kind: &str) -> Result<PathBuf, Unusable> {
 }
 
 /// Sets a file aside that is no sound database of this program, and makes a new one of what can be read in it.
-fn replace(path: &Path, seed: u64, why: NotSound) -> Result<(Database, String), Unusable> {
+fn replace(place: &Place, seed: u64, why: NotSound) -> Result<(Database, String), Unusable> {
+    let path = place.path.as_path();
     let (kind, what) = match &why {
         NotSound::Foreign => ("foreign", "belongs to another program".to_owned()),
-        NotSound::Newer(version) => ("newer", format!("was written by a later version (its format is {version})")),
+        NotSound::Newer(version) => (
+            "newer",
+            format!("was written by a later version (its format is {version})"),
+        ),
         NotSound::Damaged(what) => ("corrupt", format!("is damaged ({what})")),
         NotSound::Failed(error) => ("corrupt", error.to_string()),
     };
     let aside = set_aside_whole(path, kind)?;
     create(path)?;
-    let mut database = Database::open_sound(path, seed).map_err(|why| match why {
+    let mut database = Database::open_sound(place, seed).map_err(|why| match why {
         NotSound::Failed(error) => Unusable::Failed(error),
         NotSound::Damaged(what) => Unusable::Inaccessible(what),
-        NotSound::Foreign | NotSound::Newer(_) => {
-            Unusable::Inaccessible(format!("{} was replaced by another program", path.display()))
-        }
+        NotSound::Foreign | NotSound::Newer(_) => Unusable::Inaccessible(format!(
+            "{} was replaced by another program",
+            path.display()
+        )),
     })?;
     let mut salvaged = 0;
     if matches!(why, NotSound::Damaged(_))
-        && let Ok(source) = connect_to_read(&aside)
+        && let Ok(source) = connect_to_read(&aside, place.vfs)
     {
         salvaged = copy(&source, &database.connection);
         mend(&database.connection)?;
@@ -375,24 +396,23 @@ fn replace(path: &Path, seed: u64, why: NotSound) -> Result<(Database, String), 
     Ok((database, what))
 }
 
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
+fn connect(place: &Place) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
-    // Before anything else: with it the log needs no shared memory, which JFFS2 cannot map.
-    connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+    let connection = connect_by(&place.path, place.vfs, flags)?;
     connection.set_prepared_statement_cache_capacity(32);
     Ok(connection)
 }
 
-fn connect_to_read(path: &Path) -> rusqlite::Result<Connection> {
+fn connect_to_read(path: &Path, vfs: &Vfs) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    match Connection::open_with_flags(path, flags) {
-        Ok(connection) => {
-            connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
-            Ok(connection)
-        }
-        Err(error) => Err(error),
-    }
+    connect_by(path, vfs, flags)
+}
+
+fn connect_by(path: &Path, vfs: &Vfs, flags: OpenFlags) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags_and_vfs(path, flags, vfs.name())?;
+    // Before anything else: with it the log needs no shared memory, which JFFS2 cannot map.
+    connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
+    Ok(connection)
 }
 
 /// Whether the database is this program's, of a version that it knows.
@@ -468,7 +488,7 @@ fn write_state(connection: &Connection, state: &State, position: i64) -> rusqlit
 }
 
 fn read_content(connection: &Connection) -> rusqlite::Result<Content> {
-    let mut holders: HashMap<u64, u32> = HashMap::new();
+    let mut holders: Map<u64, u32> = Map::default();
     let holding = "SELECT message FROM delivery WHERE message <> 0
                    UNION ALL SELECT message FROM retained
                    UNION ALL SELECT will_message FROM session WHERE will_message IS NOT NULL";
@@ -484,7 +504,9 @@ fn read_content(connection: &Connection) -> rusqlite::Result<Content> {
         ..Content::default()
     };
     while let Some(row) = rows.next()? {
-        content.retained.insert(topic_hash(row.get_ref(0)?.as_str()?));
+        content
+            .retained
+            .insert(topic_hash(row.get_ref(0)?.as_str()?));
     }
     content.position = connection.query_row(
         "SELECT max(position, (SELECT ifnull(max(position), 0) FROM delivery)) FROM state",
@@ -505,7 +527,11 @@ fn copy(source: &Connection, to: &Connection) -> usize {
             let key = columns.split(',').next().unwrap_or("rowid");
             let read = format!("SELECT {columns} FROM {table} ORDER BY {key} {order}");
             let places = vec!["?"; columns.split(',').count()].join(", ");
-            let write = if table == "state" { "REPLACE" } else { "INSERT OR IGNORE" };
+            let write = if table == "state" {
+                "REPLACE"
+            } else {
+                "INSERT OR IGNORE"
+            };
             let write = format!("{write} INTO {table} VALUES ({places})");
             let (copied, is_whole) = copy_rows(source, &transaction, &read, &write);
             rows += copied;

@@ -32,6 +32,7 @@ use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use super::Set;
 use super::coalesce::Item;
 use super::record::{Record, Writer};
 
@@ -282,7 +283,7 @@ pub fn write_compacted<'r, 'a: 'r>(
     file.write_all(&header.encode())?;
     let mut bytes = HEADER_BYTES;
     let (mut writer, mut framed) = (Writer::default(), Vec::new());
-    let mut bodies = hashbrown::HashSet::new();
+    let mut bodies = Set::default();
     for item in records {
         if let Some(body) = item.body.filter(|body| bodies.insert(body.id)) {
             writer.record(&Record::Body(*body));

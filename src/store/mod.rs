@@ -1,9 +1,335 @@
-//! What survives a restart: the database on flash and what lies under it.
+//! The store: what survives a crash, a restart and a power cut.
+//!
+//! Entered by [`recover`] at the start, which gives back what was there, and from then on by [`Store::record`], with which the event loop
+//! says each operation of the broker, and [`Store::end_turn`], after which what was said survives a crash.
+//!
+//! # The way of an operation
+//!
+//! ```text
+//! StoreOp → record → frame of the turn → journal on tmpfs ──(interval, commit)──→ coalesce → write → database on flash
+//! ```
+//!
+//! The event loop appends one frame a turn to the [`journal`], a file in memory, before anything is sent. The store's own thread
+//! ([`worker`]) reads that file when it is time, leaves out what came and went within the span ([`coalesce`]), and writes the rest in one
+//! transaction ([`write`], [`database`]). So the journal is the queue between the threads, and nothing is held twice.
+//!
+//! # Classes
+//!
+//! | class | an acknowledgement waits for | survives a crash | survives a power cut |
+//! |---|---|---|---|
+//! | [`Class::Volatile`] | nothing | no | no |
+//! | [`Class::Interval`] | the frame in the journal | all | all but the last interval |
+//! | [`Class::Commit`] | the transaction on flash | all | all |
+//!
+//! A transaction takes everything before it with it, so an operation of class `commit` hurries those of class `interval` along.
+//! QoS 0 messages that wait for a client are in the journal only, and `$SYS` is nowhere.
+//!
+//! # What it is not
+//!
+//! It decides nothing about messages: an operation that makes no sense is passed over. It knows neither clients nor sockets, and
+//! it holds no packet back: it says which number the last operation has and until which number all is safe.
 
-#[cfg(test)]
-pub mod faults;
-#[cfg(test)]
-pub mod folder;
-#[cfg(test)]
-pub mod power;
+pub mod budget;
+pub mod coalesce;
+pub mod database;
+pub mod journal;
+pub mod record;
+mod recovery;
+pub mod schema;
+pub mod status;
 pub mod vfs;
+pub mod worker;
+pub mod write;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::broker::StoreOp;
+use crate::mqtt::topic;
+
+pub use database::Stamp;
+pub use journal::Clock;
+pub use recovery::{Parts, Recovery, recover};
+pub use status::Status;
+
+use journal::{Header, Tail};
+use record::Writer;
+use worker::Order;
+
+/// What is found by a number or a topic. Its keys are partly what clients chose, so its seed is chance.
+type Map<K, V> = std::collections::HashMap<K, V, foldhash::quality::RandomState>;
+type Set<K> = std::collections::HashSet<K, foldhash::quality::RandomState>;
+
+/// How durable a change is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    /// It lives in memory.
+    Volatile,
+    /// It is in the journal before it is acknowledged, and on flash at the end of the interval.
+    Interval,
+    /// It is on flash before it is acknowledged.
+    Commit,
+}
+
+/// What the configuration says.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// The database.
+    pub path: PathBuf,
+    /// What holds where no pattern does.
+    pub class: Class,
+    /// Topic filters with the class of the messages that match; the first holds.
+    pub classes: Vec<(String, Class)>,
+    /// How old a change may become before flash has it.
+    pub flush_interval: Duration,
+    /// Bytes that the database may take; `None` for what the file system can spare.
+    pub size_limit: Option<u64>,
+    /// Bytes a day that may go to flash before the interval is stretched; 0 for any number.
+    pub daily_budget: u64,
+}
+
+impl Settings {
+    /// The class of a topic's messages. What the broker says of itself is never kept.
+    fn class_of(&self, name: &str) -> Class {
+        if name.starts_with("$SYS/") {
+            return Class::Volatile;
+        }
+        let pattern = self
+            .classes
+            .iter()
+            .find(|(filter, _)| topic::matches(filter, name));
+        pattern.map_or(self.class, |(_, class)| *class)
+    }
+
+    /// Whether nothing is kept.
+    pub fn is_volatile(&self) -> bool {
+        self.class == Class::Volatile
+            && self
+                .classes
+                .iter()
+                .all(|(_, class)| *class == Class::Volatile)
+    }
+
+    /// What the database's file may grow to when it has `taken` bytes: never so much that the file system is full, because a full
+    /// one can delete nothing.
+    fn size_max(&self, taken: u64) -> u64 {
+        let limit = self.size_limit.unwrap_or(u64::MAX);
+        match free_bytes(&self.path) {
+            Some(free) => limit.min(taken + free / 2),
+            None => limit,
+        }
+    }
+}
+
+/// What the file system of a path can still take, in bytes.
+fn free_bytes(path: &std::path::Path) -> Option<u64> {
+    use std::os::unix::ffi::OsStrExt as _;
+    let folder = std::ffi::CString::new(path.parent()?.as_os_str().as_bytes()).ok()?;
+    let mut facts = std::mem::MaybeUninit::<libc::statvfs>::uninit();
+    // SAFETY: the path ends in a NUL, and `facts` has room for what is written there.
+    let is_known = unsafe { libc::statvfs(folder.as_ptr(), facts.as_mut_ptr()) } == 0;
+    if !is_known {
+        return None;
+    }
+    // SAFETY: the call succeeded, so that all of it is written.
+    let facts = unsafe { facts.assume_init() };
+    #[allow(clippy::unnecessary_cast, reason = "the types differ between targets")]
+    Some(facts.f_bavail as u64 * facts.f_frsize as u64)
+}
+
+/// How the store's thread tells the time.
+#[derive(Debug, Clone, Copy)]
+pub struct Clocks {
+    /// How the broker's time and the boot clock go together.
+    pub clock: Clock,
+    /// The boot clock, in milliseconds.
+    pub boot_ms: fn() -> u64,
+    /// The date in seconds since 1970, if the machine knows it.
+    pub wall_s: fn() -> Option<u64>,
+}
+
+impl Clocks {
+    /// The present moment.
+    pub fn stamp(&self) -> Stamp {
+        Stamp {
+            time_ms: (self.boot_ms)().wrapping_add(self.clock.offset_ms),
+            wall_s: (self.wall_s)(),
+            clock: self.clock,
+        }
+    }
+}
+
+/// What the store's thread tells the event loop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Event {
+    /// Everything up to the operation with this number is as safe as it gets.
+    Committed(u64),
+    /// The journal may be tried again.
+    JournalIsFree,
+}
+
+/// How the store's thread tells it.
+pub type Notify = Box<dyn Fn(Event) + Send>;
+
+/// The event loop's end of the store.
+pub struct Store {
+    settings: Settings,
+    store: u64,
+    clock: Clock,
+    writer: Writer,
+    /// The journal; `None` while it cannot be written.
+    tail: Option<Tail>,
+    directory: PathBuf,
+    segment: u64,
+    /// The number of the last record of the last turn.
+    last: u64,
+    /// Whether something of this turn is to be on flash before it is acknowledged.
+    is_urgent: bool,
+    orders: Sender<Order>,
+    is_told: Arc<AtomicBool>,
+    status: Arc<Mutex<Status>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Store {
+    /// Says an operation at `now_ms` of the broker's time. Where what acknowledges it has to wait for flash, the number for which
+    /// [`Event::Committed`] is to come.
+    pub fn record(&mut self, operation: &StoreOp<'_>, now_ms: u64) -> Option<u64> {
+        let class = match operation {
+            StoreOp::Queued { message, qos, .. } => {
+                let class = self.settings.class_of(message.topic());
+                // What may be lost on its way anyway waits for nothing.
+                class.min(if *qos as u8 == 0 {
+                    Class::Interval
+                } else {
+                    Class::Commit
+                })
+            }
+            StoreOp::Retained { message } => self.settings.class_of(message.topic()),
+            StoreOp::RetainCleared { topic } => self.settings.class_of(topic),
+            // Of a session that nothing keeps there are no operations that matter.
+            _ => self.settings.class.max(Class::Interval),
+        };
+        if class == Class::Volatile {
+            return None;
+        }
+        self.writer.operation(operation, now_ms);
+        (class == Class::Commit).then(|| {
+            self.is_urgent = true;
+            self.last + u64::from(self.writer.count())
+        })
+    }
+
+    /// Ends a turn: what was said survives a crash from now on.
+    pub fn end_turn(&mut self) {
+        if self.writer.count() == 0 {
+            return;
+        }
+        let (first, count) = (self.last + 1, u64::from(self.writer.count()));
+        let appended = self.tail.as_mut().map(|tail| tail.append(&self.writer));
+        if let Some(Err(error)) = &appended {
+            log::error!(
+                "store: {}: {error}; changes go straight to flash until there is room",
+                self.directory.display()
+            );
+            self.tail = None;
+        }
+        if !matches!(appended, Some(Ok(()))) {
+            let records = self.writer.bytes().to_vec();
+            self.order(Order::Frame {
+                first,
+                count,
+                records,
+            });
+        }
+        self.last += count;
+        self.writer.clear();
+        if std::mem::take(&mut self.is_urgent) {
+            self.order(Order::Commit);
+        } else if !self.is_told.swap(true, Ordering::SeqCst) {
+            self.order(Order::Changed);
+        }
+        if self.tail.as_ref().is_some_and(Tail::is_full) {
+            self.begin_segment();
+        }
+    }
+
+    /// The journal may be tried again.
+    pub fn journal_is_free(&mut self) {
+        if self.tail.is_none() {
+            self.begin_segment();
+            if self.tail.is_some() {
+                log::warn!(
+                    "store: {}: the journal is written again",
+                    self.directory.display()
+                );
+            }
+        }
+    }
+
+    fn begin_segment(&mut self) {
+        let number = self.segment + 1;
+        let header = Header {
+            store: self.store,
+            clock: self.clock,
+            covers_from: number,
+            first: self.last + 1,
+            compacted_to: None,
+        };
+        match Tail::begin(&self.directory, number, header) {
+            Ok(tail) => {
+                self.tail = Some(tail);
+                self.segment = number;
+                self.order(Order::Rotated {
+                    segment: number,
+                    first: self.last + 1,
+                });
+            }
+            // The present one goes on, if there is one.
+            Err(error) => log::debug!("store: no new segment of the journal: {error}"),
+        }
+    }
+
+    fn order(&self, order: Order) {
+        // The thread ends only when it is told to.
+        let _ = self.orders.send(order);
+    }
+
+    /// Follows the configuration. A database of another path is taken at the next start.
+    pub fn set(&mut self, settings: Settings) {
+        let settings = Settings {
+            path: self.settings.path.clone(),
+            ..settings
+        };
+        self.order(Order::Settings(settings.clone()));
+        self.settings = settings;
+    }
+
+    /// Has a consistent copy of the database written.
+    pub fn copy_to(&self, path: PathBuf, done: Box<dyn FnOnce(Result<(), String>) + Send>) {
+        self.order(Order::Copy { path, done });
+    }
+
+    /// What is known of it.
+    pub fn status(&self) -> Status {
+        self.status
+            .lock()
+            .expect("nobody panics while holding it")
+            .clone()
+    }
+
+    /// Writes everything, and waits until that is done.
+    pub fn stop(&mut self) {
+        self.end_turn();
+        self.order(Order::Stop);
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            log::error!("store: its thread failed");
+        }
+    }
+}

@@ -15,10 +15,11 @@ use std::sync::{Arc, Mutex};
 use rusqlite::Row;
 
 use super::coalesce::Coalesced;
-use super::database::Database;
+use super::database::{Database, Place};
 use super::journal::{self, Clock, Header, Tail};
 use super::record::{Record, Writer, options_of};
 use super::status::Status;
+use super::vfs::Vfs;
 use super::worker::{Beginning, Chunk, Worker, add};
 use super::{Clocks, Notify, Settings, Store};
 use crate::broker::effect::SessionId;
@@ -31,6 +32,8 @@ pub struct Parts {
     pub directory: PathBuf,
     /// What the configuration says.
     pub settings: Settings,
+    /// What is under SQLite.
+    pub vfs: &'static Vfs,
     /// The number of a new database: chance.
     pub seed: u64,
     /// The number of the present boot.
@@ -44,6 +47,7 @@ pub struct Parts {
 /// A store that is not yet running.
 pub struct Recovery {
     settings: Settings,
+    place: Place,
     directory: PathBuf,
     clocks: Clocks,
     database: Option<Database>,
@@ -70,9 +74,16 @@ struct Leftover {
 /// Finds out what is there. It never fails: what cannot be used is said in the log.
 pub fn recover(parts: Parts) -> Recovery {
     let mut failing = None;
-    let database = match Database::open(&parts.settings.path, parts.seed) {
+    let place = Place {
+        path: parts.settings.path.clone(),
+        vfs: parts.vfs,
+    };
+    let database = match Database::open(&place, parts.seed) {
         Ok(opened) => {
-            opened.said.iter().for_each(|said| log::warn!("store: {said}"));
+            opened
+                .said
+                .iter()
+                .for_each(|said| log::warn!("store: {said}"));
             Some(opened.database)
         }
         Err(why) => {
@@ -82,9 +93,17 @@ pub fn recover(parts: Parts) -> Recovery {
     };
     let state = database.as_ref().map(Database::state);
     let directory = parts.directory;
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(&directory);
+    let made = DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&directory);
     let (leftovers, chunks) = made
-        .and_then(|()| read_journal(&directory, state.map(|state| (state.store, state.applied == 0))))
+        .and_then(|()| {
+            read_journal(
+                &directory,
+                state.map(|state| (state.store, state.applied == 0)),
+            )
+        })
         .unwrap_or_else(|error| {
             log::error!("store: {}: {error}", directory.display());
             Default::default()
@@ -92,13 +111,20 @@ pub fn recover(parts: Parts) -> Recovery {
     let boot_ms = (parts.boot_ms)();
     let clock = Clock {
         boot: parts.boot,
-        offset_ms: offset(parts.boot, boot_ms, (parts.wall_s)(), &leftovers, database.as_ref()),
+        offset_ms: offset(
+            parts.boot,
+            boot_ms,
+            (parts.wall_s)(),
+            &leftovers,
+            database.as_ref(),
+        ),
     };
     let applied = state.map_or(0, |state| state.applied);
     let mut recovery = Recovery {
         store: state.map_or(parts.seed, |state| state.store),
         last: super::worker::last_of(&chunks).unwrap_or(0).max(applied),
         settings: parts.settings,
+        place,
         directory,
         clocks: Clocks {
             clock,
@@ -127,9 +153,8 @@ fn read_journal(
     for number in journal::list(directory)?.into_iter().rev() {
         let path = journal::path(directory, number);
         let header = journal::read_header(&path)?;
-        let is_ours = header.is_some_and(|header| {
-            of.is_none_or(|(store, is_new)| is_new || header.store == store)
-        });
+        let is_ours = header
+            .is_some_and(|header| of.is_none_or(|(store, is_new)| is_new || header.store == store));
         let Some(header) = header.filter(|_| is_ours && number < covered_from) else {
             if number < covered_from && path.metadata()?.len() > 0 {
                 let aside = directory.join(format!("foreign-{number}"));
@@ -149,7 +174,12 @@ fn read_journal(
         if content.is_torn {
             log::warn!("store: {}: the last frame was cut off", path.display());
         }
-        leftovers.push(Leftover { number, header, end: content.end, count: content.count });
+        leftovers.push(Leftover {
+            number,
+            header,
+            end: content.end,
+            count: content.count,
+        });
         chunks.push(Chunk {
             first: header.first,
             count: content.count,
@@ -172,7 +202,9 @@ fn offset(
     database: Option<&Database>,
 ) -> u64 {
     let of_journal = leftovers.iter().rev().map(|leftover| leftover.header.clock);
-    let stamp = database.map(|database| database.state().stamp).unwrap_or_default();
+    let stamp = database
+        .map(|database| database.state().stamp)
+        .unwrap_or_default();
     let clocks = of_journal.chain([stamp.clock]);
     if let Some(clock) = clocks.into_iter().find(|clock| clock.boot == boot) {
         return clock.offset_ms;
@@ -200,7 +232,7 @@ impl Recovery {
                 // The database may be locked by its connection, which reads it as well as another would.
                 let memory = match &self.database {
                     Some(database) => database.copy_in_memory(seed),
-                    None => Database::in_memory(&self.settings.path, seed),
+                    None => Database::in_memory(&self.place, seed),
                 };
                 self.memory = memory
                     .map_err(|error| error.to_string())
@@ -248,7 +280,14 @@ impl Recovery {
                     expires_at_ms: body.expires_at_ms,
                 });
             }
-            if let Record::Queued { session, message, retain, ref with, .. } = *item.record {
+            if let Record::Queued {
+                session,
+                message,
+                retain,
+                ref with,
+                ..
+            } = *item.record
+            {
                 let with = with.as_deref();
                 give(Restored::Queued {
                     session: SessionId(session),
@@ -296,6 +335,7 @@ impl Recovery {
             current: tail.as_ref().map(|_| (number, self.last + 1)),
             directory: self.directory.clone(),
             settings: self.settings.clone(),
+            place: self.place,
             database: self.database,
             store: self.store,
             applied: self.applied,
@@ -414,12 +454,17 @@ fn read_all(database: &Database, give: &mut impl FnMut(Restored<'_>)) -> rusqlit
     )?;
     each("SELECT session, packet_id FROM taken", &mut |row| {
         if let Some(packet_id) = PacketId::new(row.get(1)?) {
-            give(Restored::Taken { session: SessionId(number(row, 0)?), packet_id });
+            give(Restored::Taken {
+                session: SessionId(number(row, 0)?),
+                packet_id,
+            });
         }
         Ok(())
     })?;
     each("SELECT message FROM retained ORDER BY topic", &mut |row| {
-        give(Restored::Retained { message: number(row, 0)? });
+        give(Restored::Retained {
+            message: number(row, 0)?,
+        });
         Ok(())
     })?;
     each(
@@ -468,5 +513,8 @@ fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
 
 fn qos(row: &Row<'_>, column: usize) -> rusqlite::Result<Qos> {
     let bits = row.get(column)?;
-    Qos::from_bits(bits).ok_or(rusqlite::Error::IntegralValueOutOfRange(column, bits.into()))
+    Qos::from_bits(bits).ok_or(rusqlite::Error::IntegralValueOutOfRange(
+        column,
+        bits.into(),
+    ))
 }

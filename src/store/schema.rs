@@ -26,7 +26,10 @@ pub const VERSION: i32 = 1;
 
 /// The tables with the columns that a copy takes, in the order in which they are copied.
 pub const TABLES: [(&str, &str); 7] = [
-    ("state", "id, store, applied, position, time_ms, wall_s, boot, offset_ms"),
+    (
+        "state",
+        "id, store, applied, position, time_ms, wall_s, boot, offset_ms",
+    ),
     (
         "message",
         "id, topic, properties, payload, qos, retain, expires_at_ms",

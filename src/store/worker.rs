@@ -16,10 +16,10 @@ use std::time::{Duration, Instant};
 
 use super::budget::Budget;
 use super::coalesce::Coalesced;
-use super::database::{Database, Stamp};
+use super::database::{Database, Place, set_aside_whole};
 use super::journal::{self, Header};
 use super::record::{self, Writer};
-use super::status::Status;
+use super::status::{Status, Written};
 use super::{Clocks, Event, Notify, Settings};
 
 /// How long it waits before it tries again after flash has failed: the first time, and at most.
@@ -90,6 +90,7 @@ pub struct Chunk {
 pub struct Worker {
     directory: PathBuf,
     settings: Settings,
+    place: Place,
     database: Option<Database>,
     /// The closed segments and, last, the one that is written.
     segments: Vec<Segment>,
@@ -126,6 +127,8 @@ pub struct Beginning {
     pub directory: PathBuf,
     /// What the configuration says.
     pub settings: Settings,
+    /// Where the database is.
+    pub place: Place,
     /// The database, if it could be opened.
     pub database: Option<Database>,
     /// The journal's own number for the database.
@@ -160,6 +163,7 @@ impl Worker {
             directory: beginning.directory,
             budget: Budget::new(beginning.settings.daily_budget, Instant::now()),
             settings: beginning.settings,
+            place: beginning.place,
             database: beginning.database,
             compacted_bytes: 0,
             closed_bytes: 0,
@@ -216,11 +220,24 @@ impl Worker {
             }
             Order::Rotated { segment, first } => {
                 self.closed_bytes += journal::SEGMENT_BYTES;
-                self.segments.push(Segment { number: segment, from: 0, next: first });
+                self.segments.push(Segment {
+                    number: segment,
+                    from: 0,
+                    next: first,
+                });
             }
-            Order::Frame { first, count, records } => {
+            Order::Frame {
+                first,
+                count,
+                records,
+            } => {
                 self.changed.get_or_insert_with(Instant::now);
-                self.frames.push(Chunk { first, count, compacted_to: None, records });
+                self.frames.push(Chunk {
+                    first,
+                    count,
+                    compacted_to: None,
+                    records,
+                });
             }
             Order::Settings(settings) => {
                 self.budget.set(settings.daily_budget);
@@ -288,7 +305,7 @@ impl Worker {
         let Some(database) = &mut self.database else {
             return Err("there is no database".into());
         };
-        let ceiling = self.settings.size_max(database_bytes(&self.settings.path));
+        let ceiling = self.settings.size_max(database_bytes(&self.place.path));
         let written = database.set_size_max(ceiling).and_then(|()| {
             let span = coalesced(chunks, self.applied, database);
             database.write(span.for_flash(), last, stamp)
@@ -304,32 +321,46 @@ impl Worker {
     /// Opens a database that could not be opened before. One that was not read at the start is not what the bus goes on from:
     /// it is set aside.
     fn reopen(&mut self) -> Result<(), String> {
-        let path = &self.settings.path;
-        if self.applied == 0 && path.exists() {
-            super::database::set_aside_whole(path, "stale").map_err(|why| why.to_string())?;
+        let path = &self.place.path;
+        if path.exists() {
+            set_aside_whole(path, "stale").map_err(|why| why.to_string())?;
         }
-        let opened = Database::open(path, self.store).map_err(|why| why.to_string())?;
-        opened.said.iter().for_each(|said| log::warn!("store: {said}"));
+        let opened = Database::open(&self.place, self.store).map_err(|why| why.to_string())?;
+        opened
+            .said
+            .iter()
+            .for_each(|said| log::warn!("store: {said}"));
         self.database = Some(opened.database);
         Ok(())
     }
 
     fn fail(&mut self, what: String, now: Instant) {
-        let wait = self.failing.as_ref().map_or(RETRY, |it| (it.wait * 2).min(RETRY_MAX));
-        if self.failing.as_ref().is_none_or(|failing| failing.what != what) {
+        let wait = self
+            .failing
+            .as_ref()
+            .map_or(RETRY, |it| (it.wait * 2).min(RETRY_MAX));
+        if self
+            .failing
+            .as_ref()
+            .is_none_or(|failing| failing.what != what)
+        {
             log::error!(
                 "store: {}: {what}; the bus goes on in memory and tries again",
-                self.settings.path.display()
+                self.place.path.display()
             );
         }
         self.changed.get_or_insert(now);
-        self.failing = Some(Failing { what, again: now + wait, wait });
+        self.failing = Some(Failing {
+            what,
+            again: now + wait,
+            wait,
+        });
         self.account();
     }
 
     fn recover(&mut self) {
         if self.failing.take().is_some() {
-            log::warn!("store: {}: it is written again", self.settings.path.display());
+            log::warn!("store: {}: it is written again", self.place.path.display());
         }
     }
 
@@ -352,7 +383,7 @@ impl Worker {
                     self.remove_all();
                 }
                 Ok(()) => {}
-                Err(error) => log::error!("store: {}: {error}", self.settings.path.display()),
+                Err(error) => log::error!("store: {}: {error}", self.place.path.display()),
             }
         }
     }
@@ -360,7 +391,12 @@ impl Worker {
     fn is_empty(&self, segment: &Segment) -> bool {
         let content = journal::read(&journal::path(&self.directory, segment.number), 0);
         content.is_ok_and(|content| {
-            let chunk = [Chunk { first: 1, count: content.count, compacted_to: None, records: content.records }];
+            let chunk = [Chunk {
+                first: 1,
+                count: content.count,
+                compacted_to: None,
+                records: content.records,
+            }];
             // With everything applied, what is left is what only the journal has.
             let mut span = Coalesced::new(u64::MAX);
             add(&mut span, &chunk, &super::write::Content::default());
@@ -377,7 +413,12 @@ impl Worker {
 
     fn account(&mut self) {
         let now = Instant::now();
+        let written = self.place.vfs.counts().total();
         let mut status = self.status.lock().expect("nobody panics while holding it");
+        status.flash = Written {
+            bytes: written.bytes,
+            syncs: written.syncs,
+        };
         status.applied = self.applied;
         status.error = self.failing.as_ref().map(|failing| failing.what.clone());
         if self.failing.is_none() {
@@ -389,7 +430,10 @@ impl Worker {
 
 impl Worker {
     /// What flash lacks, and where each segment ends.
-    #[expect(clippy::type_complexity, reason = "it is taken apart by its only caller")]
+    #[expect(
+        clippy::type_complexity,
+        reason = "it is taken apart by its only caller"
+    )]
     fn unapplied(&mut self) -> io::Result<(Vec<Chunk>, Vec<(u64, u64)>)> {
         let (mut chunks, mut ends) = (Vec::new(), Vec::new());
         for segment in &self.segments {
@@ -474,8 +518,16 @@ impl Worker {
             self.compacted_bytes =
                 journal::write_compacted(&self.directory, number, header, span.all())?;
             // All of it is read again when flash lacks some of it, and none of it otherwise.
-            let from = if last > self.applied { 0 } else { self.compacted_bytes };
-            vec![Segment { number, from, next: last }]
+            let from = if last > self.applied {
+                0
+            } else {
+                self.compacted_bytes
+            };
+            vec![Segment {
+                number,
+                from,
+                next: last,
+            }]
         } else {
             self.compacted_bytes = 0;
             Vec::new()
@@ -506,7 +558,12 @@ impl Worker {
         }
         let first = self.frames.first().map_or(last, |frame| frame.first);
         let (count, records) = (u64::from(writer.count()), writer.bytes().to_vec());
-        self.frames = vec![Chunk { first, count, compacted_to: Some(last), records }];
+        self.frames = vec![Chunk {
+            first,
+            count,
+            compacted_to: Some(last),
+            records,
+        }];
     }
 }
 

@@ -6,20 +6,20 @@
 //! A message is there once and counted by those that refer to it: the counts live in memory, so that no index is needed to see
 //! whether the last of them is gone.
 
-use hashbrown::{HashMap, HashSet};
 use rusqlite::types::Value;
 use rusqlite::{Connection, OptionalExtension as _, Params, params};
 
 use super::coalesce::{Item, Known};
 use super::record::{Body, Extras, Record};
+use super::{Map, Set};
 
 /// What the store keeps in memory of the database's content: numbers, no content.
 #[derive(Debug, Default)]
 pub struct Content {
     /// How many rows refer to each message.
-    pub holders: HashMap<u64, u32>,
+    pub holders: Map<u64, u32>,
     /// Hashes of the topics that have a retained message.
-    pub retained: HashSet<u64>,
+    pub retained: Set<u64>,
     /// The last position given to a delivery.
     pub position: i64,
 }
@@ -43,16 +43,16 @@ pub fn topic_hash(topic: &str) -> u64 {
 pub struct Changes<'c> {
     connection: &'c Connection,
     content: &'c Content,
-    holders: HashMap<u64, i64>,
-    retained: HashMap<u64, bool>,
+    holders: Map<u64, i64>,
+    retained: Map<u64, bool>,
     position: i64,
     rows: usize,
 }
 
 /// What is to be done to a [`Content`] after the commit.
 pub struct Outcome {
-    holders: HashMap<u64, i64>,
-    retained: HashMap<u64, bool>,
+    holders: Map<u64, i64>,
+    retained: Map<u64, bool>,
     position: i64,
     /// Rows that were changed.
     pub rows: usize,
@@ -69,7 +69,11 @@ impl Content {
     /// Follows a transaction that was committed.
     pub fn follow(&mut self, outcome: Outcome) {
         for (message, change) in outcome.holders {
-            let count = self.holders.get(&message).map_or(0, |count| i64::from(*count)) + change;
+            let count = self
+                .holders
+                .get(&message)
+                .map_or(0, |count| i64::from(*count))
+                + change;
             match u32::try_from(count) {
                 Ok(count) if count > 0 => {
                     self.holders.insert(message, count);
@@ -96,8 +100,8 @@ impl<'c> Changes<'c> {
         Changes {
             connection,
             content,
-            holders: HashMap::new(),
-            retained: HashMap::new(),
+            holders: Map::default(),
+            retained: Map::default(),
             position: content.position,
             rows: 0,
         }
@@ -134,9 +138,12 @@ impl<'c> Changes<'c> {
             | Record::SessionEnded { .. }
             | Record::Subscribed { .. }
             | Record::Unsubscribed { .. } => self.session(item.record),
-            Record::WillSet { session, message, delay_s, expiry_s } => {
-                self.set_will(session, message, delay_s, expiry_s)
-            }
+            Record::WillSet {
+                session,
+                message,
+                delay_s,
+                expiry_s,
+            } => self.set_will(session, message, delay_s, expiry_s),
             Record::WillCleared { session } => self.clear_will(session),
             Record::Retained { topic, message } => self.retain(topic, message),
             Record::RetainCleared { topic } => self.clear_retained(topic),
@@ -166,7 +173,10 @@ impl<'c> Changes<'c> {
 
 impl Changes<'_> {
     fn held(&self, message: u64) -> i64 {
-        self.content.holders.get(&message).map_or(0, |count| i64::from(*count))
+        self.content
+            .holders
+            .get(&message)
+            .map_or(0, |count| i64::from(*count))
     }
 
     fn is_there(&self, message: u64) -> bool {
@@ -237,10 +247,16 @@ impl Changes<'_> {
     }
 
     fn end_session(&mut self, session: i64) -> rusqlite::Result<()> {
-        self.delete("DELETE FROM delivery WHERE session = ? RETURNING message", [session])?;
+        self.delete(
+            "DELETE FROM delivery WHERE session = ? RETURNING message",
+            [session],
+        )?;
         self.run("DELETE FROM taken WHERE session = ?", [session])?;
         self.run("DELETE FROM subscription WHERE session = ?", [session])?;
-        self.delete("DELETE FROM session WHERE id = ? RETURNING will_message", [session])?;
+        self.delete(
+            "DELETE FROM session WHERE id = ? RETURNING will_message",
+            [session],
+        )?;
         Ok(())
     }
 
@@ -284,7 +300,10 @@ impl Changes<'_> {
             .flatten();
         if let Some(former) = former {
             self.release(former as u64);
-            self.run("UPDATE session SET will_message = NULL WHERE id = ?", [session as i64])?;
+            self.run(
+                "UPDATE session SET will_message = NULL WHERE id = ?",
+                [session as i64],
+            )?;
         }
         Ok(())
     }
@@ -301,17 +320,31 @@ impl Changes<'_> {
     }
 
     fn clear_retained(&mut self, topic: &str) -> rusqlite::Result<()> {
-        self.delete("DELETE FROM retained WHERE topic = ? RETURNING message", [topic])?;
+        self.delete(
+            "DELETE FROM retained WHERE topic = ? RETURNING message",
+            [topic],
+        )?;
         self.retained.insert(topic_hash(topic), false);
         Ok(())
     }
 
     fn delivery(&mut self, record: &Record<'_>) -> rusqlite::Result<()> {
         match *record {
-            Record::Queued { session, message, qos, retain, packet_id, ref with } => {
+            Record::Queued {
+                session,
+                message,
+                qos,
+                retain,
+                packet_id,
+                ref with,
+            } => {
                 self.queue(session, message, (qos, retain, packet_id), with.as_deref())?;
             }
-            Record::Inflight { session, message, packet_id } => {
+            Record::Inflight {
+                session,
+                message,
+                packet_id,
+            } => {
                 let position = self.next_position();
                 self.run(
                     "UPDATE delivery SET packet_id = ?3, position = ?4
@@ -362,7 +395,11 @@ impl Changes<'_> {
         let position = self.next_position();
         let ids = with.map_or(&[][..], |with| &with.subscription_ids);
         let ids: Vec<u8> = ids.iter().flat_map(|id| id.to_le_bytes()).collect();
-        let ids = if ids.is_empty() { Value::Null } else { Value::Blob(ids) };
+        let ids = if ids.is_empty() {
+            Value::Null
+        } else {
+            Value::Blob(ids)
+        };
         let rows = self.run(
             "INSERT OR IGNORE INTO delivery VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             params![

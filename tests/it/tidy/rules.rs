@@ -113,10 +113,14 @@ const TABLE: [Row; 12] = [
             "mqtt",
             "broker::effect",
             "broker::StoreOp",
-            "broker::Snapshot",
+            "broker::Restored",
+            // Whose a session is, and when it was left, are parts of what comes back.
+            "broker::Owner",
+            "broker::Time",
         ],
         speaks_to_broker: false,
-        crates: &["rusqlite", "serde_json"],
+        // Of the system it asks how much room its file system has, and opens files that are no links.
+        crates: &["rusqlite", "libc"],
     },
     Row {
         module: "auth",
