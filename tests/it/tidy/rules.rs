@@ -113,7 +113,7 @@ const TABLE: [Row; 12] = [
             "mqtt",
             "broker::effect",
             "broker::StoreOp",
-            "broker::Snapshot",
+            "broker::Restored",
         ],
         speaks_to_broker: false,
         crates: &["rusqlite", "serde_json"],
