@@ -149,7 +149,16 @@ impl Broker {
 
     fn new_session(&mut self, client_id: Rc<str>, owner: Owner) -> SessionKey {
         self.last_session_id += 1;
-        let id = SessionId(self.last_session_id);
+        self.insert_session(SessionId(self.last_session_id), client_id, owner)
+    }
+
+    /// Adds a session. No other MUST have its Client Identifier, nor its number have been used, and there MUST be fewer than the most.
+    pub(super) fn insert_session(
+        &mut self,
+        id: SessionId,
+        client_id: Rc<str>,
+        owner: Owner,
+    ) -> SessionKey {
         let session = Session::new(id, client_id.clone(), owner, &self.memory.tally);
         let index = self.sessions.insert(session);
         let key = SessionKey(u32::try_from(index).expect("below SESSIONS_MAX"));
@@ -374,13 +383,17 @@ impl Broker {
             expiry_s: session.expiry_s,
             connected: false,
         });
+        for queued in session.qos0_queue.iter() {
+            session.store_waiting(queued, effects);
+        }
         self.start_expiry(now, key);
     }
 
-    fn start_expiry(&mut self, now: Time, key: SessionKey) {
+    /// Arms the expiry of a session whose client went at `since`.
+    pub(super) fn start_expiry(&mut self, since: Time, key: SessionKey) {
         let session = &mut self.sessions[key.index()];
         if session.expiry_s != u32::MAX {
-            let at = now.after_s(u64::from(session.expiry_s));
+            let at = since.after_s(u64::from(session.expiry_s));
             session.expires_at = Some(at);
             self.timers.arm(at, Timer::SessionExpiry(key));
         }
@@ -481,7 +494,7 @@ impl Broker {
     }
 
     /// SplitMix64 (Steele, Lea and Flood, 2014): enough for names that must differ; nothing is guarded by them.
-    fn next_random(&mut self) -> u64 {
+    pub(super) fn next_random(&mut self) -> u64 {
         self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mixed = (self.random ^ (self.random >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);

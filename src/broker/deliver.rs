@@ -141,7 +141,7 @@ impl Broker {
         let session = &mut self.sessions[key.index()];
         let packet_id = session.inflight.new_id();
         if session.is_durable() {
-            store_queued(session, &message, grant, Some(packet_id), effects);
+            store_sent(session, &message, grant, packet_id, effects);
         }
         let delivery = delivery_of(now, outgoing, grant, Some(packet_id));
         let sent = effects.deliver(to, &delivery);
@@ -203,7 +203,7 @@ impl Broker {
         outgoing: &mut Outgoing<'_>,
         effects: &mut E,
     ) {
-        if grant.qos == Qos::AtMostOnce && !self.may_wait(now, key, outgoing) {
+        if grant.qos == Qos::AtMostOnce && !self.may_wait(now, key, outgoing, effects) {
             self.sys.publish_dropped += 1;
             return;
         }
@@ -221,34 +221,32 @@ impl Broker {
         let settings = &self.settings;
         let session = &mut self.sessions[key.index()];
         let (messages_max, bytes_max) = (settings.queue_messages, settings.queue_bytes);
-        if grant.qos == Qos::AtMostOnce {
-            let expired = session
-                .qos0_queue
-                .drop_older(now, settings.qos0_queue_ttl_ms);
-            self.sys.publish_dropped += expired;
-            let dropped = session.qos0_queue.push(queued, messages_max, bytes_max);
-            self.sys.publish_dropped += dropped.len() as u64;
-            return;
-        }
-        if session.is_durable() {
-            store_queued(session, &queued.message, grant, None, effects);
-        }
-        for dropped in session.queue.push(queued, messages_max, bytes_max) {
-            self.sys.publish_dropped += 1;
-            if session.is_durable() {
-                effects.store(&StoreOp::Dropped {
-                    session: session.id,
-                    message: dropped.message.id(),
-                });
-            }
+        session.store_waiting(&queued, effects);
+        let dropped = if grant.qos == Qos::AtMostOnce {
+            let queue = &mut session.qos0_queue;
+            let mut dropped = queue.drop_older(now, settings.qos0_queue_ttl_ms);
+            dropped.extend(queue.push(queued, messages_max, bytes_max));
+            dropped
+        } else {
+            session.queue.push(queued, messages_max, bytes_max)
+        };
+        self.sys.publish_dropped += dropped.len() as u64;
+        for dropped in &dropped {
+            session.store_dropped(dropped, effects);
         }
     }
 
     /// Whether a QoS 0 message may wait for a session's client.
-    fn may_wait(&mut self, now: Time, key: SessionKey, outgoing: &Outgoing<'_>) -> bool {
+    fn may_wait<E: Effects>(
+        &mut self,
+        now: Time,
+        key: SessionKey,
+        outgoing: &Outgoing<'_>,
+        effects: &mut E,
+    ) -> bool {
         let is_kept =
             self.sessions[key.index()].connection.is_some() || self.settings.qos0_queue_ttl_ms > 0;
-        is_kept && self.make_room_to_wait(now, outgoing.cost(), key)
+        is_kept && self.make_room_to_wait(now, outgoing.cost(), key, effects)
     }
 
     /// Sends what waits for a client, as far as its window and its output have room.
@@ -442,6 +440,7 @@ impl Broker {
                 effects.store(&StoreOp::Dropped {
                     session: session.id,
                     message: queued.message.id(),
+                    share: grant.share.as_deref(),
                 });
             }
         }
@@ -476,9 +475,10 @@ impl Broker {
             Some(packet_id) if waited => effects.store(&StoreOp::Inflight {
                 session: session.id,
                 message: message.id(),
+                share: grant.share.as_deref(),
                 packet_id,
             }),
-            Some(packet_id) => store_queued(session, message, grant, Some(packet_id), effects),
+            Some(packet_id) => store_sent(session, message, grant, packet_id, effects),
             None => {}
         }
         let delivery = Delivery {
@@ -553,11 +553,12 @@ fn remaining_s(now: Time, expires_at: Option<Time>) -> Option<u32> {
     expires_at.map(|at| u32::try_from(at.since_ms(now).div_ceil(1000)).unwrap_or(u32::MAX))
 }
 
-fn store_queued<E: Effects>(
+/// Tells the store of a message that is in flight at once.
+fn store_sent<E: Effects>(
     session: &Session,
     message: &Message,
     grant: &Grant,
-    packet_id: Option<PacketId>,
+    packet_id: PacketId,
     effects: &mut E,
 ) {
     effects.store(&StoreOp::Queued {
@@ -566,6 +567,7 @@ fn store_queued<E: Effects>(
         qos: grant.qos,
         retain: grant.retain,
         subscription_ids: &grant.subscription_ids,
-        packet_id,
+        share: grant.share.as_deref(),
+        packet_id: Some(packet_id),
     });
 }

@@ -100,9 +100,23 @@ pub struct SessionId(pub u64);
 
 /// A change of what survives a restart. Together, from the first, they say the whole durable state: the sessions that
 /// outlive their connections, with what is queued and in flight in order, and the retained messages but those of `$SYS`.
+/// After a restart, what was restored ([`Restored`](super::Restored)) is the first.
 ///
 /// An operation names only what is there: a session after `SessionMade` and before `SessionEnded`, a message or an
-/// identifier that an earlier operation brought and none has taken.
+/// identifier that an earlier operation brought and none has taken. The numbers of sessions and messages are never used twice as
+/// long as the store lives, and grow.
+///
+/// **One input's operations belong together**: a store MUST keep all of them or none, and nothing that the broker said to a
+/// client besides may leave before they are kept. Half of them is no state that the broker ever was in between two inputs: a QoS 2 message
+/// that is queued and not `Taken` would come twice, one that is `Taken` and not queued would be lost.
+///
+/// **QoS 0 messages** that wait for a session whose client is away are `Queued` and `Dropped` like the others, with QoS 0 and
+/// never an identifier. They are worth a journal, not flash. A session whose client is connected has none: `SessionChanged` with
+/// `connected` voids them, and those that still wait when the client goes are `Queued` (again) right after `SessionChanged` without it.
+///
+/// **Messages of `$SYS`** wait for sessions like others and have the same operations, which a store need not keep. It tells by
+/// the topic of `Queued`; the later ones (`Inflight`, `Received`, `Done`, `Dropped`) then name a message or an identifier that it does not have, and it passes
+/// over them. What is left is consistent: no identifier is that of two messages at a time.
 #[derive(Debug, Clone, PartialEq)]
 pub enum StoreOp<'a> {
     /// A session is there, and its client is connected.
@@ -116,7 +130,7 @@ pub enum StoreOp<'a> {
         /// Its Session Expiry Interval in seconds.
         expiry_s: u32,
     },
-    /// A session's expiry has changed, or its client came (`connected`) or went.
+    /// A session's expiry has changed, or its client came (`connected`) or went. With `connected`, its QoS 0 messages are void.
     SessionChanged {
         /// Its number.
         session: SessionId,
@@ -148,7 +162,7 @@ pub enum StoreOp<'a> {
         /// The filter.
         filter: &'a str,
     },
-    /// A QoS 1 or 2 message waits for a session or is in flight to it.
+    /// A message waits for a session or is in flight to it; at QoS 0 only while its client is away.
     Queued {
         /// Whose.
         session: SessionId,
@@ -160,16 +174,20 @@ pub enum StoreOp<'a> {
         retain: bool,
         /// The subscription identifiers to send it with.
         subscription_ids: &'a [u32],
+        /// The Shared Subscription (`$share/{ShareName}/{filter}`) that it came through: it goes to another member when this session ends.
+        share: Option<&'a str>,
         /// Its identifier when it is in flight from the start and was never in the queue.
         packet_id: Option<PacketId>,
     },
-    /// A queued message was given a packet identifier: it may have reached the client. A session's queue has at most
-    /// one message with an id; what is in flight may have the same id besides.
+    /// A queued message was given a packet identifier: it may have reached the client. It goes to the end of what is in
+    /// flight. A session's queue has at most one message with an id and a share; what is in flight may have the same besides.
     Inflight {
         /// Whose.
         session: SessionId,
         /// The message's id.
         message: u64,
+        /// As in `Queued`.
+        share: Option<&'a str>,
         /// The identifier.
         packet_id: PacketId,
     },
@@ -193,6 +211,8 @@ pub enum StoreOp<'a> {
         session: SessionId,
         /// The message's id.
         message: u64,
+        /// As in `Queued`.
+        share: Option<&'a str>,
     },
     /// A QoS 2 message of a client was taken: the same identifier is a repetition until it is released.
     Taken {

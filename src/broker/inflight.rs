@@ -152,6 +152,25 @@ impl Inflight {
         self.unsent_from = self.entries.len();
     }
 
+    /// Takes back what was in flight before a restart, after all others; `false` when its identifier is in use.
+    pub fn restore(&mut self, packet_id: PacketId, stage: Stage) -> bool {
+        let is_free = self.position(packet_id).is_none();
+        if is_free {
+            self.entries.push_back(Entry {
+                packet_id,
+                stage,
+                // It may have been sent.
+                duplicate: true,
+            });
+        }
+        is_free
+    }
+
+    /// The next new identifier is this one or, if that is in use, the first one after it that is not.
+    pub fn begin_with(&mut self, id: PacketId) {
+        self.next_id = id;
+    }
+
     /// The client has a new connection: everything is to be sent again, in order [MQTT-4.4.0-1].
     pub fn reconnected(&mut self) {
         for entry in self.entries.range_mut(..self.unsent_from) {

@@ -26,6 +26,16 @@ pub const RECEIVE_MAXIMUM: u16 = 1024;
 /// Sessions, connected or not. Each costs some 500 bytes; the foris programs leave three behind at each start.
 pub const SESSIONS_MAX: usize = 100_000;
 
+/// Sessions whose client is away. The foris programs leave three behind at each start, under random identifiers, which last a day: ten
+/// thousand are a start every half minute of it. Each is some rows in the database on flash. Beyond it go those whose end costs
+/// least (`broker::memory`), a sixteenth at a time, since looking for them costs as much as there are sessions.
+pub const SESSIONS_AWAY_MAX: usize = 10_000;
+
+/// How long after a restart, in milliseconds, no Will of a client that was connected before it is sent, so that its client can come back: most
+/// try again at once and then after 1, 2, 4, 8 and 16 seconds, which is 31. Without it every restart would tell that every device is gone; the
+/// cost is that those that went in the same moment are told so much later.
+pub const WILL_GRACE_MS: u64 = 35_000;
+
 /// Retained messages. A house full of devices has some thousands; each costs some 200 bytes and its payload. One more is
 /// refused with 0x97, or at QoS 0 passed on and not retained.
 pub const RETAINED_MAX: usize = 100_000;

@@ -14,7 +14,7 @@ use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::Broker;
-use super::effect::{Effects, StoreOp};
+use super::effect::Effects;
 use super::limits;
 use super::session::{Session, SessionKey};
 use super::timers::Time;
@@ -137,14 +137,20 @@ impl Broker {
 
     /// Makes room for a QoS 0 message that is to wait, for which only others of its kind go; whether there is some. It is called while a message
     /// is routed, so no session may end.
-    pub(super) fn make_room_to_wait(&mut self, now: Time, bytes: usize, of: SessionKey) -> bool {
+    pub(super) fn make_room_to_wait<E: Effects>(
+        &mut self,
+        now: Time,
+        bytes: usize,
+        of: SessionKey,
+        effects: &mut E,
+    ) -> bool {
         if self.fits(bytes, Some(of)) {
             return true;
         }
         let has_reserve = self.has_reserve(Some(of));
         if self.may_look(now, bytes) {
             let target = target(self.limit_for(has_reserve), bytes);
-            self.drop_qos0(now, target, has_reserve);
+            self.drop_qos0(now, target, has_reserve, effects);
             self.looked(now, target);
         }
         self.fits(bytes, Some(of))
@@ -182,11 +188,9 @@ impl Broker {
         with_reserve: bool,
         effects: &mut E,
     ) {
-        self.drop_qos0(now, target, with_reserve);
+        self.drop_qos0(now, target, with_reserve, effects);
         self.end_sessions_of_nobody(now, target, with_reserve, effects);
-        let dropped = self.drop_waiting(Waiting::Others, target, with_reserve, |gone| {
-            effects.store(gone)
-        });
+        let dropped = self.drop_waiting(Waiting::Others, target, with_reserve, effects);
         if dropped > 0 {
             self.trouble(now).queued += dropped;
         }
@@ -205,21 +209,26 @@ impl Broker {
         self.memory.look_again = (held > target).then(|| (now.after_ms(LOOK_AGAIN_MS), above));
     }
 
-    fn drop_qos0(&mut self, now: Time, target: usize, with_reserve: bool) {
-        let dropped = self.drop_waiting(Waiting::Qos0, target, with_reserve, |_| {});
+    fn drop_qos0<E: Effects>(
+        &mut self,
+        now: Time,
+        target: usize,
+        with_reserve: bool,
+        effects: &mut E,
+    ) {
+        let dropped = self.drop_waiting(Waiting::Qos0, target, with_reserve, effects);
         if dropped > 0 {
             self.trouble(now).qos0 += dropped;
         }
     }
 
-    /// Drops messages that wait, the oldest first, until no more than `target` bytes are held. How many. `gone` hears of those that
-    /// the store knows.
-    fn drop_waiting(
+    /// Drops messages that wait, the oldest first, until no more than `target` bytes are held. How many.
+    fn drop_waiting<E: Effects>(
         &mut self,
         kind: Waiting,
         target: usize,
         with_reserve: bool,
-        mut gone: impl FnMut(&StoreOp<'_>),
+        effects: &mut E,
     ) -> u64 {
         if self.held_bytes() <= target {
             return 0;
@@ -248,12 +257,7 @@ impl Broker {
             let Some(dropped) = queue.pop() else {
                 continue;
             };
-            if kind == Waiting::Others && session.is_durable() {
-                gone(&StoreOp::Dropped {
-                    session: session.id,
-                    message: dropped.message.id(),
-                });
-            }
+            session.store_dropped(&dropped, effects);
             queues.extend(oldest(key, session));
             count += 1;
         }

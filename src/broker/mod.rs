@@ -6,7 +6,7 @@
 //!
 //! One file a concern: [`input`] and [`effect`] are what goes in and comes out; `connect`, `publish` and `subscribe` handle
 //! the packets; `deliver` decides what goes to a client now and what waits; `session`, `inflight`, `queue`, `retained`, `router`, `share`, `will` and
-//! `timers` hold state; `sys` counts and publishes `$SYS`; [`limits`] bounds what a client can grow, and `memory` all of it together.
+//! `timers` hold state; `restore` takes back what a store has kept; `sys` counts and publishes `$SYS`; [`limits`] bounds what a client can grow, and `memory` all of it together.
 
 mod connect;
 mod deliver;
@@ -17,6 +17,7 @@ pub mod limits;
 mod memory;
 mod publish;
 mod queue;
+mod restore;
 mod retained;
 mod router;
 mod session;
@@ -35,6 +36,7 @@ use slab::Slab;
 
 pub use effect::{Close, Delivery, Effects, Payload, Sent, StoreOp};
 pub use input::{ConnectionId, Input, Owner, Settings, Traffic};
+pub use restore::Restored;
 pub use timers::Time;
 
 use memory::Memory;
@@ -42,6 +44,7 @@ use memory::Memory;
 use crate::mqtt::ReasonCode;
 use crate::mqtt::packet::{ClientPacket, ServerPacket};
 use connect::Newcomer;
+use restore::Restoring;
 use retained::Retained;
 use router::{Router, SeededState, Subscriber};
 use session::{Connection, Session, SessionKey};
@@ -62,6 +65,8 @@ pub struct Broker {
     timers: Timers,
     sys: Sys,
     memory: Memory,
+    /// What the store's items have named so far, while it is restored.
+    restoring: Option<Box<Restoring>>,
     /// The last numbers given to a message, a session and a delivery's serial.
     last_message_id: u64,
     last_session_id: u64,
@@ -86,6 +91,7 @@ impl Broker {
             timers: Timers::default(),
             sys: Sys::new(now),
             memory: Memory::default(),
+            restoring: None,
             last_message_id: 0,
             last_session_id: 0,
             last_serial: 0,
@@ -235,7 +241,11 @@ impl Broker {
         }
         let ttl_ms = self.settings.qos0_queue_ttl_ms;
         for (_, session) in &mut self.sessions {
-            self.sys.publish_dropped += session.qos0_queue.drop_older(now, ttl_ms);
+            let dropped = session.qos0_queue.drop_older(now, ttl_ms);
+            self.sys.publish_dropped += dropped.len() as u64;
+            for dropped in &dropped {
+                session.store_dropped(dropped, effects);
+            }
         }
         self.router.shrink();
         self.sessions.shrink_to_fit();

@@ -34,8 +34,18 @@ pub(super) struct Queue {
 impl Queue {
     /// Appends a message, and gives back what had to go for it.
     pub fn push(&mut self, queued: Queued, messages_max: usize, bytes_max: usize) -> Vec<Queued> {
+        self.append(queued);
+        self.trim(messages_max, bytes_max)
+    }
+
+    /// Appends a message whatever the bounds; the caller MUST trim later.
+    pub fn append(&mut self, queued: Queued) {
         self.bytes += queued.message.size();
         self.messages.push_back(queued);
+    }
+
+    /// Drops the oldest messages until the others are within bounds, and gives them back.
+    pub fn trim(&mut self, messages_max: usize, bytes_max: usize) -> Vec<Queued> {
         let mut dropped = Vec::new();
         while self.messages.len() > messages_max
             || (self.bytes > bytes_max && self.messages.len() > 1)
@@ -61,16 +71,15 @@ impl Queue {
         Some(queued)
     }
 
-    /// Drops the messages that have waited longer than `ttl_ms`, 0 for no bound; how many.
-    pub fn drop_older(&mut self, now: Time, ttl_ms: u64) -> u64 {
-        let mut dropped = 0;
+    /// Takes the messages out that have waited longer than `ttl_ms`, 0 for no bound.
+    pub fn drop_older(&mut self, now: Time, ttl_ms: u64) -> Vec<Queued> {
+        let mut dropped = Vec::new();
         while ttl_ms > 0
             && self
                 .front()
                 .is_some_and(|oldest| now.since_ms(oldest.since) > ttl_ms)
         {
-            self.pop();
-            dropped += 1;
+            dropped.extend(self.pop());
         }
         dropped
     }
@@ -99,7 +108,6 @@ impl Queue {
     }
 
     /// All messages, the oldest first.
-    #[cfg(test)]
     pub fn iter(&self) -> impl Iterator<Item = &Queued> {
         self.messages.iter()
     }

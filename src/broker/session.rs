@@ -3,11 +3,11 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use super::effect::SessionId;
+use super::effect::{Effects, SessionId, StoreOp};
 use super::inflight::{Inflight, Received};
 use super::input::{ConnectionId, Owner};
 use super::limits;
-use super::queue::{Queue, SubscriptionIds};
+use super::queue::{Queue, Queued, SubscriptionIds};
 use super::timers::Time;
 use super::will::PendingWill;
 use crate::acl::Permissions;
@@ -111,6 +111,38 @@ impl Session {
     #[inline]
     pub fn is_durable(&self) -> bool {
         self.expiry_s > 0
+    }
+
+    /// Whether the store knows of messages that wait at this QoS: at QoS 0 only while the client is away.
+    #[inline]
+    pub fn stores(&self, qos: Qos) -> bool {
+        self.is_durable() && (qos > Qos::AtMostOnce || self.connection.is_none())
+    }
+
+    /// Tells the store that a message waits, if it is to know.
+    pub fn store_waiting<E: Effects>(&self, queued: &Queued, effects: &mut E) {
+        if self.stores(queued.qos) {
+            effects.store(&StoreOp::Queued {
+                session: self.id,
+                message: &queued.message,
+                qos: queued.qos,
+                retain: queued.retain,
+                subscription_ids: &queued.subscription_ids,
+                share: queued.share.as_deref(),
+                packet_id: None,
+            });
+        }
+    }
+
+    /// Tells the store that a message waits no longer, if it knows of it.
+    pub fn store_dropped<E: Effects>(&self, dropped: &Queued, effects: &mut E) {
+        if self.stores(dropped.qos) {
+            effects.store(&StoreOp::Dropped {
+                session: self.id,
+                message: dropped.message.id(),
+                share: dropped.share.as_deref(),
+            });
+        }
     }
 }
 

@@ -345,14 +345,12 @@ impl Session {
 
     /// Gives up what it has of a group and has not been sent.
     pub fn release_queued<E: Effects>(&mut self, name: &str, effects: &mut E) -> Vec<Released> {
-        let queued = self.queue.take(&is_of(name));
-        for queued in queued.iter().filter(|_| self.is_durable()) {
-            effects.store(&StoreOp::Dropped {
-                session: self.id,
-                message: queued.message.id(),
-            });
+        let mut queued = self.queue.take(&is_of(name));
+        queued.extend(self.qos0_queue.take(&is_of(name)));
+        for queued in &queued {
+            self.store_dropped(queued, effects);
         }
-        let all = queued.into_iter().chain(self.qos0_queue.take(&is_of(name)));
+        let all = queued.into_iter();
         all.map(|queued| Released {
             share: Rc::from(name),
             message: queued.message,

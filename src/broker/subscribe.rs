@@ -63,6 +63,26 @@ impl Broker {
         filter: &str,
         effects: &mut E,
     ) -> Result<(), ReasonCode> {
+        let asked = self.room_for_subscription(key, filter)?;
+        let permitted = self
+            .connection(from)
+            .is_some_and(|connection| connection.permissions.may_subscribe(asked.filter));
+        if !permitted {
+            effects.denied(from, Action::Subscribe, filter);
+            return Err(ReasonCode::NOT_AUTHORIZED);
+        }
+        if asked.bytes > 0 && !self.make_room(now, asked.bytes, Some(key), effects) {
+            return Err(ReasonCode::QUOTA_EXCEEDED);
+        }
+        Ok(())
+    }
+
+    /// Whether a filter is well formed and within the bounds of its kind.
+    pub(super) fn room_for_subscription<'a>(
+        &self,
+        key: SessionKey,
+        filter: &'a str,
+    ) -> Result<Asked<'a>, ReasonCode> {
         let Some(subscribed) = topic::subscribed(filter) else {
             return Err(ReasonCode::TOPIC_FILTER_INVALID);
         };
@@ -78,18 +98,11 @@ impl Broker {
         if levels > limits::FILTER_LEVELS_MAX || is_full {
             return Err(ReasonCode::QUOTA_EXCEEDED);
         }
-        let permitted = self
-            .connection(from)
-            .is_some_and(|connection| connection.permissions.may_subscribe(subscribed.filter));
-        if !permitted {
-            effects.denied(from, Action::Subscribe, filter);
-            return Err(ReasonCode::NOT_AUTHORIZED);
-        }
-        let cost = cost(filter) + Router::cost(filter, levels);
-        if is_new && !self.make_room(now, cost, Some(key), effects) {
-            return Err(ReasonCode::QUOTA_EXCEEDED);
-        }
-        Ok(())
+        let bytes = cost(filter) + Router::cost(filter, levels);
+        Ok(Asked {
+            filter: subscribed.filter,
+            bytes: if is_new { bytes } else { 0 },
+        })
     }
 
     /// Makes or replaces one subscription [MQTT-3.8.4-3].
@@ -101,23 +114,6 @@ impl Broker {
         is_bridge: bool,
         effects: &mut E,
     ) -> ReasonCode {
-        let session = &mut self.sessions[key.index()];
-        let (filter, is_new) = match session
-            .filters
-            .binary_search_by(|filter| (**filter).cmp(asked.filter))
-        {
-            Ok(position) => (session.filters[position].clone(), false),
-            Err(position) => {
-                let filter: Rc<str> = Rc::from(asked.filter);
-                if session.filters.capacity() == 0 {
-                    // Most sessions have one subscription for ever.
-                    session.filters.reserve_exact(1);
-                }
-                session.filters.insert(position, filter.clone());
-                session.charge.add(cost(&filter));
-                (filter, true)
-            }
-        };
         let mut options = asked.options;
         if is_bridge {
             (options.no_local, options.retain_as_published) = (true, true);
@@ -127,12 +123,8 @@ impl Broker {
             subscription_id: subscription_id.unwrap_or(0),
             options,
         };
+        let (filter, is_new) = self.insert_subscription(asked.filter, subscriber);
         let is_shared = topic::is_shared(&filter);
-        if is_shared {
-            self.shares.subscribe(&filter, subscriber);
-        } else {
-            self.router.subscribe(&filter, subscriber);
-        }
         let session = &mut self.sessions[key.index()];
         if session.is_durable() {
             effects.store(&StoreOp::Subscribed {
@@ -161,6 +153,38 @@ impl Broker {
             });
         }
         ReasonCode(options.qos as u8)
+    }
+
+    /// Gives a session a subscription, or replaces its earlier one to the same filter, for which there MUST be room. The filter as
+    /// it is kept, and whether it is new.
+    pub(super) fn insert_subscription(
+        &mut self,
+        filter: &str,
+        subscriber: Subscriber,
+    ) -> (Rc<str>, bool) {
+        let session = &mut self.sessions[subscriber.session.index()];
+        let known = session
+            .filters
+            .binary_search_by(|known| (**known).cmp(filter));
+        let filter = match known {
+            Ok(position) => session.filters[position].clone(),
+            Err(position) => {
+                let filter: Rc<str> = Rc::from(filter);
+                if session.filters.capacity() == 0 {
+                    // Most sessions have one subscription for ever.
+                    session.filters.reserve_exact(1);
+                }
+                session.filters.insert(position, filter.clone());
+                session.charge.add(cost(&filter));
+                filter
+            }
+        };
+        if topic::is_shared(&filter) {
+            self.shares.subscribe(&filter, subscriber);
+        } else {
+            self.router.subscribe(&filter, subscriber);
+        }
+        (filter, known.is_err())
     }
 
     /// UNSUBSCRIBE (3.10). What is queued or in flight already goes on [MQTT-3.10.4-2] [MQTT-3.10.4-3].
@@ -223,6 +247,14 @@ impl Broker {
         }
         ReasonCode::SUCCESS
     }
+}
+
+/// A subscription that may be made, as far as its filter goes.
+pub(super) struct Asked<'a> {
+    /// What messages are matched with.
+    pub filter: &'a str,
+    /// What it takes, in bytes; 0 when it replaces another.
+    pub bytes: usize,
 }
 
 /// What a filter costs its session, in bytes.

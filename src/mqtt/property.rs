@@ -73,3 +73,50 @@ properties! {
     SUBSCRIPTION_IDENTIFIER_AVAILABLE = 0x29, Byte, "Subscription Identifier Available";
     SHARED_SUBSCRIPTION_AVAILABLE = 0x2A, Byte, "Shared Subscription Available";
 }
+
+/// Whether these bytes are whole properties that travel with a message (3.3.2.3), but for the expiry, which is kept apart. For bytes
+/// that were read back from where they were stored.
+pub fn may_travel(mut bytes: &[u8]) -> bool {
+    while let Some((id, rest)) = bytes.split_first() {
+        let after = match *id {
+            PAYLOAD_FORMAT_INDICATOR => rest.split_first().map(|(_, rest)| rest),
+            CONTENT_TYPE | RESPONSE_TOPIC => after_text(rest),
+            CORRELATION_DATA => after_data(rest).map(|(_, rest)| rest),
+            USER_PROPERTY => after_text(rest).and_then(after_text),
+            _ => None,
+        };
+        let Some(after) = after else {
+            return false;
+        };
+        bytes = after;
+    }
+    true
+}
+
+fn after_text(bytes: &[u8]) -> Option<&[u8]> {
+    let (text, rest) = after_data(bytes)?;
+    std::str::from_utf8(text).ok()?;
+    Some(rest)
+}
+
+fn after_data(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first_chunk::<2>()?;
+    rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_whole_properties_of_a_message_travel() {
+        let whole = b"\x01\x01\x03\x00\x01t\x08\x00\x01r\x09\x00\x02\xFF\x00\x26\x00\x01k\x00\x00";
+        assert!(may_travel(whole) && may_travel(&[]));
+        let ends = [0, 2, 6, 10, 15, 21];
+        for end in 0..=whole.len() {
+            assert_eq!(may_travel(&whole[..end]), ends.contains(&end), "{end}");
+        }
+        assert!(!may_travel(b"\x03\x00\x01\xFF"), "no text");
+        assert!(!may_travel(b"\x23\x00\x01"), "an alias is a connection's");
+    }
+}

@@ -8,7 +8,7 @@
 //! for flash. It reads no file and knows no database but through [`Known`].
 
 use super::Map;
-use super::record::{Body, Record};
+use super::record::{Body, Extras, Record};
 
 /// What is in the database.
 pub trait Known {
@@ -22,27 +22,50 @@ pub struct Coalesced<'a> {
     applied: u64,
     entries: Vec<Option<Record<'a>>>,
     bodies: Map<u64, Body<'a>>,
-    sessions: Map<u64, Session>,
-    /// Messages that wait in a queue, by session and message.
-    queued: Map<(u64, u64), usize>,
+    sessions: Map<u64, Session<'a>>,
+    /// Messages that wait in a queue, by session.
+    queued: Map<(u64, Waiting<'a>), usize>,
     /// Messages in flight, by session and packet identifier.
     flying: Map<(u64, u16), Flying>,
     taken: Map<(u64, u16), usize>,
     subscriptions: Map<(u64, &'a str), usize>,
     retained: Map<&'a str, usize>,
+    numbers: Numbers,
 }
+
+/// The highest numbers that the broker gave, so that they are not given again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Numbers {
+    /// To a message.
+    pub message: u64,
+    /// To a session.
+    pub session: u64,
+}
+
+impl Numbers {
+    /// The higher ones of both.
+    pub fn max(self, other: Numbers) -> Numbers {
+        Numbers {
+            message: self.message.max(other.message),
+            session: self.session.max(other.session),
+        }
+    }
+}
+
+/// What tells the messages apart that wait for one session: the message, and the Shared Subscription that it came through.
+type Waiting<'a> = (u64, Option<&'a str>);
 
 /// What the span has of one session.
 #[derive(Default)]
-struct Session {
+struct Session<'a> {
     /// Whether it was made within the span, so that the database has nothing of it.
     is_new: bool,
     changed: Option<usize>,
     will: Option<usize>,
     /// Everything of it that is for flash.
     entries: Vec<usize>,
-    /// QoS 0 messages that wait for it, by message.
-    waiting: Map<u64, usize>,
+    /// QoS 0 messages that wait for it.
+    waiting: Map<Waiting<'a>, usize>,
 }
 
 /// What the span has of a message in flight.
@@ -66,7 +89,13 @@ impl<'a> Coalesced<'a> {
             taken: Map::default(),
             subscriptions: Map::default(),
             retained: Map::default(),
+            numbers: Numbers::default(),
         }
+    }
+
+    /// The highest numbers in the span.
+    pub fn numbers(&self) -> Numbers {
+        self.numbers
     }
 
     /// Adds the next record, the one with this number.
@@ -74,6 +103,7 @@ impl<'a> Coalesced<'a> {
         let is_applied = number <= self.applied;
         match record {
             Record::Body(body) => {
+                self.numbers.message = self.numbers.message.max(body.id);
                 self.bodies.insert(body.id, body);
             }
             Record::Queued { qos: 0, .. } => self.wait(record),
@@ -89,8 +119,12 @@ impl<'a> Coalesced<'a> {
                 self.forget_waiting(session);
                 self.add_for_flash(is_applied, record, known);
             }
-            Record::Dropped { session, message } => {
-                if !self.stop_waiting(session, message) {
+            Record::Dropped {
+                session,
+                message,
+                share,
+            } => {
+                if !self.stop_waiting(session, (message, share)) {
                     self.add_for_flash(is_applied, record, known);
                 }
             }
@@ -166,24 +200,28 @@ impl<'a> Coalesced<'a> {
 
     fn wait(&mut self, record: Record<'a>) {
         let Record::Queued {
-            session, message, ..
+            session,
+            message,
+            ref with,
+            ..
         } = record
         else {
             return;
         };
+        let what = (message, Extras::share_of(with.as_deref()));
         let entry = self.push(record);
         let former = self
             .sessions
             .entry(session)
             .or_default()
             .waiting
-            .insert(message, entry);
+            .insert(what, entry);
         self.kill(former);
     }
 
-    fn stop_waiting(&mut self, session: u64, message: u64) -> bool {
+    fn stop_waiting(&mut self, session: u64, what: Waiting<'a>) -> bool {
         let waiting = self.sessions.get_mut(&session).map(|it| &mut it.waiting);
-        let entry = waiting.and_then(|waiting| waiting.remove(&message));
+        let entry = waiting.and_then(|waiting| waiting.remove(&what));
         self.kill(entry);
         entry.is_some()
     }
@@ -223,6 +261,7 @@ impl<'a> Coalesced<'a> {
     fn add_session(&mut self, record: Record<'a>) {
         match record {
             Record::SessionMade { session, .. } => {
+                self.numbers.session = self.numbers.session.max(session);
                 self.push_of(session, record);
                 self.sessions.entry(session).or_default().is_new = true;
             }
@@ -275,11 +314,13 @@ impl<'a> Coalesced<'a> {
                 session,
                 message,
                 packet_id,
+                ref with,
                 ..
             } => {
+                let what = (message, Extras::share_of(with.as_deref()));
                 let entry = self.push_of(session, record);
                 if packet_id == 0 {
-                    self.queued.insert((session, message), entry);
+                    self.queued.insert((session, what), entry);
                 } else {
                     let flying = Flying {
                         is_new: true,
@@ -291,9 +332,10 @@ impl<'a> Coalesced<'a> {
             Record::Inflight {
                 session,
                 message,
+                share,
                 packet_id,
             } => {
-                let queued = self.queued.remove(&(session, message));
+                let queued = self.queued.remove(&(session, (message, share)));
                 let entry = self.push_of(session, record);
                 let flying = Flying {
                     is_new: queued.is_some(),
@@ -323,7 +365,11 @@ impl<'a> Coalesced<'a> {
                     }
                 }
             }
-            Record::Dropped { session, message } => match self.queued.remove(&(session, message)) {
+            Record::Dropped {
+                session,
+                message,
+                share,
+            } => match self.queued.remove(&(session, (message, share))) {
                 Some(entry) => self.kill(Some(entry)),
                 None => {
                     self.push_of(session, record);

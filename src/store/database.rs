@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::Map;
-use super::coalesce::Item;
+use super::coalesce::{Coalesced, Numbers};
 use super::journal::Clock;
 use super::schema;
 use super::vfs::Vfs;
@@ -55,6 +55,8 @@ pub struct State {
     pub store: u64,
     /// The number of the last record that it has.
     pub applied: u64,
+    /// The highest numbers that the broker gave.
+    pub numbers: Numbers,
     /// When that was.
     pub stamp: Stamp,
 }
@@ -193,15 +195,15 @@ impl Database {
 
     /// Writes what is left of a span, whose last record has the number `applied`, in one transaction; the rows that it changed. Where
     /// there is nothing to write, nothing is written.
-    pub fn write<'r, 'a: 'r>(
+    pub fn write(
         &mut self,
-        items: impl Iterator<Item = Item<'r, 'a>>,
+        span: &Coalesced<'_>,
         applied: u64,
         stamp: Stamp,
     ) -> rusqlite::Result<usize> {
         let transaction = self.connection.unchecked_transaction()?;
         let mut changes = Changes::new(&transaction, &self.content);
-        for item in items {
+        for item in span.for_flash() {
             changes.apply(&item)?;
         }
         let outcome = changes.finish()?;
@@ -209,6 +211,7 @@ impl Database {
         if rows > 0 {
             let state = State {
                 applied,
+                numbers: self.state.numbers.max(span.numbers()),
                 stamp,
                 ..self.state
             };
@@ -453,11 +456,16 @@ fn settle(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 fn read_state(connection: &Connection) -> rusqlite::Result<State> {
-    let sql = "SELECT store, applied, time_ms, wall_s, boot, offset_ms FROM state";
+    let sql =
+        "SELECT store, applied, time_ms, wall_s, boot, offset_ms, message, session FROM state";
     connection.query_row(sql, [], |row| {
         Ok(State {
             store: row.get::<_, i64>(0)? as u64,
             applied: row.get::<_, i64>(1)? as u64,
+            numbers: Numbers {
+                message: row.get::<_, i64>(6)? as u64,
+                session: row.get::<_, i64>(7)? as u64,
+            },
             stamp: Stamp {
                 time_ms: row.get::<_, i64>(2)? as u64,
                 wall_s: row.get::<_, Option<i64>>(3)?.map(|s| s as u64),
@@ -474,7 +482,8 @@ fn write_state(connection: &Connection, state: &State, position: i64) -> rusqlit
     let stamp = state.stamp;
     connection
         .prepare_cached(
-            "UPDATE state SET applied = ?, position = ?, time_ms = ?, wall_s = ?, boot = ?, offset_ms = ?",
+            "UPDATE state SET applied = ?, position = ?, time_ms = ?, wall_s = ?, boot = ?, offset_ms = ?,
+             message = ?, session = ?",
         )?
         .execute(rusqlite::params![
             state.applied as i64,
@@ -483,6 +492,8 @@ fn write_state(connection: &Connection, state: &State, position: i64) -> rusqlit
             stamp.wall_s.map(|s| s as i64),
             stamp.clock.boot as i64,
             stamp.clock.offset_ms as i64,
+            state.numbers.message as i64,
+            state.numbers.session as i64,
         ])?;
     Ok(())
 }

@@ -29,17 +29,17 @@
 //! It decides nothing about messages: an operation that makes no sense is passed over. It knows neither clients nor sockets, and
 //! it holds no packet back: it says which number the last operation has and until which number all is safe.
 
-pub mod budget;
-pub mod coalesce;
-pub mod database;
-pub mod journal;
-pub mod record;
+mod budget;
+mod coalesce;
+mod database;
+mod journal;
+mod record;
 mod recovery;
-pub mod schema;
-pub mod status;
+mod schema;
+mod status;
 pub mod vfs;
-pub mod worker;
-pub mod write;
+mod worker;
+mod write;
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -33,6 +33,7 @@ pub enum Record<'a> {
     Inflight {
         session: u64,
         message: u64,
+        share: Option<&'a str>,
         packet_id: u16,
     },
     /// [`StoreOp::Received`].
@@ -40,7 +41,11 @@ pub enum Record<'a> {
     /// [`StoreOp::Done`].
     Done { session: u64, packet_id: u16 },
     /// [`StoreOp::Dropped`].
-    Dropped { session: u64, message: u64 },
+    Dropped {
+        session: u64,
+        message: u64,
+        share: Option<&'a str>,
+    },
     /// [`StoreOp::Taken`].
     Taken { session: u64, packet_id: u16 },
     /// [`StoreOp::Released`].
@@ -101,6 +106,13 @@ pub struct Body<'a> {
     pub retain: bool,
     /// When it expires, in the broker's time.
     pub expires_at_ms: Option<u64>,
+}
+
+impl<'a> Extras<'a> {
+    /// The Shared Subscription of a queued message.
+    pub fn share_of(with: Option<&Extras<'a>>) -> Option<&'a str> {
+        with.and_then(|with| with.share)
+    }
 }
 
 /// What few queued messages have.
@@ -301,10 +313,12 @@ fn record_of_delivery<'a>(operation: &StoreOp<'a>) -> Record<'a> {
         StoreOp::Inflight {
             session,
             message,
+            share,
             packet_id,
         } => Record::Inflight {
             session: session.0,
             message,
+            share,
             packet_id: packet_id.value(),
         },
         StoreOp::Received { session, packet_id } => Record::Received {
@@ -315,9 +329,14 @@ fn record_of_delivery<'a>(operation: &StoreOp<'a>) -> Record<'a> {
             session: session.0,
             packet_id: packet_id.value(),
         },
-        StoreOp::Dropped { session, message } => Record::Dropped {
+        StoreOp::Dropped {
+            session,
+            message,
+            share,
+        } => Record::Dropped {
             session: session.0,
             message,
+            share,
         },
         StoreOp::Taken { session, packet_id } => Record::Taken {
             session: session.0,

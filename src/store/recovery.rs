@@ -268,6 +268,12 @@ impl Recovery {
         // Everything that is for flash stands in the database that was read.
         let mut span = Coalesced::new(u64::MAX);
         add(&mut span, &self.chunks, &super::write::Content::default());
+        let state = self.database.as_ref().map(Database::state);
+        let numbers = state.map_or(span.numbers(), |state| state.numbers.max(span.numbers()));
+        give(Restored::Numbers {
+            message: numbers.message,
+            session: numbers.session,
+        });
         for item in span.for_tmpfs() {
             if let Some(body) = item.body {
                 give(Restored::Message {
@@ -375,7 +381,7 @@ fn write(
 ) -> Result<(), String> {
     let mut span = Coalesced::new(applied);
     add(&mut span, chunks, database.content());
-    let written = database.write(span.for_flash(), last, stamp);
+    let written = database.write(&span, last, stamp);
     written.map(drop).map_err(|error| error.to_string())
 }
 
@@ -499,7 +505,7 @@ fn give_delivery(row: &Row<'_>, give: &mut impl FnMut(Restored<'_>)) -> rusqlite
                 qos: qos(row, 3)?,
                 retain: row.get(4)?,
                 subscription_ids: &ids,
-                share: row.get_ref(6)?.as_str_or_null()?,
+                share: Some(row.get_ref(6)?.as_str()?).filter(|share| !share.is_empty()),
                 packet_id,
             });
         }

@@ -5,7 +5,7 @@
 //!
 //! | table | a row is |
 //! |---|---|
-//! | `state` | the one row: the database's number, the number of the last record that it has, and when that was |
+//! | `state` | the one row: the database's number, the number of the last record that it has, the highest numbers that were given, and when that was |
 //! | `message` | a message, once, however many wait for it, keep it or will send it |
 //! | `session` | a session, with its will |
 //! | `subscription` | a subscription of a session |
@@ -28,7 +28,7 @@ pub const VERSION: i32 = 1;
 pub const TABLES: [(&str, &str); 7] = [
     (
         "state",
-        "id, store, applied, position, time_ms, wall_s, boot, offset_ms",
+        "id, store, applied, position, message, session, time_ms, wall_s, boot, offset_ms",
     ),
     (
         "message",
@@ -41,7 +41,7 @@ pub const TABLES: [(&str, &str); 7] = [
     ("subscription", "session, filter, options, subscription_id"),
     (
         "delivery",
-        "session, packet_id, message, position, qos, retain, subscription_ids, share",
+        "session, packet_id, message, share, position, qos, retain, subscription_ids",
     ),
     ("taken", "session, packet_id"),
     ("retained", "topic, message"),
@@ -53,6 +53,8 @@ CREATE TABLE state(
     store INTEGER NOT NULL,
     applied INTEGER NOT NULL,
     position INTEGER NOT NULL,
+    message INTEGER NOT NULL,
+    session INTEGER NOT NULL,
     time_ms INTEGER NOT NULL,
     wall_s INTEGER,
     boot INTEGER NOT NULL,
@@ -88,12 +90,12 @@ CREATE TABLE delivery(
     session INTEGER NOT NULL,
     packet_id INTEGER NOT NULL,
     message INTEGER NOT NULL,
+    share TEXT NOT NULL,
     position INTEGER NOT NULL,
     qos INTEGER NOT NULL,
     retain INTEGER NOT NULL,
     subscription_ids BLOB,
-    share TEXT,
-    PRIMARY KEY(session, packet_id, message)
+    PRIMARY KEY(session, packet_id, message, share)
 ) WITHOUT ROWID;
 CREATE TABLE taken(
     session INTEGER NOT NULL,
@@ -126,7 +128,7 @@ pub fn prepare(connection: &Connection, store: u64) -> rusqlite::Result<()> {
     if done == 0 {
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.execute(
-            "INSERT INTO state VALUES (1, ?, 0, 0, 0, NULL, 0, 0)",
+            "INSERT INTO state VALUES (1, ?, 0, 0, 0, 0, 0, NULL, 0, 0)",
             [store as i64],
         )?;
     }

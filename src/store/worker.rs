@@ -308,7 +308,7 @@ impl Worker {
         let ceiling = self.settings.size_max(database_bytes(&self.place.path));
         let written = database.set_size_max(ceiling).and_then(|()| {
             let span = coalesced(chunks, self.applied, database);
-            database.write(span.for_flash(), last, stamp)
+            database.write(&span, last, stamp)
         });
         written.map_err(|error| error.to_string())?;
         // A page that stays in the file is a page that is used again: to fail here costs nothing.

@@ -343,13 +343,20 @@ impl Changes<'_> {
             Record::Inflight {
                 session,
                 message,
+                share,
                 packet_id,
             } => {
                 let position = self.next_position();
                 self.run(
-                    "UPDATE delivery SET packet_id = ?3, position = ?4
-                     WHERE session = ?1 AND packet_id = 0 AND message = ?2",
-                    params![session as i64, message as i64, packet_id, position],
+                    "UPDATE delivery SET packet_id = ?4, position = ?5
+                     WHERE session = ?1 AND packet_id = 0 AND message = ?2 AND share = ?3",
+                    params![
+                        session as i64,
+                        message as i64,
+                        share.unwrap_or_default(),
+                        packet_id,
+                        position
+                    ],
                 )?;
             }
             Record::Received { session, packet_id } => {
@@ -357,15 +364,20 @@ impl Changes<'_> {
                 // PUBREL is sent again in the order in which PUBREC came [MQTT-4.6.0-4].
                 let position = self.next_position();
                 self.run(
-                    "INSERT INTO delivery VALUES (?, ?, 0, ?, 2, 0, NULL, NULL)",
+                    "INSERT INTO delivery VALUES (?, ?, 0, '', ?, 2, 0, NULL)",
                     params![session as i64, packet_id, position],
                 )?;
             }
             Record::Done { session, packet_id } => self.done(session, packet_id)?,
-            Record::Dropped { session, message } => {
+            Record::Dropped {
+                session,
+                message,
+                share,
+            } => {
                 self.delete(
-                    "DELETE FROM delivery WHERE session = ? AND packet_id = 0 AND message = ? RETURNING message",
-                    params![session as i64, message as i64],
+                    "DELETE FROM delivery WHERE session = ? AND packet_id = 0 AND message = ? AND share = ?
+                     RETURNING message",
+                    params![session as i64, message as i64, share.unwrap_or_default()],
                 )?;
             }
             Record::Taken { session, packet_id } => {
@@ -406,11 +418,11 @@ impl Changes<'_> {
                 session as i64,
                 packet_id,
                 message as i64,
+                Extras::share_of(with).unwrap_or_default(),
                 position,
                 qos,
                 retain,
                 ids,
-                with.and_then(|with| with.share),
             ],
         )?;
         if rows > 0 {

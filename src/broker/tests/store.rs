@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::effect::StoreOp;
 use super::super::inflight::Stage;
+use super::super::queue::Queued;
 use super::super::session::{Session, SessionKey};
 use super::super::will::PendingWill;
 use crate::broker::Broker;
@@ -28,6 +29,8 @@ pub(super) struct StoredSession {
     pub connected: bool,
     pub subscriptions: BTreeMap<String, (SubscriptionOptions, Option<u32>)>,
     pub queued: Vec<Waiting>,
+    /// QoS 0 messages, while the client is away.
+    pub queued_qos0: Vec<Waiting>,
     pub inflight: Vec<(u16, Flying)>,
     pub received: BTreeSet<u16>,
     pub will: Option<(Message, u32, Option<u32>)>,
@@ -40,6 +43,7 @@ pub(super) struct Waiting {
     pub qos: Qos,
     pub retain: bool,
     pub subscription_ids: Vec<u32>,
+    pub share: Option<String>,
 }
 
 /// What is in flight under an identifier.
@@ -81,6 +85,9 @@ impl Store {
             } => {
                 let session = self.session(session);
                 (session.expiry_s, session.connected) = (expiry_s, connected);
+                if connected {
+                    session.queued_qos0.clear();
+                }
             }
             StoreOp::SessionEnded { session } => {
                 assert!(self.sessions.remove(&session.0).is_some());
@@ -123,6 +130,7 @@ impl Store {
                 qos,
                 retain,
                 subscription_ids,
+                share,
                 packet_id,
             } => {
                 let waiting = Waiting {
@@ -130,22 +138,27 @@ impl Store {
                     qos,
                     retain,
                     subscription_ids: subscription_ids.to_vec(),
+                    share: share.map(str::to_owned),
                 };
                 let session = self.session(session);
+                let waits = qos > Qos::AtMostOnce || (!session.connected && packet_id.is_none());
+                assert!(waits, "QoS 0 waits in the store for clients that are away");
                 match packet_id {
                     Some(id) => session
                         .inflight
                         .push((id.value(), Flying::Publish(waiting))),
+                    None if qos == Qos::AtMostOnce => session.queued_qos0.push(waiting),
                     None => session.queued.push(waiting),
                 }
             }
             StoreOp::Inflight {
                 session,
                 message,
+                share,
                 packet_id,
             } => {
                 let session = self.session(session);
-                let waiting = session.take_queued(message);
+                let waiting = session.take_queued(message, share);
                 let flying = (packet_id.value(), Flying::Publish(waiting));
                 session.inflight.push(flying);
             }
@@ -158,8 +171,12 @@ impl Store {
                 session.flying(packet_id.value());
                 session.inflight.retain(|(id, _)| *id != packet_id.value());
             }
-            StoreOp::Dropped { session, message } => {
-                self.session(session).take_queued(message);
+            StoreOp::Dropped {
+                session,
+                message,
+                share,
+            } => {
+                self.session(session).take_queued(message, share);
             }
             StoreOp::Taken { session, packet_id } => {
                 assert!(self.session(session).received.insert(packet_id.value()));
@@ -193,10 +210,19 @@ impl Store {
 }
 
 impl StoredSession {
-    /// The oldest message with this id.
-    fn take_queued(&mut self, id: u64) -> Waiting {
-        let position = self.queued.iter().position(|it| it.message.id() == id);
-        self.queued.remove(position.expect("it is queued"))
+    /// The message with this id that came through this Shared Subscription or none.
+    fn take_queued(&mut self, id: u64, share: Option<&str>) -> Waiting {
+        let is_it = |it: &Waiting| it.message.id() == id && it.share.as_deref() == share;
+        let all = self.queued.iter().chain(&self.queued_qos0);
+        assert_eq!(all.filter(|it| is_it(it)).count(), 1, "it is queued");
+        match self.queued.iter().position(is_it) {
+            Some(position) => self.queued.remove(position),
+            None => {
+                let position = self.queued_qos0.iter().position(is_it);
+                self.queued_qos0
+                    .remove(position.expect("it is one of both"))
+            }
+        }
     }
 
     fn flying(&mut self, packet_id: u16) -> &mut (u16, Flying) {
@@ -216,12 +242,15 @@ fn stored(broker: &Broker, key: SessionKey, session: &Session) -> StoredSession 
         let id = (found.subscription_id != 0).then_some(found.subscription_id);
         (filter.to_string(), (found.options, id))
     });
-    let queued = session.queue.iter().map(|queued| Waiting {
+    let waiting = |queued: &Queued| Waiting {
         message: queued.message.clone(),
         qos: queued.qos,
         retain: queued.retain,
         subscription_ids: queued.subscription_ids.to_vec(),
-    });
+        share: queued.share.as_deref().map(str::to_owned),
+    };
+    let away = session.connection.is_none();
+    let queued_qos0 = session.qos0_queue.iter().filter(|_| away);
     let inflight = session.inflight.iter().map(|entry| {
         let flying = match &entry.stage {
             Stage::PubRel => Flying::PubRel,
@@ -230,12 +259,14 @@ fn stored(broker: &Broker, key: SessionKey, session: &Session) -> StoredSession 
                 qos,
                 retain,
                 subscription_ids,
+                share,
                 ..
             } => Flying::Publish(Waiting {
                 message: message.clone(),
                 qos: *qos,
                 retain: *retain,
                 subscription_ids: subscription_ids.to_vec(),
+                share: share.as_deref().map(str::to_owned),
             }),
         };
         (entry.packet_id.value(), flying)
@@ -252,7 +283,8 @@ fn stored(broker: &Broker, key: SessionKey, session: &Session) -> StoredSession 
         expiry_s: session.expiry_s,
         connected: session.connection.is_some(),
         subscriptions: subscriptions.collect(),
-        queued: queued.collect(),
+        queued: session.queue.iter().map(waiting).collect(),
+        queued_qos0: queued_qos0.map(waiting).collect(),
         inflight: inflight.collect(),
         received: session.received.iter().map(|id| id.value()).collect(),
         will: will.map(will_of),
