@@ -12,9 +12,11 @@ mod acl;
 mod bind;
 pub mod fault;
 mod global;
+mod keeper;
 mod listener;
 mod network;
 pub mod options;
+mod persistence;
 mod section;
 mod subordinate;
 #[cfg(test)]
@@ -31,7 +33,9 @@ use std::path::{Path, PathBuf};
 pub use bind::Bind;
 pub use fault::{Fault, Faults};
 pub use global::Global;
+pub use keeper::Keeper;
 pub use listener::{IdentitySource, Listener, Protocol, Tls, TlsVersion};
+pub use persistence::{Durability, Persistence, TopicClass};
 pub use subordinate::{Reach, Subordinate};
 pub use user::User;
 
@@ -58,6 +62,10 @@ pub struct Config {
     pub users: Vec<User>,
     /// Who may do what.
     pub acl: Rules,
+    /// What survives the process.
+    pub persistence: Persistence,
+    /// The enabled keepers: foris' if the file does not speak of it, then the sections in their order.
+    pub keepers: Vec<Keeper>,
     /// Devices below this one, the disabled ones included.
     pub subordinates: Vec<Subordinate>,
 }
@@ -189,6 +197,8 @@ impl<'a> Parser<'a> {
         });
         let users = self.users(&known);
         let rules = self.each(&known, "acl", |reader, _| Some(acl::read(reader)));
+        let persistence = self.persistence(&known);
+        let keepers = self.keepers(&known);
         let mut subordinates = self.each(&known, "subordinate", |reader, _| {
             Subordinate::direct(reader)
         });
@@ -218,6 +228,8 @@ impl<'a> Parser<'a> {
             listeners,
             users,
             acl,
+            persistence,
+            keepers,
             subordinates,
         }
     }
@@ -297,6 +309,32 @@ impl<'a> Parser<'a> {
             all.extend(read(&mut reader, &self.network));
         }
         all
+    }
+
+    /// What survives, with the classes of all sections in their order.
+    fn persistence(&mut self, known: &[Known<'a>]) -> Persistence {
+        let root = self.root;
+        let mut persistence = self.one(known, "persistence", |reader, _| {
+            Persistence::read(reader, root)
+        });
+        let classes = self.each(known, "durability", |reader, _| {
+            Some(persistence::class(reader))
+        });
+        persistence.classes = classes.into_iter().flatten().collect();
+        persistence
+    }
+
+    fn keepers(&mut self, known: &[Known<'a>]) -> Vec<Keeper> {
+        let is_foris = |known: &Known<'_>| {
+            let name = known.section.name.as_ref();
+            known.table.kind == "keeper" && name.is_some_and(|name| name.text == keeper::FORIS)
+        };
+        let foris = match known.iter().any(is_foris) {
+            true => None,
+            false => Some(self.one(&[], "keeper", |reader, _| Keeper::foris(reader))),
+        };
+        let own = self.each(known, "keeper", |reader, _| Keeper::read(reader));
+        foris.into_iter().chain(own).collect()
     }
 
     /// The users, each of which has one section.

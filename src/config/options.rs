@@ -52,6 +52,8 @@ pub enum Kind {
     Fingerprint,
     /// A topic filter in which `%u` and `%c` may stand for a level.
     Topic,
+    /// A topic filter without placeholders.
+    Filter,
     /// A topic's beginning.
     MountPoint,
     /// Where a web page comes from, as browsers say it, or `*`.
@@ -77,7 +79,7 @@ impl Kind {
             Kind::Address | Kind::Ip => "IP address".into(),
             Kind::Device => "device".into(),
             Kind::Fingerprint => "SHA-256 fingerprint".into(),
-            Kind::Topic => "topic filter".into(),
+            Kind::Topic | Kind::Filter => "topic filter".into(),
             Kind::MountPoint => "topic".into(),
             Kind::Origin => "origin".into(),
         }
@@ -115,7 +117,7 @@ impl Kind {
             Kind::Ip => "an IP address".into(),
             Kind::Device => "a network device's name (1 to 15 characters)".into(),
             Kind::Fingerprint => "a SHA-256 fingerprint (64 hexadecimal digits)".into(),
-            Kind::Topic => "a topic filter".into(),
+            Kind::Topic | Kind::Filter => "a topic filter".into(),
             Kind::MountPoint => "the beginning of a topic (no +, # or $)".into(),
             Kind::Origin => {
                 "an origin (https://host or http://host:port without a path, or *)".into()

@@ -72,6 +72,9 @@ impl<'a> Reader<'a> {
             if let (Kind::Topic, Err(reason)) = (row.kind, crate::acl::Pattern::new(&token.text)) {
                 what += &format!(": {reason}");
             }
+            if let (Kind::Filter, Some(reason)) = (row.kind, value::filter_fault(&token.text)) {
+                what += &format!(": {reason}");
+            }
             if let Kind::Word(words) = row.kind {
                 what += &did_you_mean(&token.text, words.iter().copied());
             }

@@ -262,6 +262,147 @@ config acl
 }
 
 #[test]
+fn without_a_section_an_interval_is_kept_on_the_flash_and_foris_messages_are_kept() {
+    let config = good("");
+    let expected = Persistence {
+        durability: Durability::Interval,
+        path: "/r/etc/fosquitto/fosquitto.db".into(),
+        flush_interval: Duration::from_secs(30),
+        size_limit: None,
+        daily_budget: Some(8 << 20),
+        classes: Vec::new(),
+    };
+    assert_eq!(config.persistence, expected);
+    assert_eq!(config.keepers.len(), 1);
+    let foris = &config.keepers[0];
+    assert_eq!(foris.name, "foris");
+    assert_eq!(
+        (foris.request_ttl, foris.reply_ttl),
+        (Duration::from_secs(5), Duration::from_secs(30))
+    );
+    let kept = |filters: &[String], topic: &str| {
+        filters
+            .iter()
+            .any(|filter| crate::mqtt::topic::matches(filter, topic))
+    };
+    for topic in [
+        "request/about/action/get",
+        "request/about/list",
+        "list",
+        "jsonschemas",
+        "working_replies",
+    ] {
+        let topic = format!("foris-controller/0000000A00000214/{topic}");
+        assert!(kept(&foris.requests, &topic), "{topic}");
+        assert!(!kept(&foris.replies, &topic), "{topic}");
+    }
+    assert!(kept(
+        &foris.replies,
+        "foris-controller/0000000A00000214/reply/x"
+    ));
+    assert!(!kept(
+        &foris.requests,
+        "foris-controller/0000000A00000214/notification/remote/action/advertize"
+    ));
+}
+
+#[test]
+fn classes_of_topics_keep_their_order() {
+    let config = good(
+        "config persistence 'persistence'\n\toption durability volatile\n\toption path /mnt/db\n\toption flush_interval 5m\n\
+         \toption size_limit 1M\n\toption daily_budget 0\n\
+         config durability\n\tlist topic 'a/#'\n\tlist topic '+/b'\n\toption class commit\n\
+         config durability 'named'\n\toption topic '#'\n\toption class interval\n",
+    );
+    let class = |filter: &str, class| TopicClass {
+        filter: filter.into(),
+        class,
+    };
+    let expected = Persistence {
+        durability: Durability::Volatile,
+        path: "/mnt/db".into(),
+        flush_interval: Duration::from_secs(300),
+        size_limit: Some(1 << 20),
+        daily_budget: None,
+        classes: vec![
+            class("a/#", Durability::Commit),
+            class("+/b", Durability::Commit),
+            class("#", Durability::Interval),
+        ],
+    };
+    assert_eq!(config.persistence, expected);
+}
+
+#[test]
+fn a_keeper_of_ones_own_stands_beside_that_of_foris_which_can_be_changed_and_turned_off() {
+    let own = "config keeper 'own'\n\tlist request 'ask/+'\n\toption reply_ttl 1m\n";
+    let config = good(own);
+    let names = |config: &Config| -> Vec<String> {
+        let names = config.keepers.iter().map(|keeper| keeper.name.clone());
+        names.collect()
+    };
+    assert_eq!(names(&config), ["foris", "own"]);
+    let expected = Keeper {
+        name: "own".into(),
+        requests: vec!["ask/+".into()],
+        request_ttl: Duration::from_secs(5),
+        replies: Vec::new(),
+        reply_ttl: Duration::from_secs(60),
+    };
+    assert_eq!(config.keepers[1], expected);
+    let off = good(&format!("config keeper 'foris'\n\toption enabled 0\n{own}"));
+    assert_eq!(names(&off), ["own"]);
+    let changed = good("config keeper 'foris'\n\toption request_ttl 3\n\tlist reply 'r/+'\n");
+    let foris = &changed.keepers[0];
+    assert_eq!(foris.requests, config.keepers[0].requests);
+    assert_eq!(
+        (foris.request_ttl, &foris.replies),
+        (Duration::from_secs(3), &vec!["r/+".into()])
+    );
+}
+
+#[test]
+fn faults_of_what_survives_are_each_reported_with_their_line() {
+    let text = "\
+config persistence 'persistence'
+	option durability 'comit'
+	option path 'fosquitto.db'
+	option flush_interval '0'
+	option size_limit '64K'
+	option dayly_budget '1M'
+config durability
+	option class 'commit'
+config durability
+	list topic 'a/#/b'
+	list topic 'a/%u'
+config persistence 'other'
+config keeper
+	list request 'a'
+config keeper 'own'
+	option reply_ttl '1d'
+";
+    assert_eq!(
+        faults(text),
+        [
+            "2: fosquitto.persistence.durability: 'comit' is not one of volatile, interval, commit (did you mean 'commit'?)",
+            "3: fosquitto.persistence.path: 'fosquitto.db' is not an absolute path",
+            "4: fosquitto.persistence.flush_interval: '0' is not a time (seconds, or with m, h, d or w; 1 to 1d)",
+            "5: fosquitto.persistence.size_limit: '64K' is not a size (bytes, or with K, M or G; 128K to 1024G)",
+            "6: fosquitto.persistence.dayly_budget: there is no such option in 'persistence' (did you mean 'daily_budget'?)",
+            "7: fosquitto.@durability[0].topic: is missing: the topics that the class is for",
+            "9: fosquitto.@durability[1].class: is missing: volatile, interval or commit",
+            "10: fosquitto.@durability[1].topic: 'a/#/b' is not a topic filter: '#' must be its last level, and alone in it",
+            "11: fosquitto.@durability[1].topic: 'a/%u' is not a topic filter: '%u' means something in 'acl' sections only: \
+             '+' stands for any level",
+            "12: fosquitto.other: must be written as: config persistence 'persistence'",
+            "13: fosquitto.@keeper[0]: needs a name: config keeper 'NAME'",
+            "15: fosquitto.own.request: is missing: a keeper needs requests or replies to keep",
+            "16: fosquitto.own.reply_ttl: '1d' is not a time (seconds, or with m, h, d or w; 1 to 1h)",
+        ]
+    );
+}
+
+#[test]
 fn what_users_are_known_by_is_read() {
     let pin = ["0A:ff"; 16].join(":");
     let config = good(&format!(

@@ -129,9 +129,23 @@ pub fn is_valid(text: &str, kind: Kind) -> bool {
         Kind::Device => device(text).is_some(),
         Kind::Fingerprint => fingerprint(text).is_some(),
         Kind::Topic => crate::acl::Pattern::new(text).is_ok(),
+        Kind::Filter => filter_fault(text).is_none(),
         Kind::MountPoint => mount_point(text),
         Kind::Origin => text == "*" || origin(text),
     }
+}
+
+/// Why a text is not a topic filter that stands for the same topics whoever the client is.
+pub fn filter_fault(text: &str) -> Option<String> {
+    if let Err(fault) = crate::acl::Pattern::new(text) {
+        return Some(fault.to_string());
+    }
+    let placeholder = text
+        .split('/')
+        .find(|level| matches!(*level, "%u" | "%c"))?;
+    Some(format!(
+        "'{placeholder}' means something in 'acl' sections only: '+' stands for any level"
+    ))
 }
 
 /// An origin as browsers write it (RFC 6454, section 6.2): scheme, host and port, and no path, not even `/`.

@@ -40,6 +40,10 @@ pub fn reload(bus: &Rc<Bus>) {
     bus.doors.borrow_mut().follow(bus, &config);
     let settings = settings_of(&config.global);
     bus.guard.set(rates_of(&config.global));
+    if config.persistence.path != bus.config.borrow().persistence.path {
+        // What is kept is in the database that is open, and a move would have to be undone if the new place were bad.
+        log::info!("the new path of the database holds from the next start");
+    }
     *bus.config.borrow_mut() = config;
     bus.set(settings);
     review_clients(bus);

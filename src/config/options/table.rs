@@ -3,6 +3,7 @@
 use super::Absent::{self, Is, Said};
 use super::Kind::{self, Bool, Count, Duration, Port, Size, Word};
 use super::{Naming, OptionRow, SectionTable};
+use crate::config::keeper::{REPLY_TTL_S, REQUEST_TTL_S};
 
 const fn option(name: &'static str, kind: Kind, default: Absent, doc: &'static str) -> OptionRow {
     OptionRow {
@@ -32,6 +33,16 @@ const MEMORY_MAX: u64 = 2 << 30;
 const YEARS_100_S: u64 = 36_500 * 86_400;
 /// MQTT's packet identifiers limit the messages in flight.
 const INFLIGHT_MAX: u64 = 65_535;
+/// A database with less has no room for its tables.
+const DATABASE_MIN: u64 = 128 << 10;
+/// More than any router's disk: a slip.
+const DISK_MAX: u64 = 1 << 40;
+/// 4 MiB of SPI-NOR flash are 64 blocks of 64 KiB with 100,000 erase cycles each: 400 GiB until they are worn out. SQLite's log, the
+/// nodes of JFFS2 and its garbage collection write a byte up to five times, so that 8 MiB a day take 28 years, and on the
+/// smallest overlays, of 1 MiB, 7 years. `persistence.daily_budget`'s text says so.
+const DAILY_BUDGET: &str = "8M";
+/// What is kept for longer than an hour is for a session, not for a keeper.
+const KEEPER_TTL_MAX_S: u64 = 3_600;
 
 pub(super) const TABLES: &[SectionTable] = &[
     SectionTable {
@@ -398,6 +409,113 @@ pub(super) const TABLES: &[SectionTable] = &[
                 Word(&["allow", "deny"]),
                 Is("allow"),
                 "Whether the rule allows or forbids.",
+            ),
+        ],
+    },
+    SectionTable {
+        kind: "persistence",
+        naming: Naming::Fixed("persistence"),
+        doc: "What survives the process and a power cut, and what that may cost the flash.",
+        options: &[
+            option(
+                "durability",
+                Word(&["volatile", "interval", "commit"]),
+                Is("interval"),
+                "What an acknowledgement promises where no `durability` section matches: nothing but this process, to survive the \
+                 end of the process (and a power cut but for the last `flush_interval`), or to survive a power cut.",
+            ),
+            option(
+                "path",
+                Kind::Path,
+                Said("`/etc/fosquitto/fosquitto.db`"),
+                "The database. Another path holds from the next start.",
+            ),
+            option(
+                "flush_interval",
+                Duration {
+                    min_s: 1,
+                    max_s: 86_400,
+                },
+                Is("30"),
+                "So long changes of the class `interval` wait to be written together; what is added and removed meanwhile is never written.",
+            ),
+            option(
+                "size_limit",
+                Size {
+                    min: DATABASE_MIN,
+                    max: DISK_MAX,
+                },
+                Said("half of what its file system has free, 64M at most"),
+                "The most bytes of the database. What has no room stays in memory only.",
+            ),
+            option(
+                "daily_budget",
+                Size {
+                    min: 0,
+                    max: DISK_MAX,
+                },
+                Is(DAILY_BUDGET),
+                "So many bytes are written to the flash a day before `flush_interval` is stretched; nothing is dropped for it, and the \
+                 class `commit` is not held back; 0: no bound. The default lets 4 MiB of SPI-NOR flash (64 blocks of 64 KiB, \
+                 100,000 cycles each) last 28 years if its file system writes everything five times.",
+            ),
+        ],
+    },
+    SectionTable {
+        kind: "durability",
+        naming: Naming::Free,
+        doc: "Topics whose messages have a class of their own. The sections are asked in their order; the first one that matches decides.",
+        options: &[
+            list(
+                "topic",
+                Kind::Filter,
+                Said("none: it is required"),
+                "A topic filter.",
+            ),
+            option(
+                "class",
+                Word(&["volatile", "interval", "commit"]),
+                Said("none: it is required"),
+                "What an acknowledgement of these messages promises, as in `persistence`.",
+            ),
+        ],
+    },
+    SectionTable {
+        kind: "keeper",
+        naming: Naming::Named("NAME"),
+        doc: "Requests and replies with QoS 0 that wait for somebody who is late, and then reach them once. Without a section \
+              there is the keeper `foris`, for the router's own programs; a section `keeper 'foris'` changes it, and further ones add theirs.",
+        options: &[
+            option("enabled", Bool, Is("1"), "Whether it keeps anything."),
+            list(
+                "request",
+                Kind::Filter,
+                Said("none; of `foris`: its requests"),
+                "A topic filter of messages that are kept while no subscriber is there.",
+            ),
+            option(
+                "request_ttl",
+                Duration {
+                    min_s: 1,
+                    max_s: KEEPER_TTL_MAX_S,
+                },
+                Is(REQUEST_TTL_S),
+                "So long a request waits. Foris' client asks again after 5 s, or gives up: what came later would be done twice or for nobody.",
+            ),
+            list(
+                "reply",
+                Kind::Filter,
+                Said("none; of `foris`: its replies"),
+                "A topic filter of messages that are kept for a subscriber that comes later.",
+            ),
+            option(
+                "reply_ttl",
+                Duration {
+                    min_s: 1,
+                    max_s: KEEPER_TTL_MAX_S,
+                },
+                Is(REPLY_TTL_S),
+                "So long a reply waits. Foris' client forgets after 30 s what it asked.",
             ),
         ],
     },

@@ -160,6 +160,22 @@ fn the_file_of_the_original_is_correct() {
 }
 
 #[test]
+fn check_accepts_what_says_what_survives_and_names_the_line_of_a_slip() {
+    let uci = "config persistence 'persistence'\n\toption durability 'interval'\n\toption path '/etc/fosquitto/fosquitto.db'\n\
+        \toption flush_interval '30'\n\toption size_limit '4M'\n\toption daily_budget '8M'\n\
+        config durability\n\tlist topic 'alarm/#'\n\toption class 'commit'\n\
+        config keeper 'foris'\n\toption enabled '0'\n\
+        config keeper 'own'\n\tlist request 'ask/+'\n\toption request_ttl '5'\n\tlist reply 'answer/+'\n\toption reply_ttl '30'\n";
+    let output = Root::with_uci(uci).check();
+    assert!(output.status.success(), "{}", stderr(&output));
+    let report = stderr(&Root::with_uci(&uci.replace("ask/+", "ask+")).check());
+    assert!(
+        report.contains("etc/config/fosquitto:13: fosquitto.own.request: 'ask+'"),
+        "{report}"
+    );
+}
+
+#[test]
 fn an_uncommitted_change_takes_no_effect_and_an_override_does() {
     let root = Root::with_uci("config local 'local'\n\toption port '0'\n");
     root.write("tmp/.uci/fosquitto", "fosquitto.local.port='99999'\n");
