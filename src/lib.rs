@@ -35,7 +35,7 @@
 //! | [`net::codec`] | bytes to packets and back | `connect`, `publish`, `subscribe`, `disconnect`, `properties`, `reader` decode; `encode`, `publish_head` encode |
 //! | [`broker`] | the broker as a pure state machine | `input`, `effect`; `connect`, `publish`, `subscribe`, `deliver` handle; `session`, `inflight`, `queue`, `retained`, `router`, `share`, `will`, `timers` hold state; `restore` takes back what a store has kept; `sys` counts; `limits` bounds each kind, `memory` all together |
 //! | [`store`] | what survives a restart | `record` and `journal` on tmpfs, `coalesce` what is left of them, `database` with its `schema` and `write` on flash, `recovery` at the start, `worker` the thread, `budget` and `status`; `vfs` lies under SQLite and counts what goes to flash |
-//! | [`server`] | the running program around them | `bus` is the loop's state and ends its turns; `doors` opens listeners; `reload` and `judge` follow the configuration; `signals`, `clock`; `ram` says what the machine has |
+//! | [`server`] | the running program around them | `bus` is the loop's state and ends its turns; `doors` opens listeners; `reload` and `judge` follow the configuration; `keeping` binds the store to it; `signals`, `clock`; `ram` says what the machine has |
 //! | [`log`] | syslog or standard error, and the escaping of what clients chose | |
 //! | [`cli`] | the command line, one file a command | `serve`, `check`, `passwd` |
 //!
@@ -46,6 +46,7 @@
 //! | the main thread | runs the event loop: all network I/O, and the broker, which it owns | |
 //! | `fosquitto-accept` | waits for new connections, and for signals | a flood of connections costs the loop only what it takes of it |
 //! | `fosquitto-auth` | computes password hashes | one takes milliseconds |
+//! | `fosquitto-store` | writes to flash | one commit takes milliseconds, and seconds where flash is busy |
 //! | ntex's pool, of one thread | closes sockets | closing may block; nothing else is given to it |
 //! | ntex's timer | wakes the loop | |
 //!
@@ -57,14 +58,15 @@
 //!    of its connection with its reason. The type holds it.
 //! 2. **The core is pure.** `mqtt`, `acl` and `broker` read no clock, file, socket, environment or source of chance: the same inputs
 //!    give the same effects. tidy holds the names; the broker's tests run in virtual time.
-//! 3. **An acknowledgement leaves after what it promises holds.** The broker says the change ([`broker::StoreOp`]) before it says
-//!    the packet, and outputs leave at the end of the turn, in one place (`server::bus`). The changes are not written anywhere in
-//!    this version: what is acknowledged lives in memory.
+//! 3. **An acknowledgement leaves after what it promises holds**, as durably as is configured. The broker says the change
+//!    ([`broker::StoreOp`]) before it says the packet; at the end of the turn, in one place (`server::bus`), the changes go to the journal
+//!    first and then the outputs leave, but for what waits for flash (`net::table`, `hold`).
 //! 4. **What a client can grow has a bound**: in [`broker::limits`] where no option moves it, in the table of options where one does, and
 //!    in `net` for what is not past CONNECT; and all of it together has one ceiling, with the order in which things go (`broker::memory`).
 //! 5. **An identity is made by `auth` alone, and a session belongs to its identity.** The fields of [`auth::Identity`] are private,
 //!    and tidy looks for other makers; the broker refuses a client identifier whose session has another owner.
-//! 6. **Running timers count by the boot clock** (`server::clock`), which does not jump. Lifetimes are seconds that are left.
+//! 6. **Running timers count by the boot clock** (`server::clock`), which does not jump. The broker's time goes on over a restart by
+//!    what is known to have passed, so that what is kept are lifetimes, and no date is trusted.
 //! 7. **A wrong configuration never takes the bus down.** [`config::load`] gives a whole configuration or its faults, and a reload with
 //!    faults keeps everything. A listener whose certificates are bad stays closed, or goes on with those that it had.
 //! 8. **What a client chose is escaped** before it stands in a log line ([`log::Escaped`]) or a fault ([`config::fault::Quoted`]); tidy

@@ -658,6 +658,7 @@ impl<H: Hub> Connection<H> {
     fn drain(&mut self, cx: &mut Context<'_>) {
         let mut table = self.hub.table().borrow_mut();
         if table.is_congested(self.id)
+            && !table.is_held(self.id)
             && let Poll::Ready(Ok(())) = self.io.poll_flush(cx, false)
         {
             table.set_drained(self.id);

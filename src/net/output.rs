@@ -54,16 +54,32 @@ impl Output {
         }
     }
 
-    /// Moves everything to the socket's pages and gives the buffer back.
-    pub fn drain_to(&mut self, pages: &mut BytePages, pool: &mut Pool) {
-        let mut from = 0;
-        for (position, payload) in self.shared.drain(..) {
-            pages.extend_from_slice(&self.bytes[from..position]);
-            pages.append(payload);
-            from = position;
+    /// Moves the first `count` bytes to the socket's pages, and gives the buffer back when nothing is left. A shared payload
+    /// MUST NOT be divided.
+    pub fn drain_to(&mut self, pages: &mut BytePages, count: usize, pool: &mut Pool) {
+        let (mut from, mut left) = (0, count);
+        let mut drained = 0;
+        for (position, payload) in &self.shared {
+            if position - from >= left {
+                break;
+            }
+            pages.extend_from_slice(&self.bytes[from..*position]);
+            pages.append(payload.clone());
+            left -= position - from + payload.len();
+            self.shared_bytes -= payload.len();
+            (from, drained) = (*position, drained + 1);
         }
-        pages.extend_from_slice(&self.bytes[from..]);
-        self.clear(pool);
+        pages.extend_from_slice(&self.bytes[from..from + left]);
+        from += left;
+        if drained == self.shared.len() && from == self.bytes.len() {
+            self.clear(pool);
+            return;
+        }
+        self.shared.drain(..drained);
+        self.bytes.drain(..from);
+        for (position, _) in &mut self.shared {
+            *position -= from;
+        }
     }
 
     /// Forgets everything and gives the buffer back.
@@ -94,7 +110,7 @@ mod tests {
         output.share(Bytes::from(payload.clone()));
         output.bytes().extend_from_slice(b"head2");
         assert_eq!(output.len(), 5010);
-        output.drain_to(&mut pages, &mut pool);
+        output.drain_to(&mut pages, 5010, &mut pool);
         assert!(output.is_empty());
         let expected = [b"head1".to_vec(), payload, b"head2".to_vec()].concat();
         assert_eq!(pages.freeze()[..], expected[..]);
@@ -104,5 +120,33 @@ mod tests {
             1,
             "only buffers that hold something to write to"
         );
+    }
+
+    #[test]
+    fn what_is_drained_in_parts_is_the_same() {
+        let whole = |parts: &[usize]| {
+            let (mut output, mut pool) = (Output::default(), Pool::default());
+            let mut pages = BytePages::new(BytePageSize::Size4);
+            output.bytes().extend_from_slice(b"head1");
+            output.share(Bytes::from(vec![b'x'; 50]));
+            output.bytes().extend_from_slice(b"head2");
+            output.share(Bytes::from(vec![b'y'; 60]));
+            for part in parts {
+                output.drain_to(&mut pages, *part, &mut pool);
+            }
+            assert!(output.is_empty());
+            pages.freeze()
+        };
+        let expected = whole(&[120]);
+        assert_eq!(expected.len(), 120);
+        for parts in [
+            &[0, 120][..],
+            &[5, 50, 65],
+            &[3, 52, 0, 2, 63],
+            &[55, 5, 60],
+            &[57, 63],
+        ] {
+            assert_eq!(whole(parts), expected, "{parts:?}");
+        }
     }
 }

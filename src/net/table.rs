@@ -4,6 +4,7 @@
 //! receivers of the same packet those bytes are copied. At the end of the loop's turn [`Table::flush`] gives each output to its
 //! socket, once. The table closes sockets and says why in the log; it reads nothing from them.
 
+mod hold;
 mod live;
 mod memory;
 mod wait;
@@ -43,6 +44,10 @@ pub struct Table {
     free: Vec<u32>,
     /// Those that have something to flush or to close.
     dirty: Vec<u32>,
+    /// Those that have something to hold.
+    held: Vec<u32>,
+    /// Whether what is sent now waits for what the store was told.
+    is_holding: bool,
     pool: Pool,
     /// Where the last QoS 0 packet was encoded, for its next receivers.
     encoded: Option<Encoded>,
@@ -109,6 +114,7 @@ impl Table {
         slot.live = Some(Box::new(Live {
             io,
             output: Output::default(),
+            held: None,
             unsent: 0,
             counted: 0,
             answers: 0,
@@ -378,8 +384,9 @@ impl Table {
         !self.dirty.is_empty()
     }
 
-    /// Gives every output of this turn to its socket, and closes what is to be closed.
-    pub fn flush(&mut self) {
+    /// Gives every output of this turn to its socket, but what is held, and closes what is to be closed. `number` is that of the
+    /// turn's last change.
+    pub fn flush(&mut self, number: u64) {
         self.encoded = None;
         self.copied = 0;
         for index in std::mem::take(&mut self.dirty) {
@@ -387,21 +394,25 @@ impl Table {
                 continue;
             };
             live.is_dirty = false;
-            if !live.output.is_empty() {
+            let free = live.free_bytes(number);
+            if free > 0 {
                 let (output, pool) = (&mut live.output, &mut self.pool);
-                self.bytes_sent += output.len() as u64;
+                self.bytes_sent += free as u64;
                 // An error means that the connection is going already: its future sees that.
                 let pending = live.io.with_write_buf(|pages| {
-                    output.drain_to(pages, pool);
+                    output.drain_to(pages, free, pool);
                     pages.len()
                 });
                 write::by_task(&live.io);
+                if pending.is_err() {
+                    live.output.clear(&mut self.pool);
+                    live.held = None;
+                }
                 live.unsent = pending.unwrap_or(0);
                 self.unsent = self.unsent - live.counted + live.unsent;
                 live.counted = live.unsent;
-                live.output.clear(&mut self.pool);
             }
-            if live.closing.is_some() {
+            if live.closing.is_some() && live.output.is_empty() {
                 live.io.close();
             }
         }
@@ -479,9 +490,11 @@ impl Effects for Table {
             return sent;
         }
         let full = self.full();
+        let is_promise = self.is_holding && delivery.qos != Qos::AtMostOnce;
         let Some(live) = self.output(to) else {
             return Sent::Sent;
         };
+        let is_newly_held = is_promise && live.hold();
         let from = live.output.bytes().len();
         let sent = live.publish(delivery, full);
         let (is_v5, end) = (live.peer.version.is_v5(), live.output.bytes().len());
@@ -495,14 +508,19 @@ impl Effects for Table {
                 to: end,
             });
         }
+        if is_newly_held {
+            self.held.push(to.index);
+        }
         sent
     }
 
     #[inline]
     fn send(&mut self, to: ConnectionId, packet: &ServerPacket<'_>) {
+        let is_holding = self.is_holding;
         let Some(live) = self.output(to) else {
             return;
         };
+        let is_newly_held = is_holding && live.hold();
         let (version, before) = (live.peer.version, live.output.len());
         let mut answer = |kind, ack: &Ack| {
             codec::acks(
@@ -522,6 +540,9 @@ impl Effects for Table {
             _ => live.send_rare(packet),
         }
         live.answers += live.output.len() - before;
+        if is_newly_held {
+            self.held.push(to.index);
+        }
     }
 
     fn close(&mut self, connection: ConnectionId, close: Close) {
@@ -564,6 +585,6 @@ impl Effects for Table {
     }
 
     fn store(&mut self, _operation: &StoreOp<'_>) {
-        // Sessions live as long as the process: nothing is written yet that outlives it.
+        // The server tells the store itself: it knows which packets are to be held for it.
     }
 }

@@ -19,6 +19,7 @@ use ntex::time::{Millis, Sleep, sleep};
 use super::clock;
 use super::doors::Doors;
 use super::judge;
+use super::keeping::Keeper;
 use super::ram;
 use crate::acl::{Permissions, Subject};
 use crate::auth::{Attempt, Credentials, Guard, Identity, Rates, Verifier};
@@ -30,6 +31,7 @@ use crate::net::door::Door;
 use crate::net::hub::Hub;
 use crate::net::listener::Acceptor;
 use crate::net::table::Table;
+use crate::store::Store;
 
 thread_local! {
     /// The bus of this thread, for what other threads have to say to it.
@@ -51,6 +53,8 @@ pub struct Bus {
     pub broker: RefCell<Broker>,
     /// Its connections.
     pub table: RefCell<Table>,
+    /// What keeps its state, if something does.
+    pub store: RefCell<Option<Store>>,
     /// The configuration that holds.
     pub config: RefCell<Config>,
     /// The passwords that hold.
@@ -108,6 +112,7 @@ impl Bus {
             root: parts.root,
             broker: RefCell::new(Broker::new(settings, parts.seed, clock::now())),
             table: RefCell::default(),
+            store: RefCell::default(),
             config: RefCell::new(parts.config),
             credentials: RefCell::new(Arc::new(parts.credentials)),
             doors: RefCell::default(),
@@ -163,6 +168,19 @@ impl Bus {
         })
     }
 
+    /// Gives the broker an input. What comes of it is in the table and in the store when this returns.
+    #[inline]
+    fn give(&self, now: Time, input: Input<'_>, broker: &mut Broker, table: &mut Table) {
+        table.hold_no_more();
+        let mut store = self.store.borrow_mut();
+        let mut keeper = Keeper {
+            table,
+            store: store.as_mut(),
+            now,
+        };
+        broker.handle(now, input, &mut keeper);
+    }
+
     /// Ends the turn: what is due, and what is to be sent. When to wake up again without an event.
     fn end_turn(&self) -> Option<Time> {
         let now = clock::now();
@@ -174,9 +192,11 @@ impl Bus {
         table.set_time(now);
         if broker.next_timeout().is_some_and(|at| at <= now) {
             let traffic = table.traffic();
-            broker.handle(now, Input::Tick(traffic), &mut *table);
+            self.give(now, Input::Tick(traffic), &mut broker, &mut table);
         }
-        table.flush();
+        // What was said must hold before what promises it leaves.
+        let number = self.store.borrow_mut().as_mut().map_or(0, Store::end_turn);
+        table.flush(number);
         self.account(now, &mut broker, &mut table);
         let due = [
             broker.next_timeout(),
@@ -211,7 +231,7 @@ impl Bus {
                 reason: ReasonCode::QUOTA_EXCEEDED,
                 what: "memory is short, and it does not read what it gets",
             };
-            broker.handle(now, input, table);
+            self.give(now, input, broker, table);
             table.abandon(connection);
             self.tell(now, table.held(), broker, table);
         }
@@ -220,7 +240,7 @@ impl Bus {
 
     fn tell(&self, now: Time, held: usize, broker: &mut Broker, table: &mut Table) {
         if self.network.replace(held) != held {
-            broker.handle(now, Input::Network { bytes: held }, table);
+            self.give(now, Input::Network { bytes: held }, broker, table);
         }
     }
 }
@@ -260,9 +280,12 @@ impl Hub for Bus {
     #[inline]
     fn handle(&self, input: Input<'_>) {
         let now = self.now();
-        self.broker
-            .borrow_mut()
-            .handle(now, input, &mut *self.table.borrow_mut());
+        self.give(
+            now,
+            input,
+            &mut self.broker.borrow_mut(),
+            &mut self.table.borrow_mut(),
+        );
     }
 
     fn table(&self) -> &RefCell<Table> {

@@ -11,6 +11,7 @@ mod bus;
 mod clock;
 mod doors;
 mod judge;
+mod keeping;
 mod ram;
 mod reload;
 mod signals;
@@ -116,6 +117,7 @@ fn serve(root: PathBuf, config: Config) -> io::Result<ExitCode> {
         });
         let config = bus.config.borrow().clone();
         bus.doors.borrow_mut().follow(&bus, &config);
+        bus.restore(seed);
         if bus.doors.borrow().sockets() == 0 {
             log::error!("no listener could be opened");
             // An error means that nobody waits for the outcome any more, and nobody does not.
@@ -207,6 +209,7 @@ fn stop(bus: &Rc<Bus>) {
         while !bus.table.borrow().is_empty() && clock::now() < deadline {
             sleep(Millis(10)).await;
         }
+        bus.stop_store();
         log::info!("stopped");
         System::current().stop();
     });

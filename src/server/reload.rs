@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::bus::{Bus, rates_of, settings_of};
 use super::judge;
+use super::keeping;
 use crate::auth::Credentials;
 use crate::broker::{ConnectionId, Input};
 use crate::mqtt::ReasonCode;
@@ -43,6 +44,9 @@ pub fn reload(bus: &Rc<Bus>) {
     if config.persistence.path != bus.config.borrow().persistence.path {
         // What is kept is in the database that is open, and a move would have to be undone if the new place were bad.
         log::info!("the new path of the database holds from the next start");
+    }
+    if let Some(store) = bus.store.borrow_mut().as_mut() {
+        store.set(keeping::settings_of(&config.persistence));
     }
     *bus.config.borrow_mut() = config;
     bus.set(settings);

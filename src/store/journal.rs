@@ -131,9 +131,7 @@ pub fn list(directory: &Path) -> io::Result<Vec<u64>> {
 /// The event loop's end of the journal.
 #[derive(Debug)]
 pub struct Tail {
-    directory: PathBuf,
     file: File,
-    number: u64,
     bytes: u64,
     /// The frame at hand, with room for its head.
     frame: Vec<u8>,
@@ -145,17 +143,10 @@ impl Tail {
         let mut file = create(&path(directory, number))?;
         file.write_all(&header.encode())?;
         Ok(Tail {
-            directory: directory.to_owned(),
             file,
-            number,
             bytes: HEADER_BYTES as u64,
             frame: Vec::new(),
         })
-    }
-
-    /// Its number.
-    pub fn number(&self) -> u64 {
-        self.number
     }
 
     /// Whether the next one should begin.
@@ -178,11 +169,6 @@ impl Tail {
         self.frame.clear();
         self.frame.shrink_to(SEGMENT_BYTES as usize);
         written
-    }
-
-    /// Where the journal is.
-    pub fn directory(&self) -> &Path {
-        &self.directory
     }
 }
 

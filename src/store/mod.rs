@@ -196,9 +196,9 @@ pub struct Store {
 }
 
 impl Store {
-    /// Says an operation at `now_ms` of the broker's time. Where what acknowledges it has to wait for flash, the number for which
-    /// [`Event::Committed`] is to come.
-    pub fn record(&mut self, operation: &StoreOp<'_>, now_ms: u64) -> Option<u64> {
+    /// Says an operation at `now_ms` of the broker's time. Whether what acknowledges it has to wait for flash: until
+    /// [`Event::Committed`] comes for the number that the turn's end gives.
+    pub fn record(&mut self, operation: &StoreOp<'_>, now_ms: u64) -> bool {
         let class = match operation {
             StoreOp::Queued { message, qos, .. } => {
                 let class = self.settings.class_of(message.topic());
@@ -215,19 +215,17 @@ impl Store {
             _ => self.settings.class.max(Class::Interval),
         };
         if class == Class::Volatile {
-            return None;
+            return false;
         }
         self.writer.operation(operation, now_ms);
-        (class == Class::Commit).then(|| {
-            self.is_urgent = true;
-            self.last + u64::from(self.writer.count())
-        })
+        self.is_urgent |= class == Class::Commit;
+        class == Class::Commit
     }
 
-    /// Ends a turn: what was said survives a crash from now on.
-    pub fn end_turn(&mut self) {
+    /// Ends a turn: what was said survives a crash from now on. The number of the last operation.
+    pub fn end_turn(&mut self) -> u64 {
         if self.writer.count() == 0 {
-            return;
+            return self.last;
         }
         let (first, count) = (self.last + 1, u64::from(self.writer.count()));
         let appended = self.tail.as_mut().map(|tail| tail.append(&self.writer));
@@ -256,6 +254,7 @@ impl Store {
         if self.tail.as_ref().is_some_and(Tail::is_full) {
             self.begin_segment();
         }
+        self.last
     }
 
     /// The journal may be tried again.

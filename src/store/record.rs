@@ -125,27 +125,6 @@ pub struct Extras<'a> {
 }
 
 impl Record<'_> {
-    /// The session that it is about, if it is about one.
-    pub fn session(&self) -> Option<u64> {
-        match *self {
-            Record::Queued { session, .. }
-            | Record::Inflight { session, .. }
-            | Record::Received { session, .. }
-            | Record::Done { session, .. }
-            | Record::Dropped { session, .. }
-            | Record::Taken { session, .. }
-            | Record::Released { session, .. }
-            | Record::SessionMade { session, .. }
-            | Record::SessionChanged { session, .. }
-            | Record::SessionEnded { session }
-            | Record::Subscribed { session, .. }
-            | Record::Unsubscribed { session, .. }
-            | Record::WillSet { session, .. }
-            | Record::WillCleared { session } => Some(session),
-            Record::Body(_) | Record::Retained { .. } | Record::RetainCleared { .. } => None,
-        }
-    }
-
     /// The message that it needs the body of.
     pub fn message(&self) -> Option<u64> {
         match *self {

@@ -379,28 +379,34 @@ impl Worker {
         {
             let stamped = database.stamp(stamp).and_then(|()| database.close());
             match stamped {
-                Ok(()) if self.segments.iter().all(|segment| self.is_empty(segment)) => {
-                    self.remove_all();
-                }
+                Ok(()) if self.is_journal_done() => self.remove_all(),
                 Ok(()) => {}
                 Err(error) => log::error!("store: {}: {error}", self.place.path.display()),
             }
         }
     }
 
-    fn is_empty(&self, segment: &Segment) -> bool {
-        let content = journal::read(&journal::path(&self.directory, segment.number), 0);
-        content.is_ok_and(|content| {
-            let chunk = [Chunk {
-                first: 1,
-                count: content.count,
-                compacted_to: None,
-                records: content.records,
-            }];
-            // With everything applied, what is left is what only the journal has.
-            let mut span = Coalesced::new(u64::MAX);
-            add(&mut span, &chunk, &super::write::Content::default());
+    /// Whether the journal has nothing that the database has not.
+    fn is_journal_done(&self) -> bool {
+        let chunks: io::Result<Vec<Chunk>> =
+            self.segments.iter().map(|it| self.whole(it)).collect();
+        chunks.is_ok_and(|chunks| {
+            let mut span = Coalesced::new(self.applied);
+            add(&mut span, &chunks, &super::write::Content::default());
             span.all().next().is_none()
+        })
+    }
+
+    /// All records of a segment.
+    fn whole(&self, segment: &Segment) -> io::Result<Chunk> {
+        let path = journal::path(&self.directory, segment.number);
+        let header = journal::read_header(&path)?.ok_or(io::ErrorKind::InvalidData)?;
+        let content = journal::read(&path, 0)?;
+        Ok(Chunk {
+            first: header.first,
+            count: content.count,
+            compacted_to: header.compacted_to,
+            records: content.records,
         })
     }
 
@@ -488,17 +494,9 @@ impl Worker {
         let mut covers_from = u64::MAX;
         for segment in closed {
             let path = journal::path(&self.directory, segment.number);
-            let Some(header) = journal::read_header(&path)? else {
-                continue;
-            };
+            let header = journal::read_header(&path)?.ok_or(io::ErrorKind::InvalidData)?;
             covers_from = covers_from.min(header.covers_from);
-            let content = journal::read(&path, 0)?;
-            chunks.push(Chunk {
-                first: header.first,
-                count: content.count,
-                compacted_to: header.compacted_to,
-                records: content.records,
-            });
+            chunks.push(self.whole(segment)?);
         }
         let number = closed.last().map_or(0, |segment| segment.number);
         let last = last_of(&chunks).unwrap_or(self.applied);

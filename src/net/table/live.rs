@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use ntex::io::IoRef;
 
+use super::hold::Held;
 use crate::auth::{Identity, MECHANISM, Verdict};
 use crate::broker::{Close, Delivery, Payload, Sent, Time, limits};
 use crate::log::Escaped;
@@ -23,6 +24,8 @@ use crate::net::output::Output;
 pub struct Live {
     pub(super) io: IoRef,
     pub(super) output: Output,
+    /// What of it must wait.
+    pub(super) held: Option<Box<Held>>,
     /// Bytes that the socket had not taken at the last flush.
     pub(super) unsent: usize,
     /// What of it is in the table's sum.
