@@ -37,6 +37,8 @@ mod record;
 mod recovery;
 mod schema;
 mod status;
+#[cfg(test)]
+mod tests;
 pub mod vfs;
 mod worker;
 mod write;

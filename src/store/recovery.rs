@@ -9,7 +9,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
-use std::sync::mpsc;
+use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex};
 
 use rusqlite::Row;
@@ -20,7 +20,7 @@ use super::journal::{self, Clock, Header, Tail};
 use super::record::{Record, Writer, options_of};
 use super::status::Status;
 use super::vfs::Vfs;
-use super::worker::{Beginning, Chunk, Worker, add};
+use super::worker::{Beginning, Chunk, Order, Worker, add};
 use super::{Clocks, Notify, Settings, Store};
 use crate::broker::effect::SessionId;
 use crate::broker::{Owner, Restored, Time};
@@ -317,6 +317,16 @@ impl Recovery {
 
     /// Begins the store's thread, which says by `notify` what the event loop has to know.
     pub fn start(self, notify: Notify) -> io::Result<Store> {
+        let (mut store, worker, orders) = self.begin(notify);
+        let thread = std::thread::Builder::new()
+            .name("fosquitto-store".into())
+            .spawn(move || worker.run(&orders))?;
+        store.thread = Some(thread);
+        Ok(store)
+    }
+
+    /// Both ends of the store, before its thread runs.
+    pub(super) fn begin(self, notify: Notify) -> (Store, Worker, Receiver<Order>) {
         let number = self.leftovers.last().map_or(0, |it| it.number) + 1;
         let header = Header {
             store: self.store,
@@ -351,10 +361,7 @@ impl Recovery {
             is_told: is_told.clone(),
             failing: self.failing,
         };
-        let thread = std::thread::Builder::new()
-            .name("fosquitto-store".into())
-            .spawn(move || Worker::new(beginning).run(&received))?;
-        Ok(Store {
+        let store = Store {
             settings: self.settings,
             store: self.store,
             clock: self.clocks.clock,
@@ -367,8 +374,9 @@ impl Recovery {
             orders,
             is_told,
             status,
-            thread: Some(thread),
-        })
+            thread: None,
+        };
+        (store, Worker::new(beginning), received)
     }
 }
 

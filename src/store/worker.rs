@@ -180,37 +180,42 @@ impl Worker {
         if let Some(what) = beginning.failing {
             worker.fail(what, Instant::now());
         }
+        worker.compact();
         worker
     }
 
     /// Serves until it is told to stop, or the event loop is gone.
     pub fn run(mut self, orders: &Receiver<Order>) {
-        self.compact();
         loop {
             let order = match self.due() {
                 None => orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
                 Some(due) => orders.recv_timeout(due.saturating_duration_since(Instant::now())),
             };
-            let mut is_urgent = false;
-            let mut is_end = matches!(order, Err(RecvTimeoutError::Disconnected));
+            let is_end = matches!(order, Err(RecvTimeoutError::Disconnected));
             let more = std::iter::from_fn(|| orders.try_recv().ok());
-            for order in order.ok().into_iter().chain(more) {
-                match order {
-                    Order::Commit => is_urgent = true,
-                    Order::Stop => is_end = true,
-                    order => self.carry_out(order),
-                }
-            }
-            if is_end {
+            if self.turn(order.ok().into_iter().chain(more)) || is_end {
                 self.end();
                 return;
             }
-            let now = Instant::now();
-            if is_urgent || self.due().is_some_and(|due| due <= now) {
-                self.flush(now);
-            }
-            self.compact_if_long();
         }
+    }
+
+    /// Carries out what has been ordered, and what is due. Whether the end is among it.
+    pub(super) fn turn(&mut self, orders: impl Iterator<Item = Order>) -> bool {
+        let (mut is_urgent, mut is_end) = (false, false);
+        for order in orders {
+            match order {
+                Order::Commit => is_urgent = true,
+                Order::Stop => is_end = true,
+                order => self.carry_out(order),
+            }
+        }
+        let now = Instant::now();
+        if !is_end && (is_urgent || self.due().is_some_and(|due| due <= now)) {
+            self.flush(now);
+        }
+        self.compact_if_long();
+        is_end
     }
 
     fn carry_out(&mut self, order: Order) {
@@ -371,7 +376,7 @@ impl Worker {
         }
     }
 
-    fn end(mut self) {
+    pub(super) fn end(mut self) {
         self.flush(Instant::now());
         let stamp = self.clocks.stamp();
         if self.failing.is_none()

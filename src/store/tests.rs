@@ -1,0 +1,539 @@
+//! The whole store against a model: whatever is said, written, compacted, killed or stopped, what comes back is what was said.
+//!
+//! The model carries out every operation to the letter. The store's two ends run on the test's thread, so that a crash happens
+//! between any two of its steps. `FOSQUITTO_SEED=` repeats the run whose seed was printed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
+
+use super::vfs::Vfs;
+use super::worker::{Order, Worker};
+use super::{Class, Event, Parts, Settings, Store, recover};
+use crate::broker::effect::SessionId;
+use crate::broker::{Owner, Restored, StoreOp, Time};
+use crate::mqtt::message::Parts as MessageParts;
+use crate::mqtt::packet::{RetainHandling, SubscriptionOptions};
+use crate::mqtt::{Message, PacketId, Qos};
+
+/// Everything that is kept.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Model {
+    sessions: BTreeMap<u64, Session>,
+    retained: BTreeMap<String, Vec<u8>>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq)]
+struct Session {
+    client_id: String,
+    user: Option<String>,
+    expiry_s: u32,
+    offline_since: Option<u64>,
+    subscriptions: BTreeMap<String, (u8, bool, Option<u32>)>,
+    queue: Vec<Waiting>,
+    waiting: Vec<Waiting>,
+    inflight: Vec<(u16, Option<Waiting>)>,
+    taken: BTreeSet<u16>,
+    will: Option<(Vec<u8>, u32, Option<u32>)>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Waiting {
+    message: u64,
+    payload: Vec<u8>,
+    qos: u8,
+    ids: Vec<u32>,
+    share: Option<String>,
+}
+
+/// SplitMix64.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        (mixed ^ (mixed >> 31)) % bound
+    }
+
+    fn one_of<'a, T>(&mut self, all: &'a [T]) -> Option<&'a T> {
+        (!all.is_empty()).then(|| &all[self.below(all.len() as u64) as usize])
+    }
+}
+
+/// A store whose thread is the test.
+struct World {
+    folder: PathBuf,
+    random: Random,
+    model: Model,
+    vfs: &'static Vfs,
+    class: Class,
+    ends: Option<(Store, Worker, Receiver<Order>)>,
+    message: u64,
+    session: u64,
+    now: u64,
+}
+
+fn folder(name: &str) -> PathBuf {
+    let folder =
+        std::env::temp_dir().join(format!("fosquitto-store-{}-{name}", std::process::id()));
+    std::fs::remove_dir_all(&folder).ok();
+    std::fs::create_dir_all(&folder).expect("a temporary folder can be made");
+    folder
+}
+
+fn settings(folder: &Path, class: Class) -> Settings {
+    Settings {
+        path: folder.join("fosquitto.db"),
+        class,
+        classes: Vec::new(),
+        flush_interval: Duration::from_secs(3600),
+        size_limit: None,
+        daily_budget: 0,
+    }
+}
+
+impl World {
+    fn new(name: &str, seed: u64, class: Class) -> World {
+        let mut world = World {
+            folder: folder(name),
+            random: Random(seed),
+            model: Model::default(),
+            vfs: Vfs::register(None).expect("SQLite takes a VFS"),
+            class,
+            ends: None,
+            message: 0,
+            session: 0,
+            now: 1000,
+        };
+        world.start();
+        world
+    }
+
+    /// Starts the store; what it gives back is the model.
+    fn start(&mut self) {
+        let recovery = recover(Parts {
+            directory: self.folder.join("run"),
+            settings: settings(&self.folder, self.class),
+            vfs: self.vfs,
+            seed: 7,
+            boot: 1,
+            boot_ms: || 1000,
+            wall_s: || None,
+        });
+        let (mut found, mut messages) = (Model::default(), BTreeMap::new());
+        let mut numbers = (0, 0);
+        recovery.load(|item| {
+            found.take(item, &mut messages, &mut numbers);
+            Ok(())
+        });
+        assert_eq!(found, self.model);
+        let highest = found.sessions.keys().max().copied().unwrap_or(0);
+        assert!(numbers.1 >= highest && numbers.0 >= messages.keys().max().copied().unwrap_or(0));
+        self.ends = Some(recovery.begin(Box::new(|_: Event| {})));
+    }
+
+    fn say(&mut self, operation: StoreOp<'_>) {
+        let (store, ..) = self.ends.as_mut().expect("it runs");
+        store.record(&operation, self.now);
+    }
+
+    fn turn_ends(&mut self) {
+        let (store, worker, orders) = self.ends.as_mut().expect("it runs");
+        store.end_turn();
+        if self.random.below(3) == 0 {
+            worker.turn(orders.try_iter());
+        }
+    }
+
+    fn flush(&mut self) {
+        let (_, worker, orders) = self.ends.as_mut().expect("it runs");
+        worker.turn(orders.try_iter().chain([Order::Commit]));
+    }
+
+    fn crash(&mut self) {
+        drop(self.ends.take());
+        self.start();
+    }
+
+    fn stop(&mut self) {
+        let (mut store, mut worker, orders) = self.ends.take().expect("it runs");
+        store.end_turn();
+        worker.turn(orders.try_iter());
+        worker.end();
+        self.start();
+    }
+}
+
+impl Model {
+    fn take(
+        &mut self,
+        item: Restored<'_>,
+        messages: &mut BTreeMap<u64, (String, Vec<u8>)>,
+        numbers: &mut (u64, u64),
+    ) {
+        match item {
+            Restored::Numbers { message, session } => *numbers = (message, session),
+            Restored::Message {
+                id, topic, payload, ..
+            } => {
+                messages.insert(id, (topic.to_owned(), payload.to_vec()));
+            }
+            Restored::Session {
+                session,
+                client_id,
+                owner,
+                expiry_s,
+                offline_since,
+            } => {
+                let made = Session {
+                    client_id: client_id.to_owned(),
+                    user: owner.user().map(str::to_owned),
+                    expiry_s,
+                    offline_since: offline_since.map(|Time(at)| at),
+                    ..Session::default()
+                };
+                assert!(self.sessions.insert(session.0, made).is_none());
+            }
+            Restored::Subscription {
+                session,
+                filter,
+                options,
+                subscription_id,
+            } => {
+                let what = (options.qos as u8, options.no_local, subscription_id);
+                self.of(session)
+                    .subscriptions
+                    .insert(filter.to_owned(), what);
+            }
+            Restored::Queued {
+                session,
+                message,
+                qos,
+                subscription_ids,
+                share,
+                packet_id,
+                ..
+            } => {
+                let waiting = Waiting {
+                    message,
+                    payload: messages[&message].1.clone(),
+                    qos: qos as u8,
+                    ids: subscription_ids.to_vec(),
+                    share: share.map(str::to_owned),
+                };
+                let session = self.of(session);
+                match packet_id {
+                    Some(id) => session.inflight.push((id.value(), Some(waiting))),
+                    None if qos == Qos::AtMostOnce => session.waiting.push(waiting),
+                    None => session.queue.push(waiting),
+                }
+            }
+            Restored::PubRel { session, packet_id } => {
+                self.of(session).inflight.push((packet_id.value(), None));
+            }
+            Restored::Taken { session, packet_id } => {
+                self.of(session).taken.insert(packet_id.value());
+            }
+            Restored::Retained { message } => {
+                let (topic, payload) = messages[&message].clone();
+                self.retained.insert(topic, payload);
+            }
+            Restored::Will {
+                session,
+                message,
+                delay_s,
+                expiry_s,
+            } => {
+                let payload = messages[&message].1.clone();
+                self.of(session).will = Some((payload, delay_s, expiry_s));
+            }
+        }
+    }
+
+    fn of(&mut self, session: SessionId) -> &mut Session {
+        self.sessions
+            .get_mut(&session.0)
+            .expect("a session comes first")
+    }
+}
+
+impl World {
+    fn message(&mut self, topic: &str, qos: Qos) -> Message {
+        self.message += 1;
+        let size = if self.random.below(50) == 0 {
+            30_000
+        } else {
+            self.random.below(40)
+        };
+        let payload: Vec<u8> = (0..size).map(|at| (self.message + at) as u8).collect();
+        let parts = MessageParts {
+            topic,
+            properties: &[],
+            payload: &payload,
+            qos,
+            retain: false,
+            expires_at_ms: None,
+        };
+        Message::new(self.message, parts)
+    }
+
+    fn step(&mut self) {
+        self.now += self.random.below(500);
+        let ids: Vec<u64> = self.model.sessions.keys().copied().collect();
+        let chosen = self.random.one_of(&ids).copied();
+        match (self.random.below(16), chosen) {
+            (0, _) => self.make_session(),
+            (1, _) | (_, None) => self.retain(),
+            (2, Some(id)) if self.random.below(4) == 0 => {
+                self.say(StoreOp::SessionEnded {
+                    session: SessionId(id),
+                });
+                self.model.sessions.remove(&id);
+            }
+            (3, Some(id)) => self.come_or_go(id),
+            (4, Some(id)) => self.subscribe(id),
+            (5, Some(id)) => self.will(id),
+            (6 | 7, Some(id)) => self.take(id),
+            (8..=10, Some(id)) => self.queue(id),
+            (_, Some(id)) => self.advance(id),
+        }
+    }
+
+    fn make_session(&mut self) {
+        self.session += 1;
+        let (id, client_id) = (self.session, format!("client-{}", self.session));
+        let owner = Owner::of((id % 2 == 0).then_some("user"));
+        let expiry_s = 100;
+        self.say(StoreOp::SessionMade {
+            session: SessionId(id),
+            client_id: &client_id,
+            owner: &owner,
+            expiry_s,
+        });
+        let user = owner.user().map(str::to_owned);
+        let made = Session {
+            client_id,
+            user,
+            expiry_s,
+            ..Session::default()
+        };
+        self.model.sessions.insert(id, made);
+    }
+
+    fn come_or_go(&mut self, id: u64) {
+        let now = self.now;
+        let session = self.model.sessions.get_mut(&id).expect("it was chosen");
+        let connected = session.offline_since.is_some();
+        session.offline_since = (!connected).then_some(now);
+        session.expiry_s += 1;
+        session.waiting.clear();
+        let expiry_s = session.expiry_s;
+        self.say(StoreOp::SessionChanged {
+            session: SessionId(id),
+            expiry_s,
+            connected,
+        });
+    }
+
+    fn subscribe(&mut self, id: u64) {
+        let filter = format!("filter/{}", self.random.below(4));
+        let session = self.model.sessions.get_mut(&id).expect("it was chosen");
+        if session.subscriptions.remove(&filter).is_some() && self.random.below(2) == 0 {
+            return self.say(StoreOp::Unsubscribed {
+                session: SessionId(id),
+                filter: &filter,
+            });
+        }
+        let subscription_id = Some(self.random.below(3) as u32).filter(|id| *id > 0);
+        session
+            .subscriptions
+            .insert(filter.clone(), (1, true, subscription_id));
+        self.say(StoreOp::Subscribed {
+            session: SessionId(id),
+            filter: &filter,
+            options: SubscriptionOptions {
+                qos: Qos::AtLeastOnce,
+                no_local: true,
+                retain_as_published: false,
+                retain_handling: RetainHandling::SendIfNew,
+            },
+            subscription_id,
+        });
+    }
+
+    fn will(&mut self, id: u64) {
+        let session = SessionId(id);
+        if self.model.of(session).will.take().is_some() {
+            return self.say(StoreOp::WillCleared { session });
+        }
+        let message = self.message("will", Qos::AtLeastOnce);
+        self.model.of(session).will = Some((message.payload().to_vec(), 5, None));
+        self.say(StoreOp::WillSet {
+            session,
+            message: &message,
+            delay_s: 5,
+            expiry_s: None,
+        });
+    }
+
+    fn take(&mut self, id: u64) {
+        let packet_id = PacketId::new(1 + self.random.below(5) as u16).expect("not 0");
+        let session = SessionId(id);
+        if self.model.of(session).taken.remove(&packet_id.value()) {
+            self.say(StoreOp::Released { session, packet_id });
+        } else {
+            self.model.of(session).taken.insert(packet_id.value());
+            self.say(StoreOp::Taken { session, packet_id });
+        }
+    }
+
+    fn retain(&mut self) {
+        let topic = format!("topic/{}", self.random.below(6));
+        if self.model.retained.remove(&topic).is_some() && self.random.below(2) == 0 {
+            return self.say(StoreOp::RetainCleared { topic: &topic });
+        }
+        let message = self.message(&topic, Qos::AtMostOnce);
+        self.model
+            .retained
+            .insert(topic, message.payload().to_vec());
+        self.say(StoreOp::Retained { message: &message });
+    }
+
+    /// A message for one session or for several.
+    fn queue(&mut self, id: u64) {
+        let qos =
+            [Qos::AtMostOnce, Qos::AtLeastOnce, Qos::ExactlyOnce][self.random.below(3) as usize];
+        let message = self.message("queued", qos);
+        let mut all: Vec<u64> = self.model.sessions.keys().copied().collect();
+        if self.random.below(3) > 0 {
+            all = vec![id];
+        }
+        for id in all {
+            let share = (self.random.below(6) == 0).then_some("$share/group/queued");
+            let ids: Vec<u32> = (0..self.random.below(3) as u32).collect();
+            let session = self.model.sessions.get_mut(&id).expect("it is there");
+            let waiting = Waiting {
+                message: message.id(),
+                payload: message.payload().to_vec(),
+                qos: qos as u8,
+                ids: ids.clone(),
+                share: share.map(str::to_owned),
+            };
+            let mut packet_id = None;
+            match qos {
+                Qos::AtMostOnce if session.offline_since.is_none() => continue,
+                Qos::AtMostOnce => session.waiting.push(waiting),
+                _ if self.random.below(2) == 0 => session.queue.push(waiting),
+                _ => {
+                    let free = session.free_id();
+                    packet_id = PacketId::new(free);
+                    session.inflight.push((free, Some(waiting)));
+                }
+            }
+            self.say(StoreOp::Queued {
+                session: SessionId(id),
+                message: &message,
+                qos,
+                retain: false,
+                subscription_ids: &ids,
+                share,
+                packet_id,
+            });
+        }
+    }
+
+    /// A message of a session gets on by one step.
+    fn advance(&mut self, id: u64) {
+        let session = SessionId(id);
+        let of = self.model.sessions.get_mut(&id).expect("it was chosen");
+        match self.random.below(4) {
+            0 if !of.waiting.is_empty() => {
+                let gone = of.waiting.remove(0);
+                let share = gone.share.as_deref();
+                self.say(StoreOp::Dropped {
+                    session,
+                    message: gone.message,
+                    share,
+                });
+            }
+            1 if !of.queue.is_empty() && self.random.below(3) == 0 => {
+                let gone = of.queue.remove(0);
+                let share = gone.share.as_deref();
+                self.say(StoreOp::Dropped {
+                    session,
+                    message: gone.message,
+                    share,
+                });
+            }
+            2 if !of.queue.is_empty() => {
+                let (free, next) = (of.free_id(), of.queue.remove(0));
+                of.inflight.push((free, Some(next.clone())));
+                self.say(StoreOp::Inflight {
+                    session,
+                    message: next.message,
+                    share: next.share.as_deref(),
+                    packet_id: PacketId::new(free).expect("not 0"),
+                });
+            }
+            _ if !of.inflight.is_empty() => {
+                let (packet_id, waiting) = of.inflight.remove(0);
+                let needs_release = waiting.is_some_and(|waiting| waiting.qos == 2);
+                if needs_release {
+                    of.inflight.push((packet_id, None));
+                }
+                let packet_id = PacketId::new(packet_id).expect("not 0");
+                self.say(match needs_release {
+                    true => StoreOp::Received { session, packet_id },
+                    false => StoreOp::Done { session, packet_id },
+                });
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Session {
+    fn free_id(&self) -> u16 {
+        let is_free = |id: &u16| self.inflight.iter().all(|(used, _)| used != id);
+        (1..).find(is_free).expect("few are in flight")
+    }
+}
+
+fn run(name: &str, class: Class) {
+    let given = std::env::var("FOSQUITTO_SEED")
+        .ok()
+        .and_then(|seed| seed.parse().ok());
+    let chance = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let seed = given.unwrap_or_else(|| chance.map_or(0, |since| since.as_nanos() as u64));
+    println!("FOSQUITTO_SEED={seed}");
+    let mut world = World::new(name, seed, class);
+    for _ in 0..6_000 {
+        for _ in 0..world.random.below(12) {
+            world.step();
+        }
+        world.turn_ends();
+        match world.random.below(120) {
+            0..4 => world.flush(),
+            4 => world.crash(),
+            5 if world.random.below(3) == 0 => world.stop(),
+            _ => {}
+        }
+    }
+    world.stop();
+    let (model, folder) = (world.model, world.folder);
+    assert!(!model.sessions.is_empty() && !model.retained.is_empty());
+    std::fs::remove_dir_all(folder).expect("nobody else removes it");
+}
+
+#[test]
+fn what_comes_back_after_crashes_and_stops_is_what_was_said() {
+    run("interval", Class::Interval);
+}
+
+#[test]
+fn the_same_holds_where_every_turn_is_committed() {
+    run("commit", Class::Commit);
+}
