@@ -110,6 +110,8 @@ impl Broker {
 
     /// Handles one event at the moment `now`, which MUST not be earlier than that of the last.
     pub fn handle<E: Effects>(&mut self, now: Time, input: Input<'_>, effects: &mut E) {
+        let away = self.sessions_away();
+        let stops = matches!(input, Input::Shutdown);
         match input {
             Input::Packet { connection, packet } => self.packet(now, connection, packet, effects),
             Input::Connect {
@@ -168,6 +170,9 @@ impl Broker {
                 self.arm_sys(now);
             }
             Input::Shutdown => self.shutdown(now, effects),
+        }
+        if !stops {
+            self.bound_sessions_away(now, away, effects);
         }
         self.settle(now, effects);
     }

@@ -57,6 +57,17 @@ pub(super) struct Session {
     pub replays: VecDeque<Replay>,
 }
 
+/// What a session holds, the more precious the later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Holds {
+    /// Nothing.
+    Nothing,
+    /// Subscriptions, or QoS 0 messages.
+    Subscriptions,
+    /// Messages that were promised, on their way to the client or from it.
+    Messages,
+}
+
 /// Retained messages that a subscription still has to get, in the order of their topics.
 #[derive(Debug)]
 pub(super) struct Replay {
@@ -99,12 +110,15 @@ impl Session {
         }
     }
 
-    /// Whether its end would lose a subscription or a message.
-    pub fn holds_something(&self) -> bool {
-        !self.filters.is_empty()
-            || !self.inflight.is_empty()
-            || !self.queue.is_empty()
-            || !self.qos0_queue.is_empty()
+    /// What its end would lose.
+    pub fn holds(&self) -> Holds {
+        if !self.inflight.is_empty() || !self.queue.is_empty() || self.received.len() > 0 {
+            Holds::Messages
+        } else if !self.filters.is_empty() || !self.qos0_queue.is_empty() {
+            Holds::Subscriptions
+        } else {
+            Holds::Nothing
+        }
     }
 
     /// Whether the session outlives its connection, so that its changes are store operations.
