@@ -5,7 +5,7 @@
 //! arguments, so that a test runs in virtual time. It cannot fail: what a client does wrong is an effect, the close of its connection.
 //!
 //! One file a concern: [`input`] and [`effect`] are what goes in and comes out; `connect`, `publish` and `subscribe` handle
-//! the packets; `deliver` decides what goes to a client now and what waits; `session`, `inflight`, `queue`, `retained`, `router`, `share`, `will` and
+//! the packets; `deliver` decides what goes to a client now and what waits, which `pump` sends when there is room; `session`, `inflight`, `queue`, `retained`, `router`, `share`, `will` and
 //! `timers` hold state; `restore` takes back what a store has kept; `sys` counts and publishes `$SYS`; [`limits`] bounds what a client can grow, and `memory` all of it together.
 
 mod connect;
@@ -16,6 +16,7 @@ pub mod input;
 pub mod limits;
 mod memory;
 mod publish;
+mod pump;
 mod queue;
 mod restore;
 mod retained;

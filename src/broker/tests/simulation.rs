@@ -566,6 +566,12 @@ impl Simulation {
                 assert!(got, "{} did not get {number}: {owed:?}", client.name);
             }
             assert!(client.open.is_empty(), "{:?}", client.open);
+            assert!(
+                client.holds.is_empty(),
+                "{} holds {:?}",
+                client.name,
+                client.holds
+            );
         }
         for who in 0..self.clients.len() {
             let link = self.clients[who].link.expect("all are connected");
