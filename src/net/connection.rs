@@ -97,6 +97,7 @@ pub async fn accept<H: Hub>(
                 door,
                 crowd,
                 state: State::Connect,
+                packet_max: 0,
                 reauthentication: Reauthentication::Never,
                 assembler: None,
             });
@@ -178,6 +179,8 @@ struct Connection<H: Hub> {
     /// A second descriptor of a Unix socket, for what its client sent before it closed.
     remains: Option<UnixStream>,
     state: State,
+    /// The largest packet that its CONNACK permits, in bytes.
+    packet_max: usize,
     reauthentication: Reauthentication,
     /// A packet larger than one read, as far as it has arrived.
     assembler: Option<Box<Assembler>>,
@@ -272,10 +275,9 @@ impl<H: Hub> Connection<H> {
 
     /// The largest packet that the client may send now, in bytes.
     fn packet_max(&self) -> usize {
-        let max = self.hub.max_packet_size();
         match self.state {
-            State::Running(_) => max,
-            _ => CONNECT_BYTES_MAX.min(max),
+            State::Running(_) => self.packet_max,
+            _ => CONNECT_BYTES_MAX.min(self.hub.max_packet_size()),
         }
     }
 
@@ -431,12 +433,16 @@ impl<H: Hub> Connection<H> {
         let connect = match codec::decode_connect(first, body, &mut scratch) {
             Ok(connect) => connect,
             Err(refused) => {
+                let Fault { reason, what } = refused.fault;
                 if let Some(version) = refused.answer {
-                    self.answer_connect(version, refused.fault.reason);
+                    self.answer_connect(stranger(version), reason, what);
                 }
-                return self.close(refused.fault.reason, refused.fault.what);
+                return self.close(reason, what);
             }
         };
+        if self.sends_away(&connect) {
+            return;
+        }
         if let Some(method) = connect.properties.authentication_method {
             return self.begin_exchange(&connect, method, whole);
         }
@@ -477,11 +483,12 @@ impl<H: Hub> Connection<H> {
             Verdict::Granted(identity) => self.granted(&connect, identity, &packet),
             Verdict::Denied(denied) => self.denied(&connect, user_of(&connect), denied),
             Verdict::Busy => {
-                self.answer_connect(connect.version, ReasonCode::SERVER_BUSY);
-                self.close(
+                let (reason, what) = (
                     ReasonCode::SERVER_BUSY,
                     "too many passwords wait to be checked",
                 );
+                self.answer_connect(peer_of(&connect), reason, what);
+                self.close(reason, what);
             }
         }
     }
@@ -496,12 +503,15 @@ impl<H: Hub> Connection<H> {
                 identity
             }
             Err(what) => {
-                self.answer_connect(connect.version, ReasonCode::NOT_AUTHORIZED);
-                return self.close(ReasonCode::NOT_AUTHORIZED, what);
+                let reason = ReasonCode::NOT_AUTHORIZED;
+                self.answer_connect(peer_of(connect), reason, what);
+                return self.close(reason, what);
             }
         };
+        if self.sends_away(connect) {
+            return;
+        }
         let owner = owner_of(&identity);
-        let reserve = self.door.listener.is_local();
         let permissions = hub.permissions(&self.door, &identity, connect.client_id);
         let peer = peer_of(connect);
         let client = Client {
@@ -513,7 +523,7 @@ impl<H: Hub> Connection<H> {
             None => None,
             Some(Ok(prefixed)) => Some(prefixed),
             Some(Err(Fault { reason, what })) => {
-                self.answer_connect(connect.version, reason);
+                self.answer_connect(peer, reason, what);
                 return self.close(reason, what);
             }
         };
@@ -521,25 +531,20 @@ impl<H: Hub> Connection<H> {
         hub.table()
             .borrow_mut()
             .introduce(id, peer, aliases_max, client);
-        match &prefixed {
-            None => hub.handle(Input::Connect {
-                connection: id,
-                connect,
-                owner,
-                permissions,
-                reserve,
-            }),
-            Some(prefixed) => {
-                let connect = &prefixed.connect(connect.clone());
-                hub.handle(Input::Connect {
-                    connection: id,
-                    connect,
-                    owner,
-                    permissions,
-                    reserve,
-                });
-            }
-        }
+        let mounted = prefixed
+            .as_ref()
+            .map(|prefixed| prefixed.connect(connect.clone()));
+        hub.handle(Input::Connect {
+            connection: id,
+            connect: mounted.as_ref().unwrap_or(connect),
+            owner,
+            permissions,
+            reserve: self.door.listener.is_local(),
+            offer: self.door.listener.offer,
+            mount: mount.map_or("", String::as_str),
+        });
+        // What CONNACK said holds for as long as the connection.
+        self.packet_max = hub.max_packet_size();
         let mut table = hub.table().borrow_mut();
         if table.is_closing(id) {
             self.state = State::Closing;
@@ -570,7 +575,7 @@ impl<H: Hub> Connection<H> {
                 "client '{client}' from {address}: refused: {what} (user '{user}'){left_out}"
             );
         }
-        self.refuse_connect(connect.version, denied);
+        self.refuse_connect(peer_of(connect), denied);
     }
 
     /// Whether nothing is to be read for now, although there may be something.
@@ -578,17 +583,32 @@ impl<H: Hub> Connection<H> {
         matches!(self.state, State::Verifying(_) | State::Delayed(_))
     }
 
-    /// Answers a CONNECT that the broker never sees.
-    fn answer_connect(&mut self, version: Version, reason: ReasonCode) {
+    /// Answers a CONNECT that the broker never sees, and whose sender is `peer`.
+    fn answer_connect(&mut self, peer: Peer, reason: ReasonCode, why: &'static str) {
         let mut table = self.hub.table().borrow_mut();
-        table.set_version(self.id, version);
+        table.set_peer(self.id, peer);
         table.send(
             self.id,
-            &ServerPacket::ConnAck(ConnAck {
-                reason,
-                ..ConnAck::default()
-            }),
+            &ServerPacket::ConnAck(ConnAck::refusal(reason, why)),
         );
+    }
+
+    /// Tells a client where the bus is now, if its listener says that it has moved (4.11). Nobody has to prove anything for that: whoever
+    /// asks there is asked again.
+    fn sends_away(&mut self, connect: &Connect<'_>) -> bool {
+        let door = self.door.clone();
+        let Some(reference) = &door.listener.moved_to else {
+            return false;
+        };
+        let (reason, what) = (ReasonCode::SERVER_MOVED, "the bus has moved");
+        let mut connack = ConnAck::refusal(reason, what);
+        connack.properties.server_reference = Some(reference);
+        let mut table = self.hub.table().borrow_mut();
+        table.set_peer(self.id, peer_of(connect));
+        table.send(self.id, &ServerPacket::ConnAck(connack));
+        drop(table);
+        self.close(reason, what);
+        true
     }
 
     /// The client broke the protocol.
@@ -604,7 +624,14 @@ impl<H: Hub> Connection<H> {
         } else {
             if let State::Exchanging(_) = self.state {
                 // No DISCONNECT before CONNACK [MQTT-3.14.0-1].
-                self.answer_connect(Version::V5, fault.reason);
+                let peer = self
+                    .hub
+                    .table()
+                    .borrow_mut()
+                    .live(self.id)
+                    .map(|live| live.peer());
+                let peer = peer.unwrap_or(stranger(Version::V5));
+                self.answer_connect(peer, fault.reason, fault.what);
             }
             self.close(fault.reason, fault.what);
         }
@@ -737,6 +764,15 @@ fn peer_of(connect: &Connect<'_>) -> Peer {
         version: connect.version,
         maximum_packet_size: connect.properties.maximum_packet_size,
         problem_information: connect.properties.request_problem_information,
+    }
+}
+
+/// What is known of the sender of a CONNECT that cannot be read: not whether it wants words, and how large they may be.
+fn stranger(version: Version) -> Peer {
+    Peer {
+        version,
+        maximum_packet_size: None,
+        problem_information: false,
     }
 }
 

@@ -137,7 +137,7 @@ fn a_topic_alias_stands_for_its_topic_3_3_2_3_4() {
         topic_alias: Some(alias),
         ..qos0(topic, payload)
     };
-    let max = limits::TOPIC_ALIASES_MAX;
+    let max = Capabilities::default().max_topic_alias;
     world.publish(publisher, aliased("t", "a", max));
     world.publish(publisher, aliased("", "b", max));
     world.publish(publisher, aliased("u", "c", max));

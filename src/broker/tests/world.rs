@@ -120,11 +120,17 @@ impl Effects for Recorder {
             ServerPacket::ConnAck(connack) => seen_connack(connack),
             ServerPacket::PubAck(ack) => Packet::PubAck(id(ack), ack.reason),
             ServerPacket::PubRec(ack) => Packet::PubRec(id(ack), ack.reason),
+            ServerPacket::Refusal {
+                ack,
+                qos: Qos::ExactlyOnce,
+                ..
+            } => Packet::PubRec(id(ack), ack.reason),
+            ServerPacket::Refusal { ack, .. } => Packet::PubAck(id(ack), ack.reason),
             ServerPacket::PubRel(ack) => Packet::PubRel(id(ack), ack.reason),
             ServerPacket::PubComp(ack) => Packet::PubComp(id(ack), ack.reason),
-            ServerPacket::SubAck { packet_id, reasons } => {
-                Packet::SubAck(packet_id.value(), reasons.to_vec())
-            }
+            ServerPacket::SubAck {
+                packet_id, reasons, ..
+            } => Packet::SubAck(packet_id.value(), reasons.to_vec()),
             ServerPacket::UnsubAck { packet_id, reasons } => {
                 Packet::UnsubAck(packet_id.value(), reasons.to_vec())
             }
@@ -172,6 +178,8 @@ pub(super) struct World {
     inputs: u32,
     /// Whether connections to come are of the router itself.
     pub reserve: bool,
+    /// What connections to come may use of MQTT.
+    pub offer: Capabilities,
 }
 
 impl World {
@@ -194,6 +202,7 @@ impl World {
             compare_every: 1,
             inputs: 0,
             reserve: false,
+            offer: Capabilities::default(),
         }
     }
 
@@ -278,6 +287,8 @@ impl World {
             owner: Owner::of(user),
             permissions,
             reserve: self.reserve,
+            offer: self.offer,
+            mount: "",
         });
         connection
     }

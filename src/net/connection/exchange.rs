@@ -40,8 +40,9 @@ impl<H: Hub> Connection<H> {
         if method != MECHANISM || !self.door.policy.takes_passwords(certificate) {
             // [MQTT-4.12.0-1]
             let reason = ReasonCode::BAD_AUTHENTICATION_METHOD;
-            self.answer_connect(connect.version, reason);
-            return self.close(reason, "no such authentication method");
+            let what = "no such authentication method";
+            self.answer_connect(super::peer_of(connect), reason, what);
+            return self.close(reason, what);
         }
         let handshake = Handshake {
             packet: whole.into(),
