@@ -4,7 +4,7 @@ use super::world::{Packet, World, ack, ack_with, qos0, qos1, qos2, v3, v3_durabl
 use crate::acl::{Access, Action};
 use crate::broker::{ConnectionId, Input, limits};
 use crate::mqtt::packet::{ClientPacket, Publish};
-use crate::mqtt::{Qos, ReasonCode};
+use crate::mqtt::{Capabilities, Qos, ReasonCode};
 
 fn pair(qos: Qos) -> (World, ConnectionId, ConnectionId) {
     let mut world = World::new();

@@ -15,7 +15,7 @@ use crate::mqtt::packet::{
     Ack, ClientPacket, ConnAck, Connect, ConnectProperties, Disconnect, Publish, ServerPacket,
     Subscribe, SubscribeFilter, SubscriptionOptions, Unsubscribe, Will,
 };
-use crate::mqtt::{PacketId, Qos, ReasonCode, Version};
+use crate::mqtt::{Capabilities, PacketId, Qos, ReasonCode, Version};
 
 /// A packet as a client got it.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,7 +1,8 @@
 //! What waits on a connection because the [guard](crate::auth::Guard) says so: the answer to a wrong password, and a takeover of a client id that
 //! is fought for. Nothing is read from the client meanwhile, and the loop's timer wakes the connection; no thread waits.
 
-use super::{Connection, State, peer_of, reread};
+use super::connect::{peer_of, reread};
+use super::{Connection, State};
 use crate::auth::{Denied, Identity, Takeover};
 use crate::broker::{Close, Time};
 use crate::mqtt::ReasonCode;
