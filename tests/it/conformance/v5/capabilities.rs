@@ -100,21 +100,6 @@ fn a_session_expiry_that_is_cut_short_is_told() {
 }
 
 #[test]
-fn the_receive_maximum_that_is_told_is_the_one_that_counts() {
-    let broker = broker("", "");
-    let mut client = on_lan(&broker, &v5("a"));
-    let maximum = told(&client, property::RECEIVE_MAXIMUM).expect("it is told");
-    let maximum = u16::from_be_bytes([maximum[0], maximum[1]]);
-    let publish = |packet_id| Publish::new("a", "x").qos(2, packet_id);
-    for packet_id in 1..=maximum {
-        client.send_publish(&publish(packet_id));
-        client.expect(|packet| matches!(packet, Packet::Pubrec { code: 0x10, .. }));
-    }
-    client.send_publish(&publish(maximum + 1));
-    client.closed_because(0x93);
-}
-
-#[test]
 fn the_maximum_packet_size_that_was_told_holds_although_a_reload_changes_it_3_2_2_15() {
     let size = |bytes: u32| format!("\toption max_packet_size '{bytes}'\n");
     let broker = broker(&size(4096), "");
