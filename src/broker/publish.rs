@@ -129,6 +129,9 @@ impl Broker {
     /// Whether a client may use what this PUBLISH uses: [MQTT-3.2.2-11] and [MQTT-3.2.2-14] bind it.
     #[inline]
     fn is_offered(&mut self, from: ConnectionId, publish: &Publish<'_>) -> Result<(), Close> {
+        if publish.qos == Qos::AtMostOnce && !publish.retain {
+            return Ok(());
+        }
         let Some(Connection { offer, .. }) = self.connection(from) else {
             return Ok(());
         };

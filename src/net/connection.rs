@@ -1,6 +1,6 @@
-//! One connection on the event loop: its TLS and WebSocket handshakes, its CONNECT, its packets, its end.
+//! One connection on the event loop: its packets and its end.
 //!
-//! [`accept`] is entered with a new socket. The handshake is a future of its own; what follows is the hand-written
+//! [`accept`] is entered with a new socket; the handshakes are a future of their own, in `handshake`. What follows is the hand-written
 //! `Connection`, which keeps little while its client is idle: bytes are parsed where they were read, and only a packet larger than a
 //! read is gathered. It handles a bounded number of packets a turn and decides nothing: what a packet means, the broker says; what is sent,
 //! the [table](super::table) holds. Until its CONNECT is accepted a client may send one packet of bounded size and nothing else, but for
@@ -9,6 +9,7 @@
 mod connect;
 mod delay;
 mod exchange;
+mod handshake;
 
 use std::future::Future;
 use std::io::Read as _;
@@ -18,153 +19,28 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use ntex::io::{Filter, Io, IoBoxed};
-use ntex::service::cfg::SharedCfg;
+use ntex::io::IoBoxed;
 
 use super::codec::{self, Fault};
 use super::door::{Crowd, Door};
 use super::frame::{self, Assembler, FrameFault, Scan};
 use super::hub::Hub;
-use super::listener::{Accepted, Stream};
 use super::mount::Prefixed;
-use super::table::Address;
-use super::tls::filter;
-use super::{websocket, write};
-use crate::broker::{Close, ConnectionId, Effects, Input, Time};
-use crate::config::Protocol;
+use super::websocket;
+use crate::broker::{Close, ConnectionId, Effects, Input};
 use crate::mqtt::packet::ClientPacket;
 use crate::mqtt::{ReasonCode, Version};
 use connect::stranger;
 use delay::Delay;
 use exchange::{Handshake, Reauthentication};
+use handshake::left;
+pub use handshake::{Due, accept};
 
 /// The largest CONNECT: it may name a Will, a user and a password of 65,535 bytes each; more than that is nobody's.
 const CONNECT_BYTES_MAX: usize = 256 * 1024;
 
 /// Packets of one connection that are handled before others have their turn.
 const PACKETS_PER_TURN: usize = 1024;
-
-/// When a connection was accepted, and when it must be past CONNECT.
-#[derive(Debug, Clone, Copy)]
-pub struct Due {
-    /// The present.
-    pub now: Time,
-    /// The end of its time.
-    pub deadline: Time,
-}
-
-/// Takes a socket that was accepted: makes it a connection of the table and runs it to its end.
-pub async fn accept<H: Hub>(
-    hub: Rc<H>,
-    accepted: Accepted,
-    door: Rc<Door>,
-    due: Due,
-    cfg: SharedCfg,
-) {
-    let crowd = accepted.crowd;
-    let is_websocket = door.listener.protocol == Protocol::WebSocket;
-    let (spare, remains) = match (&door.tls, &accepted.stream) {
-        (Some(_), stream) => (stream.try_clone().ok(), None),
-        (None, Stream::Unix(stream)) if !is_websocket => (None, stream.try_clone().ok()),
-        (None, _) => (None, None),
-    };
-    let (io, address) = match accepted.stream {
-        Stream::Tcp(stream, address) => {
-            (ntex::rt::from_tcp_stream(stream, cfg), Address::Ip(address))
-        }
-        Stream::Unix(stream) => (ntex::rt::from_unix_stream(stream, cfg), Address::Unix),
-    };
-    let io = match io {
-        Ok(io) => io,
-        Err(error) => {
-            log::warn!("{address}: cannot be served: {error}");
-            left(&*hub, &crowd, true);
-            return;
-        }
-    };
-    let id =
-        hub.table()
-            .borrow_mut()
-            .add(io.get_ref(), door.clone(), address, due.now, due.deadline);
-    match shake_hands(io, &hub, &door, spare).await {
-        Ok(io) => {
-            ntex::rt::spawn(Connection {
-                hub,
-                io,
-                id,
-                remains,
-                door,
-                crowd,
-                state: State::Connect,
-                packet_max: 0,
-                reauthentication: Reauthentication::Never,
-                assembler: None,
-            });
-        }
-        Err(what) => {
-            let reason = ReasonCode::UNSPECIFIED_ERROR;
-            let mut table = hub.table().borrow_mut();
-            if !table.is_closing(id) {
-                let name = &door.listener.name;
-                table.say(format!("{address} on listener '{name}': closed: {what}"));
-            }
-            table.close_silently(
-                id,
-                Close {
-                    reason,
-                    what: "handshake failed",
-                },
-            );
-            table.clear_deadline(id);
-            table.remove(id);
-            drop(table);
-            left(&*hub, &crowd, true);
-        }
-    }
-}
-
-/// Speaks TLS and WebSocket if the listener does. The connection's deadline ends a handshake that takes too long.
-async fn shake_hands<H: Hub>(
-    io: Io,
-    hub: &Rc<H>,
-    door: &Door,
-    spare: Option<Stream>,
-) -> Result<IoBoxed, String> {
-    let Some(tls) = &door.tls else {
-        if door.listener.protocol == Protocol::WebSocket {
-            io.register_filter_callbacks(write::Watch::default());
-        }
-        return upgrade(io, hub, door).await;
-    };
-    let failed = |what| format!("TLS handshake failed: {what}");
-    let ssl = tls.ssl().map_err(|error| failed(error.to_string()))?;
-    io.register_filter_callbacks(write::Watch::default());
-    let io = filter::accept(io, ssl, spare).await.map_err(failed)?;
-    upgrade(io, hub, door).await
-}
-
-/// Speaks WebSocket if the listener does.
-async fn upgrade<F: Filter, H: Hub>(
-    io: Io<F>,
-    hub: &Rc<H>,
-    door: &Door,
-) -> Result<IoBoxed, String> {
-    if door.listener.protocol == Protocol::Mqtt {
-        return Ok(io.boxed());
-    }
-    match websocket::accept(io, hub.clone(), &door.listener).await {
-        Ok(io) => Ok(io.boxed()),
-        Err(what) => Err(format!("WebSocket handshake failed: {what}")),
-    }
-}
-
-/// A connection is gone: its listener has room for another.
-fn left<H: Hub>(hub: &H, crowd: &Crowd, before_connect: bool) {
-    crowd.leave();
-    if before_connect && crowd.admit() {
-        hub.accept_more();
-    }
-}
 
 /// The future of a connection after its TLS handshake.
 struct Connection<H: Hub> {
@@ -275,7 +151,9 @@ impl<H: Hub> Connection<H> {
     /// The largest packet that the client may send now, in bytes.
     fn packet_max(&self) -> usize {
         match self.state {
-            State::Running(_) => self.packet_max,
+            // [MQTT-3.2.2-15] binds the client to what it was told; older ones are told nothing.
+            State::Running(version) if version.is_v5() => self.packet_max,
+            State::Running(_) => self.hub.max_packet_size(),
             _ => CONNECT_BYTES_MAX.min(self.hub.max_packet_size()),
         }
     }
