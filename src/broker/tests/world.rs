@@ -178,8 +178,6 @@ pub(super) struct World {
     inputs: u32,
     /// Whether connections to come are of the router itself.
     pub reserve: bool,
-    /// What connections to come may use of MQTT.
-    pub offer: Capabilities,
 }
 
 impl World {
@@ -202,7 +200,6 @@ impl World {
             compare_every: 1,
             inputs: 0,
             reserve: false,
-            offer: Capabilities::default(),
         }
     }
 
@@ -287,7 +284,7 @@ impl World {
             owner: Owner::of(user),
             permissions,
             reserve: self.reserve,
-            offer: self.offer,
+            offer: Capabilities::default(),
             mount: "",
         });
         connection
