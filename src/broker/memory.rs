@@ -3,9 +3,9 @@
 //! Kept messages, sessions and connections count themselves in one [`Tally`]; the router knows its own size, and what the
 //! network holds comes in as [`Input::Network`](super::Input::Network). The sum is held against `Settings::memory_limit`, of which the
 //! last part is a reserve for the clients of the router itself ([`limits::reserve`]). Above the limit goes, in this order: QoS 0
-//! messages that wait, the oldest first; sessions without a client, those first that hold nothing, then those whose client
-//! has been away for longest; QoS 1 and 2 messages that wait, the oldest first; and when all that is not enough, new work is refused.
-//! Clients that have the reserve lose theirs after all others.
+//! messages that wait, the oldest first; sessions without a client, those first that hold nothing, then those that hold nothing above QoS 0, and
+//! of equals the one whose client has been away for longest; QoS 1 and 2 messages that wait, the oldest first; and when all that is not enough, new work is refused.
+//! Clients that have the reserve lose theirs after all others. In the same order sessions without a client go when there are too many of them.
 //!
 //! What this does not do: it does not know what the allocator adds, nor the rooms of tables that were larger once. That is why the
 //! limit is a share of the RAM and not all of it.
@@ -277,6 +277,18 @@ impl Broker {
         if self.held_bytes() <= target {
             return;
         }
+        for key in self.sessions_of_nobody(with_reserve) {
+            if self.held_bytes() <= target {
+                return;
+            }
+            self.sys.clients_expired += 1;
+            self.trouble(now).sessions += 1;
+            self.end_session(now, key, effects);
+        }
+    }
+
+    /// Sessions whose client is away, in the order in which they can be spared.
+    fn sessions_of_nobody(&self, with_reserve: bool) -> Vec<SessionKey> {
         let mut of_nobody: Vec<_> = self
             .keys()
             .filter(|(_, session)| session.connection.is_none())
@@ -284,7 +296,8 @@ impl Broker {
             .map(|(key, session)| {
                 let expires_at = session.expires_at.unwrap_or(Time(u64::MAX));
                 (
-                    session.holds_something(),
+                    session.has_reserve,
+                    session.holds(),
                     session.offline_since,
                     expires_at,
                     key,
@@ -292,12 +305,37 @@ impl Broker {
             })
             .collect();
         of_nobody.sort_unstable();
-        for (.., key) in of_nobody {
-            if self.held_bytes() <= target {
-                return;
-            }
+        of_nobody.into_iter().map(|(.., key)| key).collect()
+    }
+
+    /// How many sessions there are whose client is away.
+    #[inline]
+    pub(super) fn sessions_away(&self) -> usize {
+        self.sessions.len() - self.sys.connected()
+    }
+
+    /// Ends sessions whose client is away when there are too many, and more than `before`: after a restart all of them are away, and nobody is to
+    /// blame for that.
+    #[inline]
+    pub(super) fn bound_sessions_away<E: Effects>(
+        &mut self,
+        now: Time,
+        before: usize,
+        effects: &mut E,
+    ) {
+        let away = self.sessions_away();
+        if away > limits::SESSIONS_AWAY_MAX.max(before) {
+            self.end_orphans(now, away, effects);
+        }
+    }
+
+    fn end_orphans<E: Effects>(&mut self, now: Time, away: usize, effects: &mut E) {
+        let kept = limits::SESSIONS_AWAY_MAX - limits::SESSIONS_AWAY_MAX / 16;
+        log::warn!(
+            "{away} sessions are without a client: those that can best be spared end, until there are {kept}"
+        );
+        for key in self.sessions_of_nobody(true).into_iter().take(away - kept) {
             self.sys.clients_expired += 1;
-            self.trouble(now).sessions += 1;
             self.end_session(now, key, effects);
         }
     }

@@ -4,18 +4,20 @@
 //! give the same effects. It knows no socket, no clock, no file, no thread and no source of randomness: time and seed are
 //! arguments, so that a test runs in virtual time. It cannot fail: what a client does wrong is an effect, the close of its connection.
 //!
-//! One file a concern: [`input`] and [`effect`] are what goes in and comes out; `connect`, `publish` and `subscribe` handle
-//! the packets; `deliver` decides what goes to a client now and what waits; `session`, `inflight`, `queue`, `retained`, `router`, `share`, `will` and
+//! One file a concern: [`input`] and [`effect`] are what goes in and comes out; `connect`, `disconnect`, `publish` and `subscribe` handle
+//! the packets; `deliver` decides what goes to a client now and what waits, which `pump` sends when there is room; `session`, `inflight`, `queue`, `retained`, `router`, `share`, `will` and
 //! `timers` hold state; `restore` takes back what a store has kept; `sys` counts and publishes `$SYS`; [`limits`] bounds what a client can grow, and `memory` all of it together.
 
 mod connect;
 mod deliver;
+mod disconnect;
 pub mod effect;
 mod inflight;
 pub mod input;
 pub mod limits;
 mod memory;
 mod publish;
+mod pump;
 mod queue;
 mod restore;
 mod retained;
@@ -110,6 +112,8 @@ impl Broker {
 
     /// Handles one event at the moment `now`, which MUST not be earlier than that of the last.
     pub fn handle<E: Effects>(&mut self, now: Time, input: Input<'_>, effects: &mut E) {
+        let away = self.sessions_away();
+        let stops = matches!(input, Input::Shutdown);
         match input {
             Input::Packet { connection, packet } => self.packet(now, connection, packet, effects),
             Input::Connect {
@@ -118,11 +122,15 @@ impl Broker {
                 owner,
                 permissions,
                 reserve,
+                offer,
+                mount,
             } => {
                 let from = Newcomer {
                     owner,
                     permissions,
                     has_reserve: reserve,
+                    offer,
+                    mount,
                 };
                 self.connect(now, connection, connect, from, effects);
             }
@@ -157,8 +165,10 @@ impl Broker {
                 connection,
                 reason,
                 what,
+                server_reference,
             } => {
-                self.end_connection(now, connection, Close { reason, what }, effects);
+                let close = Close { reason, what };
+                self.redirect(now, connection, close, server_reference, effects);
             }
             Input::Tick(traffic) => self.tick(now, traffic, effects),
             Input::Network { bytes } => self.memory.network = bytes,
@@ -168,6 +178,9 @@ impl Broker {
                 self.arm_sys(now);
             }
             Input::Shutdown => self.shutdown(now, effects),
+        }
+        if !stops {
+            self.bound_sessions_away(now, away, effects);
         }
         self.settle(now, effects);
     }

@@ -360,7 +360,7 @@ impl Broker {
     ) -> Result<(), Refused> {
         let asked = self
             .room_for_subscription(subscriber.session, filter)
-            .map_err(|_| "a subscription whose filter is none, or one too many")?;
+            .map_err(|(_, why)| why)?;
         self.room_for(asked.bytes)?;
         self.insert_subscription(filter, subscriber);
         Ok(())

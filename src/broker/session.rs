@@ -11,7 +11,7 @@ use super::queue::{Queue, Queued, SubscriptionIds};
 use super::timers::Time;
 use super::will::PendingWill;
 use crate::acl::Permissions;
-use crate::mqtt::{Charge, Message, Qos, Tally, Version};
+use crate::mqtt::{Capabilities, Charge, Message, Qos, Tally, Version};
 
 /// A session's position in the broker's table; used again after the session's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,6 +57,17 @@ pub(super) struct Session {
     pub replays: VecDeque<Replay>,
 }
 
+/// What a session holds, the more precious the later.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Holds {
+    /// Nothing.
+    Nothing,
+    /// Subscriptions, or QoS 0 messages.
+    Subscriptions,
+    /// Messages that were promised, on their way to the client or from it.
+    Messages,
+}
+
 /// Retained messages that a subscription still has to get, in the order of their topics.
 #[derive(Debug)]
 pub(super) struct Replay {
@@ -99,12 +110,15 @@ impl Session {
         }
     }
 
-    /// Whether its end would lose a subscription or a message.
-    pub fn holds_something(&self) -> bool {
-        !self.filters.is_empty()
-            || !self.inflight.is_empty()
-            || !self.queue.is_empty()
-            || !self.qos0_queue.is_empty()
+    /// What its end would lose.
+    pub fn holds(&self) -> Holds {
+        if !self.inflight.is_empty() || !self.queue.is_empty() || self.received.len() > 0 {
+            Holds::Messages
+        } else if !self.filters.is_empty() || !self.qos0_queue.is_empty() {
+            Holds::Subscriptions
+        } else {
+            Holds::Nothing
+        }
     }
 
     /// Whether the session outlives its connection, so that its changes are store operations.
@@ -154,6 +168,8 @@ pub(super) struct Connection {
     pub version: Version,
     /// Whether the client said in CONNECT that it is a bridge, as bridges of 3.1 and 3.1.1 do.
     pub bridge: bool,
+    /// What of MQTT the client may use, as its CONNACK said.
+    pub offer: Capabilities,
     pub permissions: Permissions,
     /// One and a half times the Keep Alive, 0 for none (3.1.2.10).
     pub keep_alive_ms: u64,

@@ -70,6 +70,12 @@ impl Sys {
         self.connected_maximum = self.connected_maximum.max(self.connected);
     }
 
+    /// How many clients are connected.
+    #[inline]
+    pub fn connected(&self) -> usize {
+        self.connected
+    }
+
     /// A client has gone.
     pub fn client_disconnected(&mut self) {
         self.connected -= 1;

@@ -8,6 +8,7 @@ mod delivery;
 mod lifetime;
 mod memory;
 mod publish;
+mod restart;
 mod retained;
 mod share;
 mod simulation;

@@ -241,7 +241,12 @@ fn a_shutdown_tells_everyone_and_sessions_stay() {
     world.handle(Input::Tick(Traffic::default()));
     let store = &world.effects.store;
     assert_eq!(store.sessions.len(), 2);
-    assert!(store.sessions.values().all(|session| !session.connected));
+    assert!(
+        store
+            .sessions
+            .values()
+            .all(|session| session.away_since.is_some())
+    );
     // The Will of the session that lasts waits with it; that of the one that ended was sent.
     let with_will = |session: &&super::store::StoredSession| session.will.is_some();
     assert_eq!(store.sessions.values().filter(with_will).count(), 1);

@@ -24,6 +24,17 @@ const NAMES: [&str; 8] = ["c0", "c1", "c2", "c3", "c4", "c5", "c6", "c7"];
 
 #[test]
 fn random_clients_get_what_they_are_owed() {
+    simulate(0);
+}
+
+/// An input of which the broker has told the store not all is one that it never got; after it, any of what it said to clients may be lost.
+/// So a crash before and after inputs is one at every store operation.
+#[test]
+fn random_clients_get_what_they_are_owed_although_the_broker_crashes_again_and_again() {
+    simulate(10);
+}
+
+fn simulate(crashes_percent: u64) {
     let given = std::env::var("FOSQUITTO_SEED");
     let seeds = match given.ok().and_then(|seed| seed.parse().ok()) {
         Some(seed) => vec![seed],
@@ -36,7 +47,11 @@ fn random_clients_get_what_they_are_owed() {
         println!("FOSQUITTO_SEED={seed}");
         let mut simulation = Simulation::new(seed);
         for _ in 0..STEPS {
-            simulation.step();
+            if simulation.random.percent(crashes_percent) {
+                simulation.step_and_crash();
+            } else {
+                simulation.step();
+            }
         }
         simulation.end();
     }
@@ -79,6 +94,8 @@ struct Open {
     number: u64,
     retain: bool,
     released: bool,
+    /// Whether the broker got it.
+    given: bool,
 }
 
 #[derive(Debug)]
@@ -200,6 +217,54 @@ impl Simulation {
         }
     }
 
+    /// A step whose effects are lost in part, or a message that the broker does not get; and then it is killed.
+    fn step_and_crash(&mut self) {
+        let links: Vec<_> = self.clients.iter().map(|client| client.link).collect();
+        let read: Vec<_> = links
+            .iter()
+            .map(|link| link.map_or(0, |link| self.world.link(link).packets.len()))
+            .collect();
+        match self.random.percent(40) {
+            true => self.publish_in_vain(),
+            false => self.step(),
+        }
+        for who in 0..self.clients.len() {
+            let Some(link) = self.clients[who].link else {
+                continue;
+            };
+            let before = if links[who] == Some(link) {
+                read[who]
+            } else {
+                0
+            };
+            let packets = self.world.link(link).packets.len();
+            let reach = self.random.below(packets.saturating_sub(before) as u64 + 1) as usize;
+            self.world.link(link).packets.truncate(before + reach);
+            if self.random.percent(50) {
+                self.read(who, link);
+            }
+        }
+        let ms = self.random.one_of(&[0, 300, 2_000, 25_000]);
+        self.world.crash(ms);
+        for who in 0..self.clients.len() {
+            if self.clients[who].link.is_some() {
+                self.went(who);
+            }
+        }
+        self.expire();
+    }
+
+    /// A client publishes, and the broker does not get it any more.
+    fn publish_in_vain(&mut self) {
+        let who = self.random.below(self.clients.len() as u64) as usize;
+        if self.clients[who].link.is_some()
+            && let Some(open) = self.next_publish(who)
+            && open.qos > Qos::AtMostOnce
+        {
+            self.clients[who].open.push_back(open);
+        }
+    }
+
     fn expire(&mut self) {
         for client in &mut self.clients {
             if client.link.is_none() && client.ends_at_ms <= self.world.now.0 {
@@ -249,7 +314,11 @@ impl Simulation {
         };
         client.has_session = true;
         client.will = with_will.then_some(will_number);
-        for open in &self.clients[who].open {
+        for mut open in std::mem::take(&mut self.clients[who].open) {
+            if !open.given {
+                open.number = self.next_number();
+                self.give(who, &mut open);
+            }
             let payload = open.number.to_string();
             // Published already: a repetition must not be passed on again.
             let packet = match open.released {
@@ -260,6 +329,7 @@ impl Simulation {
                 }),
             };
             self.world.send(link, packet);
+            self.clients[who].open.push_back(open);
         }
     }
 
@@ -270,7 +340,8 @@ impl Simulation {
         let client = &mut self.clients[who];
         client.link = None;
         client.acks.clear();
-        client.open.retain(|open| open.qos == Qos::ExactlyOnce);
+        let is_kept = |open: &Open| open.qos == Qos::ExactlyOnce || !open.given;
+        client.open.retain(is_kept);
         client.ends_at_ms = now.after_s(u64::from(client.granted_s)).0;
         if client.granted_s == 0 {
             client.forget_session();
@@ -302,20 +373,37 @@ impl Simulation {
     }
 
     fn publish(&mut self, who: usize, link: ConnectionId) {
-        let client = &self.clients[who];
-        let used = |id: u16| client.open.iter().any(|open| open.packet_id == id);
-        let Some(packet_id) = (1..30).find(|id| !used(*id)) else {
+        let Some(mut open) = self.next_publish(who) else {
             return;
         };
-        let number = self.next_number();
-        let open = Open {
+        self.give(who, &mut open);
+        let payload = open.number.to_string();
+        self.world.publish(link, open.publish(&payload));
+        if open.qos > Qos::AtMostOnce {
+            self.clients[who].open.push_back(open);
+        }
+    }
+
+    /// What a client publishes next, if it has an identifier for it.
+    fn next_publish(&mut self, who: usize) -> Option<Open> {
+        let client = &self.clients[who];
+        let used = |id: u16| client.open.iter().any(|open| open.packet_id == id);
+        let packet_id = (1..30).find(|id| !used(*id))?;
+        Some(Open {
             packet_id,
             qos: self.random.one_of(&QOS),
             topic: self.random.one_of(&TOPICS),
-            number,
+            number: self.next_number(),
             retain: self.random.percent(15),
             released: false,
-        };
+            given: false,
+        })
+    }
+
+    /// Notes who must get a message that the broker gets now.
+    fn give(&mut self, who: usize, open: &mut Open) {
+        open.given = true;
+        let number = open.number;
         if open.retain {
             self.retained.insert(number);
         }
@@ -331,11 +419,6 @@ impl Simulation {
                 let (topic, seen) = (open.topic, 0);
                 client.owed.insert(number, Owed { topic, qos, seen });
             }
-        }
-        let payload = number.to_string();
-        self.world.publish(link, open.publish(&payload));
-        if open.qos > Qos::AtMostOnce {
-            self.clients[who].open.push_back(open);
         }
     }
 
@@ -483,6 +566,12 @@ impl Simulation {
                 assert!(got, "{} did not get {number}: {owed:?}", client.name);
             }
             assert!(client.open.is_empty(), "{:?}", client.open);
+            assert!(
+                client.holds.is_empty(),
+                "{} holds {:?}",
+                client.name,
+                client.holds
+            );
         }
         for who in 0..self.clients.len() {
             let link = self.clients[who].link.expect("all are connected");

@@ -9,7 +9,7 @@ use super::super::inflight::Stage;
 use super::super::queue::Queued;
 use super::super::session::{Session, SessionKey};
 use super::super::will::PendingWill;
-use crate::broker::Broker;
+use crate::broker::{Broker, Time};
 use crate::mqtt::packet::SubscriptionOptions;
 use crate::mqtt::{Message, Qos};
 
@@ -18,6 +18,8 @@ use crate::mqtt::{Message, Qos};
 pub(super) struct Store {
     pub sessions: BTreeMap<u64, StoredSession>,
     pub retained: BTreeMap<String, Message>,
+    /// Whether messages of `$SYS` are not kept.
+    pub without_sys: bool,
 }
 
 /// A durable session.
@@ -26,7 +28,8 @@ pub(super) struct StoredSession {
     pub client_id: String,
     pub user: Option<String>,
     pub expiry_s: u32,
-    pub connected: bool,
+    /// Since when its client is away.
+    pub away_since: Option<Time>,
     pub subscriptions: BTreeMap<String, (SubscriptionOptions, Option<u32>)>,
     pub queued: Vec<Waiting>,
     /// QoS 0 messages, while the client is away.
@@ -46,6 +49,12 @@ pub(super) struct Waiting {
     pub share: Option<String>,
 }
 
+impl Waiting {
+    fn is(&self, id: u64, share: Option<&str>) -> bool {
+        self.message.id() == id && self.share.as_deref() == share
+    }
+}
+
 /// What is in flight under an identifier.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Flying {
@@ -61,7 +70,7 @@ impl Store {
     }
 
     /// Carries an operation out.
-    pub fn apply(&mut self, operation: &StoreOp<'_>) {
+    pub fn apply(&mut self, now: Time, operation: &StoreOp<'_>) {
         match *operation {
             StoreOp::SessionMade {
                 session,
@@ -73,7 +82,6 @@ impl Store {
                     client_id: client_id.to_owned(),
                     user: owner.user().map(str::to_owned),
                     expiry_s,
-                    connected: true,
                     ..StoredSession::default()
                 };
                 assert!(self.sessions.insert(session.0, made).is_none());
@@ -84,7 +92,8 @@ impl Store {
                 connected,
             } => {
                 let session = self.session(session);
-                (session.expiry_s, session.connected) = (expiry_s, connected);
+                session.expiry_s = expiry_s;
+                session.away_since = (!connected).then_some(now);
                 if connected {
                     session.queued_qos0.clear();
                 }
@@ -118,7 +127,35 @@ impl Store {
             StoreOp::WillCleared { session } => {
                 assert!(self.session(session).will.take().is_some());
             }
+            _ if self.without_sys && !self.knows(operation) => {}
             _ => self.apply_to_messages(operation),
+        }
+    }
+
+    /// Whether an operation concerns a message that is kept.
+    fn knows(&self, operation: &StoreOp<'_>) -> bool {
+        match *operation {
+            StoreOp::Queued { message, .. } => !message.topic().starts_with("$SYS/"),
+            StoreOp::Inflight {
+                session,
+                message,
+                share,
+                ..
+            }
+            | StoreOp::Dropped {
+                session,
+                message,
+                share,
+            } => {
+                let session = &self.sessions[&session.0];
+                let mut all = session.queued.iter().chain(&session.queued_qos0);
+                all.any(|it| it.is(message, share))
+            }
+            StoreOp::Received { session, packet_id } | StoreOp::Done { session, packet_id } => {
+                let mut inflight = self.sessions[&session.0].inflight.iter();
+                inflight.any(|(id, _)| *id == packet_id.value())
+            }
+            _ => true,
         }
     }
 
@@ -141,7 +178,8 @@ impl Store {
                     share: share.map(str::to_owned),
                 };
                 let session = self.session(session);
-                let waits = qos > Qos::AtMostOnce || (!session.connected && packet_id.is_none());
+                let waits =
+                    qos > Qos::AtMostOnce || (session.away_since.is_some() && packet_id.is_none());
                 assert!(waits, "QoS 0 waits in the store for clients that are away");
                 match packet_id {
                     Some(id) => session
@@ -202,6 +240,7 @@ impl Store {
         let durable = retained.filter(|message| !message.topic().starts_with("$SYS/"));
         Store {
             sessions: sessions.collect(),
+            without_sys: false,
             retained: durable
                 .map(|message| (message.topic().to_owned(), message.clone()))
                 .collect(),
@@ -212,7 +251,7 @@ impl Store {
 impl StoredSession {
     /// The message with this id that came through this Shared Subscription or none.
     fn take_queued(&mut self, id: u64, share: Option<&str>) -> Waiting {
-        let is_it = |it: &Waiting| it.message.id() == id && it.share.as_deref() == share;
+        let is_it = |it: &Waiting| it.is(id, share);
         let all = self.queued.iter().chain(&self.queued_qos0);
         assert_eq!(all.filter(|it| is_it(it)).count(), 1, "it is queued");
         match self.queued.iter().position(is_it) {
@@ -281,7 +320,7 @@ fn stored(broker: &Broker, key: SessionKey, session: &Session) -> StoredSession 
         client_id: session.client_id.to_string(),
         user: session.owner.user().map(str::to_owned),
         expiry_s: session.expiry_s,
-        connected: session.connection.is_some(),
+        away_since: away.then_some(session.offline_since),
         subscriptions: subscriptions.collect(),
         queued: session.queue.iter().map(waiting).collect(),
         queued_qos0: queued_qos0.map(waiting).collect(),

@@ -5,17 +5,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::restart::restore;
 use super::store::Store;
 use crate::acl::{Access, Action, Pattern, Permissions, Rule, Rules, Subject};
 use crate::broker::{
-    Broker, Close, ConnectionId, Delivery, Effects, Input, Owner, Sent, Settings, StoreOp, Time,
-    Traffic,
+    Broker, Close, ConnectionId, Delivery, Effects, Input, Owner, Restored, Sent, Settings,
+    StoreOp, Time, Traffic,
 };
 use crate::mqtt::packet::{
     Ack, ClientPacket, ConnAck, Connect, ConnectProperties, Disconnect, Publish, ServerPacket,
     Subscribe, SubscribeFilter, SubscriptionOptions, Unsubscribe, Will,
 };
-use crate::mqtt::{PacketId, Qos, ReasonCode, Version};
+use crate::mqtt::{Capabilities, PacketId, Qos, ReasonCode, Version};
 
 /// A packet as a client got it.
 #[derive(Debug, Clone, PartialEq)]
@@ -73,6 +74,10 @@ pub(super) struct Recorder {
     pub denied: Vec<(Action, String)>,
     pub store: Store,
     pub operations: usize,
+    /// The moment of the input at hand.
+    now: Time,
+    /// The highest numbers of messages and sessions that operations have named.
+    pub numbers: (u64, u64),
 }
 
 impl Recorder {
@@ -120,11 +125,17 @@ impl Effects for Recorder {
             ServerPacket::ConnAck(connack) => seen_connack(connack),
             ServerPacket::PubAck(ack) => Packet::PubAck(id(ack), ack.reason),
             ServerPacket::PubRec(ack) => Packet::PubRec(id(ack), ack.reason),
+            ServerPacket::Refusal {
+                ack,
+                qos: Qos::ExactlyOnce,
+                ..
+            } => Packet::PubRec(id(ack), ack.reason),
+            ServerPacket::Refusal { ack, .. } => Packet::PubAck(id(ack), ack.reason),
             ServerPacket::PubRel(ack) => Packet::PubRel(id(ack), ack.reason),
             ServerPacket::PubComp(ack) => Packet::PubComp(id(ack), ack.reason),
-            ServerPacket::SubAck { packet_id, reasons } => {
-                Packet::SubAck(packet_id.value(), reasons.to_vec())
-            }
+            ServerPacket::SubAck {
+                packet_id, reasons, ..
+            } => Packet::SubAck(packet_id.value(), reasons.to_vec()),
             ServerPacket::UnsubAck { packet_id, reasons } => {
                 Packet::UnsubAck(packet_id.value(), reasons.to_vec())
             }
@@ -145,7 +156,19 @@ impl Effects for Recorder {
 
     fn store(&mut self, operation: &StoreOp<'_>) {
         self.operations += 1;
-        self.store.apply(operation);
+        match operation {
+            StoreOp::SessionMade { session, .. } => {
+                assert!(session.0 > self.numbers.1, "{session:?} is new");
+                self.numbers.1 = session.0;
+            }
+            StoreOp::Queued { message, .. }
+            | StoreOp::Retained { message }
+            | StoreOp::WillSet { message, .. } => {
+                self.numbers.0 = self.numbers.0.max(message.id());
+            }
+            _ => {}
+        }
+        self.store.apply(self.now, operation);
     }
 }
 
@@ -199,15 +222,20 @@ impl World {
 
     /// Hands an input to the broker and checks what always holds.
     pub fn handle(&mut self, input: Input<'_>) {
+        self.effects.now = self.now;
         self.broker.handle(self.now, input, &mut self.effects);
         self.check();
     }
 
     fn check(&mut self) {
         self.inputs += 1;
-        if !self.inputs.is_multiple_of(self.compare_every) {
-            return;
+        if self.inputs.is_multiple_of(self.compare_every) && !self.effects.store.without_sys {
+            self.compare();
         }
+    }
+
+    /// Holds the store against the broker.
+    pub fn compare(&mut self) {
         let held = Store::held_by(&self.broker);
         assert_eq!(self.effects.store, held, "the operations say the state");
         for (_, session) in &self.broker.sessions {
@@ -278,6 +306,8 @@ impl World {
             owner: Owner::of(user),
             permissions,
             reserve: self.reserve,
+            offer: Capabilities::default(),
+            mount: "",
         });
         connection
     }
@@ -356,6 +386,7 @@ impl World {
             self.link(connection).open.remove(&ack.packet_id.value());
         }
         let input = Input::Packet { connection, packet };
+        self.effects.now = self.now;
         self.broker.handle(self.now, input, &mut self.effects);
     }
 
@@ -434,9 +465,34 @@ impl World {
             reason: ReasonCode::UNSPECIFIED_ERROR,
             what: "cut",
         });
-        self.broker
-            .handle(self.now, Input::Closed { connection }, &mut self.effects);
-        self.check();
+        self.handle(Input::Closed { connection });
+    }
+
+    /// The broker is killed, with all connections. After `ms` another one has restored what the store has kept.
+    pub fn crash(&mut self, ms: u64) {
+        for link in self.effects.links.values_mut() {
+            link.closed.get_or_insert(Close {
+                reason: ReasonCode::UNSPECIFIED_ERROR,
+                what: "the broker is gone",
+            });
+        }
+        self.now = self.now.after_ms(ms);
+        self.effects.now = self.now;
+        let settings = self.broker.settings.clone();
+        self.broker = Broker::new(settings, self.now.0, self.now);
+        let (message, session) = self.effects.numbers;
+        let numbers = Restored::Numbers { message, session };
+        self.restore(numbers).expect("it gave them");
+        restore(&self.effects.store, &mut self.broker, self.now);
+        self.broker.restored(self.now, &mut self.effects);
+        if !self.effects.store.without_sys {
+            self.compare();
+        }
+    }
+
+    /// Gives the broker one item of a store.
+    pub fn restore(&mut self, item: Restored<'_>) -> Result<(), &'static str> {
+        self.broker.restore(self.now, item)
     }
 
     /// Lets a client's output take this many deliveries more.
