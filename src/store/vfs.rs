@@ -30,6 +30,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use rusqlite::ffi;
 
 #[cfg(test)]
+mod costs;
+#[cfg(test)]
 mod tests;
 
 /// What a file is for.

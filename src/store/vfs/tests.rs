@@ -35,7 +35,8 @@ fn plain() -> &'static Vfs {
     Vfs::register(None).expect("a VFS can be registered")
 }
 
-fn since(before: Counts, after: Counts) -> Counts {
+/// What was done between two looks at the counts.
+pub fn since(before: Counts, after: Counts) -> Counts {
     let less = |before: FileCounts, after: FileCounts| FileCounts {
         bytes: after.bytes - before.bytes,
         writes: after.writes - before.writes,
