@@ -247,8 +247,8 @@ fn work(connection: &mut Connection, committed: &mut i64) -> rusqlite::Result<()
     Ok(())
 }
 
-/// Lets each change of some work fail in turn, and all after it, and works on when the disk is well again.
-fn fail_everywhere(mode: &str, pragmas: &str, code: i32, expected: &[ErrorCode]) {
+/// Lets `count` changes of some work fail, beginning with each in turn, and works on when the disk is well again.
+fn fail_everywhere(mode: &str, pragmas: &str, count: usize, code: i32, expected: &[ErrorCode]) {
     let (mut first, mut failures) = (0, 0);
     loop {
         let folder = Folder::new();
@@ -259,14 +259,14 @@ fn fail_everywhere(mode: &str, pragmas: &str, code: i32, expected: &[ErrorCode])
         connection
             .execute_batch("CREATE TABLE message (id INTEGER PRIMARY KEY, payload BLOB)")
             .expect("a table can be made");
-        faults.fail_from(first, code);
+        faults.fail(first..first.saturating_add(count), code);
         let mut committed = 0;
         let result = work(&mut connection, &mut committed);
         if faults.failed() == 0 {
             assert!(failures > 10, "there were changes to fail at: {failures}");
             return;
         }
-        let place = format!("{mode}, code {code}, change {first}");
+        let place = format!("{mode}, code {code}, {count} from change {first}");
         let failed = result.is_err();
         if let Err(error) = result {
             let code = error.sqlite_error_code();
@@ -298,15 +298,29 @@ fn fail_everywhere(mode: &str, pragmas: &str, code: i32, expected: &[ErrorCode])
 #[test]
 fn a_full_disk_is_told_at_every_change_and_got_over() {
     let expected = [ErrorCode::DiskFull];
-    fail_everywhere("wal", WAL, ffi::SQLITE_FULL, &expected);
-    fail_everywhere("truncate", TRUNCATE, ffi::SQLITE_FULL, &expected);
+    fail_everywhere("wal", WAL, usize::MAX, ffi::SQLITE_FULL, &expected);
+    fail_everywhere(
+        "truncate",
+        TRUNCATE,
+        usize::MAX,
+        ffi::SQLITE_FULL,
+        &expected,
+    );
 }
 
 #[test]
 fn a_failing_disk_is_told_at_every_change_and_got_over() {
     let expected = [ErrorCode::SystemIoFailure];
-    fail_everywhere("wal", WAL, ffi::SQLITE_IOERR_WRITE, &expected);
-    fail_everywhere("truncate", TRUNCATE, ffi::SQLITE_IOERR_FSYNC, &expected);
+    let (write, sync) = (ffi::SQLITE_IOERR_WRITE, ffi::SQLITE_IOERR_FSYNC);
+    fail_everywhere("wal", WAL, usize::MAX, write, &expected);
+    fail_everywhere("truncate", TRUNCATE, usize::MAX, sync, &expected);
+}
+
+#[test]
+fn one_change_that_fails_is_told_and_got_over() {
+    let expected = [ErrorCode::SystemIoFailure];
+    fail_everywhere("wal", WAL, 1, ffi::SQLITE_IOERR_WRITE, &expected);
+    fail_everywhere("truncate", TRUNCATE, 1, ffi::SQLITE_IOERR_WRITE, &expected);
 }
 
 /// A layer that panics at the first write.
