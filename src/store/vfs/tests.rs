@@ -68,7 +68,7 @@ fn assert_whole(connection: &Connection) {
 
 #[test]
 fn what_is_written_to_each_kind_of_file_is_counted() {
-    let folder = Folder::new();
+    let folder = Folder::make();
     let vfs = plain();
     let connection = open(&database(&folder), vfs, WAL).expect("it opens");
     connection
@@ -116,7 +116,7 @@ fn what_is_written_to_each_kind_of_file_is_counted() {
 
 #[test]
 fn a_rollback_journal_is_counted_as_such() {
-    let folder = Folder::new();
+    let folder = Folder::make();
     let vfs = plain();
     let connection = open(&database(&folder), vfs, TRUNCATE).expect("it opens");
     connection
@@ -148,7 +148,7 @@ fn a_rollback_journal_is_counted_as_such() {
 
 #[test]
 fn a_connection_that_does_not_lock_exclusively_gets_no_wal() {
-    let folder = Folder::new();
+    let folder = Folder::make();
     let connection = Connection::open_with_flags_and_vfs(
         database(&folder),
         OpenFlags::default(),
@@ -163,7 +163,7 @@ fn a_connection_that_does_not_lock_exclusively_gets_no_wal() {
 
 #[test]
 fn a_vfs_is_not_the_default() {
-    let folder = Folder::new();
+    let folder = Folder::make();
     let vfs = plain();
     let connection = Connection::open(database(&folder)).expect("it opens");
     connection
@@ -181,7 +181,7 @@ fn what_was_committed_is_there_after_a_crash() {
         crash(Path::new(&folder));
     }
     for (mode, pragmas) in [("wal", WAL), ("truncate", TRUNCATE)] {
-        let folder = Folder::new();
+        let folder = Folder::make();
         std::fs::write(folder.path().join("pragmas"), pragmas).expect("a file can be written");
         let test = std::thread::current()
             .name()
@@ -251,7 +251,7 @@ fn work(connection: &mut Connection, committed: &mut i64) -> rusqlite::Result<()
 fn fail_everywhere(mode: &str, pragmas: &str, count: usize, code: i32, expected: &[ErrorCode]) {
     let (mut first, mut failures) = (0, 0);
     loop {
-        let folder = Folder::new();
+        let folder = Folder::make();
         let faults = Arc::new(Faults::default());
         let vfs = Vfs::register(Some(faults.clone())).expect("a VFS can be registered");
         let pragmas = format!("{pragmas} PRAGMA wal_autocheckpoint=16;");
@@ -335,7 +335,7 @@ impl Layer for Panics {
 
 #[test]
 fn a_panic_of_a_layer_is_an_error_of_the_disk() {
-    let folder = Folder::new();
+    let folder = Folder::make();
     let vfs = Vfs::register(Some(Arc::new(Panics))).expect("a VFS can be registered");
     let connection = open(&database(&folder), vfs, TRUNCATE).expect("it opens");
     let error = connection
