@@ -1,8 +1,9 @@
-//! A disk that fails at will, for tests: put under a [`Vfs`](super::vfs::Vfs), it counts changes and lets them fail from a given one on.
+//! A disk that fails at will, for tests: put under a [`Vfs`](super::vfs::Vfs), it counts changes and lets some or all of them fail.
 //!
 //! It does not fail on reads or opens, and knows no size: a full disk is `SQLITE_FULL` at every change.
 
 use std::ffi::c_int;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -15,13 +16,13 @@ pub struct Faults(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     changes: usize,
-    /// The first change that fails, by its number from 0, and the code it fails with.
-    failing: Option<(usize, c_int)>,
+    /// The changes that fail, by their number from 0, and the code they fail with.
+    failing: Option<(Range<usize>, c_int)>,
     failed: usize,
 }
 
 impl Faults {
-    /// How many changes were tried since [`Faults::fail_from`], or ever.
+    /// How many changes were tried since the last call of [`Faults::fail`], or ever.
     pub fn changes(&self) -> usize {
         self.with(|state| state.changes)
     }
@@ -33,9 +34,14 @@ impl Faults {
 
     /// Lets every change fail with `code` when `after` more have succeeded; half of what a failing write writes gets to the file.
     pub fn fail_from(&self, after: usize, code: c_int) {
+        self.fail(after..usize::MAX, code);
+    }
+
+    /// Lets the changes of these numbers fail, counted from now.
+    pub fn fail(&self, changes: Range<usize>, code: c_int) {
         self.with(|state| {
             *state = State {
-                failing: Some((after, code)),
+                failing: Some((changes, code)),
                 ..State::default()
             };
         });
@@ -61,8 +67,9 @@ impl Layer for Faults {
         self.with(|state| {
             let number = state.changes;
             state.changes += 1;
-            match state.failing {
-                Some((first, code)) if number >= first => {
+            match &state.failing {
+                Some((changes, code)) if changes.contains(&number) => {
+                    let code = *code;
                     state.failed += 1;
                     Err(Failure { code, written })
                 }

@@ -10,7 +10,7 @@ pub struct Folder(PathBuf);
 
 impl Folder {
     /// Makes one in `/dev/shm`, or where that is missing below the system's temporary folder.
-    pub fn new() -> Folder {
+    pub fn make() -> Folder {
         static MADE: AtomicUsize = AtomicUsize::new(0);
         let memory = PathBuf::from("/dev/shm");
         let parent = if memory.is_dir() {

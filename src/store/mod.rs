@@ -32,7 +32,13 @@
 mod budget;
 mod coalesce;
 mod database;
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod folder;
 mod journal;
+#[cfg(test)]
+mod power;
 mod record;
 mod recovery;
 mod schema;

@@ -22,15 +22,15 @@ fn open(folder: &Path, vfs: &Vfs, pragmas: &str) -> rusqlite::Result<Connection>
 
 /// Works on a database, and gives for each transaction the number of steps after which it was acknowledged.
 fn work(recorder: &Arc<Recorder>, pragmas: &str) -> Vec<usize> {
-    let folder = Folder::new();
+    let folder = Folder::make();
     let vfs = Vfs::register(Some(recorder.clone())).expect("a VFS can be registered");
     let mut connection = open(folder.path(), vfs, pragmas).expect("it opens");
     connection
         .execute_batch("CREATE TABLE message (number INTEGER, row INTEGER, payload BLOB, PRIMARY KEY (number, row)) WITHOUT ROWID")
         .expect("a table can be made");
     let mut acknowledged = Vec::new();
-    for number in 0..14_i64 {
-        if number == 9 {
+    for number in 0..10_i64 {
+        if number == 6 {
             // An orderly end and a new beginning, which removes the WAL and makes it again.
             drop(connection);
             connection = open(folder.path(), vfs, pragmas).expect("it opens");
@@ -96,7 +96,7 @@ struct Outcome {
 fn cut_everywhere(name: &str, pragmas: &str) -> Outcome {
     let recorder = Arc::new(Recorder::default());
     let acknowledged = work(&recorder, pragmas);
-    let image = Folder::new();
+    let image = Folder::make();
     let plain = Vfs::register(None).expect("a VFS can be registered");
     let mut disk = Disk::default();
     let mut outcome = Outcome::default();
@@ -176,7 +176,7 @@ fn an_image_depends_on_its_seed_alone() {
         &recorder,
         "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF;",
     );
-    let (first, second) = (Folder::new(), Folder::new());
+    let (first, second) = (Folder::make(), Folder::make());
     let mut disk = Disk::default();
     recorder.log().iter().for_each(|step| disk.apply(step));
     let mut images = Vec::new();

@@ -35,7 +35,8 @@ fn plain() -> &'static Vfs {
     Vfs::register(None).expect("a VFS can be registered")
 }
 
-fn since(before: Counts, after: Counts) -> Counts {
+/// What was done between two looks at the counts.
+pub fn since(before: Counts, after: Counts) -> Counts {
     let less = |before: FileCounts, after: FileCounts| FileCounts {
         bytes: after.bytes - before.bytes,
         writes: after.writes - before.writes,
@@ -67,7 +68,7 @@ fn assert_whole(connection: &Connection) {
 
 #[test]
 fn what_is_written_to_each_kind_of_file_is_counted() {
-    let folder = Folder::new();
+    let folder = Folder::make();
     let vfs = plain();
     let connection = open(&database(&folder), vfs, WAL).expect("it opens");
     connection
@@ -115,7 +116,7 @@ fn what_is_written_to_each_kind_of_file_is_counted() {
 
 #[test]
 fn a_rollback_journal_is_counted_as_such() {
-    let folder = Folder::new();
+    let folder = Folder::make();
     let vfs = plain();
     let connection = open(&database(&folder), vfs, TRUNCATE).expect("it opens");
     connection
@@ -147,7 +148,7 @@ fn a_rollback_journal_is_counted_as_such() {
 
 #[test]
 fn a_connection_that_does_not_lock_exclusively_gets_no_wal() {
-    let folder = Folder::new();
+    let folder = Folder::make();
     let connection = Connection::open_with_flags_and_vfs(
         database(&folder),
         OpenFlags::default(),
@@ -162,7 +163,7 @@ fn a_connection_that_does_not_lock_exclusively_gets_no_wal() {
 
 #[test]
 fn a_vfs_is_not_the_default() {
-    let folder = Folder::new();
+    let folder = Folder::make();
     let vfs = plain();
     let connection = Connection::open(database(&folder)).expect("it opens");
     connection
@@ -180,7 +181,7 @@ fn what_was_committed_is_there_after_a_crash() {
         crash(Path::new(&folder));
     }
     for (mode, pragmas) in [("wal", WAL), ("truncate", TRUNCATE)] {
-        let folder = Folder::new();
+        let folder = Folder::make();
         std::fs::write(folder.path().join("pragmas"), pragmas).expect("a file can be written");
         let test = std::thread::current()
             .name()
@@ -246,11 +247,11 @@ fn work(connection: &mut Connection, committed: &mut i64) -> rusqlite::Result<()
     Ok(())
 }
 
-/// Lets each change of some work fail in turn, and all after it, and works on when the disk is well again.
-fn fail_everywhere(mode: &str, pragmas: &str, code: i32, expected: &[ErrorCode]) {
+/// Lets `count` changes of some work fail, beginning with each in turn, and works on when the disk is well again.
+fn fail_everywhere(mode: &str, pragmas: &str, count: usize, code: i32, expected: &[ErrorCode]) {
     let (mut first, mut failures) = (0, 0);
     loop {
-        let folder = Folder::new();
+        let folder = Folder::make();
         let faults = Arc::new(Faults::default());
         let vfs = Vfs::register(Some(faults.clone())).expect("a VFS can be registered");
         let pragmas = format!("{pragmas} PRAGMA wal_autocheckpoint=16;");
@@ -258,14 +259,14 @@ fn fail_everywhere(mode: &str, pragmas: &str, code: i32, expected: &[ErrorCode])
         connection
             .execute_batch("CREATE TABLE message (id INTEGER PRIMARY KEY, payload BLOB)")
             .expect("a table can be made");
-        faults.fail_from(first, code);
+        faults.fail(first..first.saturating_add(count), code);
         let mut committed = 0;
         let result = work(&mut connection, &mut committed);
         if faults.failed() == 0 {
             assert!(failures > 10, "there were changes to fail at: {failures}");
             return;
         }
-        let place = format!("{mode}, code {code}, change {first}");
+        let place = format!("{mode}, code {code}, {count} from change {first}");
         let failed = result.is_err();
         if let Err(error) = result {
             let code = error.sqlite_error_code();
@@ -297,15 +298,29 @@ fn fail_everywhere(mode: &str, pragmas: &str, code: i32, expected: &[ErrorCode])
 #[test]
 fn a_full_disk_is_told_at_every_change_and_got_over() {
     let expected = [ErrorCode::DiskFull];
-    fail_everywhere("wal", WAL, ffi::SQLITE_FULL, &expected);
-    fail_everywhere("truncate", TRUNCATE, ffi::SQLITE_FULL, &expected);
+    fail_everywhere("wal", WAL, usize::MAX, ffi::SQLITE_FULL, &expected);
+    fail_everywhere(
+        "truncate",
+        TRUNCATE,
+        usize::MAX,
+        ffi::SQLITE_FULL,
+        &expected,
+    );
 }
 
 #[test]
 fn a_failing_disk_is_told_at_every_change_and_got_over() {
     let expected = [ErrorCode::SystemIoFailure];
-    fail_everywhere("wal", WAL, ffi::SQLITE_IOERR_WRITE, &expected);
-    fail_everywhere("truncate", TRUNCATE, ffi::SQLITE_IOERR_FSYNC, &expected);
+    let (write, sync) = (ffi::SQLITE_IOERR_WRITE, ffi::SQLITE_IOERR_FSYNC);
+    fail_everywhere("wal", WAL, usize::MAX, write, &expected);
+    fail_everywhere("truncate", TRUNCATE, usize::MAX, sync, &expected);
+}
+
+#[test]
+fn one_change_that_fails_is_told_and_got_over() {
+    let expected = [ErrorCode::SystemIoFailure];
+    fail_everywhere("wal", WAL, 1, ffi::SQLITE_IOERR_WRITE, &expected);
+    fail_everywhere("truncate", TRUNCATE, 1, ffi::SQLITE_IOERR_WRITE, &expected);
 }
 
 /// A layer that panics at the first write.
@@ -320,7 +335,7 @@ impl Layer for Panics {
 
 #[test]
 fn a_panic_of_a_layer_is_an_error_of_the_disk() {
-    let folder = Folder::new();
+    let folder = Folder::make();
     let vfs = Vfs::register(Some(Arc::new(Panics))).expect("a VFS can be registered");
     let connection = open(&database(&folder), vfs, TRUNCATE).expect("it opens");
     let error = connection
