@@ -36,7 +36,7 @@
 //! | [`broker`] | the broker as a pure state machine | `input`, `effect`; `connect`, `publish`, `subscribe`, `deliver` handle; `session`, `inflight`, `queue`, `retained`, `router`, `share`, `will`, `timers` hold state; `sys` counts; `limits` bounds each kind, `memory` all together |
 //! | [`server`] | the running program around them | `bus` is the loop's state and ends its turns; `doors` opens listeners; `reload` and `judge` follow the configuration; `signals`, `clock`; `ram` says what the machine has |
 //! | [`log`] | syslog or standard error, and the escaping of what clients chose | |
-//! | [`cli`] | the command line, one file a command | `serve`, `check`, `passwd` |
+//! | [`cli`] | the command line, one file a command | `serve`, `check`, `passwd`; `request` with its `exchange` of messages; `client` is a small MQTT client for commands, `bus` says where they find a bus |
 //!
 //! # Threads
 //!
