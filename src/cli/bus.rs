@@ -94,7 +94,7 @@ impl Way {
     /// The configuration is of no help, and the options do not say it.
     pub fn endpoint(&self, root: &Path) -> Result<Endpoint, String> {
         match (&self.host, self.port) {
-            (Some(path), None) if path.starts_with('/') => Ok(Endpoint::Unix(path.into())),
+            (Some(path), _) if path.starts_with('/') => Ok(Endpoint::Unix(path.into())),
             (Some(host), Some(port)) => Ok(Endpoint::Tcp(host.clone(), port)),
             (Some(host), None) => Ok(Endpoint::Tcp(host.clone(), local(root)?.1)),
             (None, Some(port)) => Ok(Endpoint::Tcp("127.0.0.1".into(), port)),

@@ -310,6 +310,8 @@ fn restart_between_3_and_4(ending: Ending) {
     let asked = controller.request();
     scene.restart(ending);
     controller.join(scene.broker());
+    // It asks before it would publish the request again, and so does not.
+    controller.question();
     scene.answer_to_the_end(controller, asking, Some(asked));
 }
 
@@ -403,6 +405,22 @@ gap!(
     a_bus_that_stops_between_5_and_6_costs_no_answer,
     a_bus_that_is_killed_between_5_and_6_costs_no_answer
 );
+
+#[test]
+fn a_command_that_is_told_to_end_leaves_nothing_behind() {
+    let broker = Broker::start(LOCAL);
+    let mut controller = Controller::on(&broker);
+    let asking = ask(broker.root(), port(&broker), &[ID, "about", "get"]);
+    let asked = controller.request();
+    let pid = libc::pid_t::try_from(asking.id()).expect("a process id fits its type");
+    // SAFETY: kill() takes plain numbers; the process is our own child and not waited for yet.
+    assert_eq!(unsafe { libc::kill(pid, libc::SIGTERM) }, 0);
+    let output = asking
+        .wait_with_output()
+        .expect("a child can be waited for");
+    assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
+    assert_nothing_is_left(&broker, &asked);
+}
 
 #[test]
 fn a_request_that_is_worked_on_is_not_published_again() {
