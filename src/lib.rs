@@ -37,7 +37,7 @@
 //! | [`store`] | what survives a restart | `record` and `journal` on tmpfs, `coalesce` what is left of them, `database` with its `schema` and `write` on flash, `recovery` at the start, `worker` the thread, `budget` and `status`; `vfs` lies under SQLite and counts what goes to flash |
 //! | [`server`] | the running program around them | `bus` is the loop's state and ends its turns; `doors` opens listeners; `reload` and `judge` follow the configuration; `keeping` binds the store to it; `signals`, `clock`; `ram` says what the machine has |
 //! | [`log`] | syslog or standard error, and the escaping of what clients chose | |
-//! | [`cli`] | the command line, one file a command | `serve`, `check`, `passwd` |
+//! | [`cli`] | the command line, one file a command | `serve`, `check`, `passwd`; `request` with its `exchange` of messages; `client` is a small MQTT client for commands, `bus` says where they find a bus |
 //!
 //! # Threads
 //!

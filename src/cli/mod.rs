@@ -3,8 +3,11 @@
 //! What is not understood starts nothing. The meaning of the exit statuses is here and nowhere else; what a command
 //! does is in its file.
 
+mod bus;
 mod check;
+mod client;
 pub mod passwd;
+mod request;
 mod serve;
 
 use std::ffi::{OsStr, OsString};
@@ -22,6 +25,11 @@ pub const OK: u8 = 0;
 pub const FAULTS: u8 = 1;
 /// The command line was not understood, and nothing was done.
 pub const USAGE: u8 = 2;
+/// `request`: there was no answer in time. A command line that it does not understand is [`FAULTS`], so that a script knows one
+/// from the other.
+pub const TIMED_OUT: u8 = 2;
+/// `request`: the controller replied with errors.
+pub const ERROR_REPLY: u8 = 3;
 
 const HELP: &str = "\
 The MQTT message bus of an OpenWrt router.
@@ -32,6 +40,7 @@ Commands:
   serve [--log stderr|syslog]  run the bus in the foreground
   check [FILE]                 say what is wrong with the configuration, or with FILE as one
   passwd ...                   set and check passwords; 'fosquitto passwd --help' says more
+  request ...                  ask a foris controller over the bus; 'fosquitto request --help' says more
   help                         show this
 
 Options:
@@ -44,9 +53,10 @@ The configuration is DIR/etc/config/fosquitto, and DIR/var/run/uci/fosquitto ins
 SIGHUP makes a running bus read it again, SIGTERM ends it.
 
 Exit status: 0 all went as asked, 1 there are faults, 2 the command line was not understood.
+'request' has its own.
 ";
 
-const COMMANDS: [&str; 4] = ["serve", "check", "passwd", "help"];
+const COMMANDS: [&str; 5] = ["serve", "check", "passwd", "request", "help"];
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -59,6 +69,8 @@ enum Operation {
     },
     /// What follows the command's name is understood by the command itself.
     Passwd(Vec<OsString>),
+    /// The same.
+    Request(Vec<OsString>),
     Help,
     Version,
 }
@@ -76,6 +88,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Operation::Serve { log } => serve::run(root, log),
         Operation::Check { file } => check::run(&root, file),
         Operation::Passwd(arguments) => passwd::run(&root, arguments),
+        Operation::Request(arguments) => request::run(&root, arguments),
         Operation::Help => print(HELP),
         Operation::Version => print(concat!("fosquitto ", env!("CARGO_PKG_VERSION"), "\n")),
     }
@@ -114,13 +127,16 @@ fn parse(arguments: impl Iterator<Item = OsString>) -> Result<(PathBuf, Operatio
             }
             Some(Arg::Value(word)) if line.command.is_none() => {
                 let command = command(&word)?;
-                if command == "passwd" {
-                    let rest = parser.raw_args().map_err(in_words)?.collect();
-                    return line
-                        .only_root("passwd")
-                        .map(|root| (root, Operation::Passwd(rest)));
-                }
-                line.command = Some(command);
+                let operation = match command {
+                    "passwd" => Operation::Passwd,
+                    "request" => Operation::Request,
+                    _ => {
+                        line.command = Some(command);
+                        continue;
+                    }
+                };
+                let rest = parser.raw_args().map_err(in_words)?.collect();
+                return line.only_root(command).map(|root| (root, operation(rest)));
             }
             Some(Arg::Value(word)) => line.operand(word)?,
         }
@@ -173,7 +189,7 @@ impl Line {
                     .map(|root| (root, Operation::Check { file }))
             }
             Some(_) => Ok((self.root, Operation::Help)),
-            None => Err("a command is missing: serve, check, passwd or help".into()),
+            None => Err("a command is missing: serve, check, passwd, request or help".into()),
         }
     }
 
@@ -242,13 +258,18 @@ mod tests {
     }
 
     #[test]
-    fn what_follows_passwd_is_passed_on_as_it_stands() {
+    fn what_follows_passwd_and_request_is_passed_on_as_it_stands() {
         let rest = ["--check", "--root", "/q", "anna"]
             .map(OsString::from)
             .into();
         assert_eq!(
             understood("--root /r passwd --check --root /q anna"),
             Ok(("/r".into(), Operation::Passwd(rest)))
+        );
+        let rest = ["-t", "5", "--list", "C"].map(OsString::from).into();
+        assert_eq!(
+            understood("request -t 5 --list C"),
+            Ok(("/".into(), Operation::Request(rest)))
         );
     }
 
@@ -273,7 +294,10 @@ mod tests {
     #[test]
     fn what_is_not_understood_starts_nothing_and_says_what_was_near() {
         for (line, what) in [
-            ("", "a command is missing: serve, check, passwd or help"),
+            (
+                "",
+                "a command is missing: serve, check, passwd, request or help",
+            ),
             ("sevre", "unknown command 'sevre' (did you mean 'serve'?)"),
             (
                 "serve --rot /r",

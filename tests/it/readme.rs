@@ -23,8 +23,12 @@ enum Runner {
     File(&'static str),
 }
 
-/// The commands that build and test, which no test can run within itself.
-const BUILDS: [(&str, Runner); 5] = [
+/// The commands that build and test, which no test can run within itself, and those that need a peer of their own.
+const BUILDS: [(&str, Runner); 6] = [
+    (
+        r#"fosquitto request 0000000A00000214 about get '{"b": 1}'"#,
+        Runner::Test("a_request_is_answered_in_one_line_of_json"),
+    ),
     (
         "make run",
         Runner::Test("the_two_commands_that_make_run_prints_talk_through_the_bus"),

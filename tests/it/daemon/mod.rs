@@ -17,6 +17,7 @@ mod mount_point;
 mod passwd;
 mod publish;
 mod reload;
+mod request;
 mod retained;
 mod robust;
 mod scram;

@@ -205,7 +205,7 @@ fn an_unknown_command_is_an_error_and_help_is_not() {
     let help = run(Command::new(FOSQUITTO).arg("--help"), "");
     assert!(help.status.success());
     let text = String::from_utf8(help.stdout).expect("help is text");
-    for command in ["serve", "check", "passwd", "--root"] {
+    for command in ["serve", "check", "passwd", "request", "--root"] {
         assert!(text.contains(command), "help names {command}");
     }
     let unknown = run(Command::new(FOSQUITTO).arg("sevre"), "");

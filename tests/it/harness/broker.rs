@@ -208,6 +208,13 @@ impl Broker {
         (status, root)
     }
 
+    /// Ends it by SIGKILL, as a crash does, and returns its root.
+    pub fn kill(mut self) -> Root {
+        self.signal(libc::SIGKILL);
+        self.wait_for_exit();
+        std::mem::replace(&mut self.root, Root::new())
+    }
+
     /// Waits until the process is gone.
     pub fn wait_for_exit(&mut self) -> ExitStatus {
         self.log.wait_for_end();

@@ -5,11 +5,13 @@
 
 pub mod broker;
 pub mod client;
+pub mod controller;
 pub mod log;
 pub mod packet;
 pub mod pki;
 pub mod python;
 pub mod reference;
+pub mod relay;
 pub mod root;
 pub mod scram;
 pub mod websocket;
