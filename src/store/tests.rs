@@ -507,15 +507,15 @@ fn run(class: Class) {
     let seed = given.unwrap_or_else(|| chance.map_or(0, |since| since.as_nanos() as u64));
     println!("FOSQUITTO_SEED={seed}");
     let mut world = World::new(seed, class);
-    for _ in 0..2_500 {
+    for _ in 0..5_000 {
         for _ in 0..world.random.below(12) {
             world.step();
         }
         world.turn_ends();
-        match world.random.below(120) {
-            0..4 => world.flush(),
-            4 => world.crash(),
-            5 if world.random.below(3) == 0 => world.stop(),
+        match world.random.below(400) {
+            0..12 => world.flush(),
+            12 | 13 => world.crash(),
+            14 => world.stop(),
             _ => {}
         }
     }
