@@ -89,6 +89,9 @@ pub mod auth;
 pub mod broker;
 pub mod cli;
 pub mod config;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod log;
 pub mod mqtt;
 pub mod net;
