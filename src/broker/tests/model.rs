@@ -61,6 +61,7 @@ pub fn model(bytes: &[u8]) {
         floating: Vec::new(),
         number: 0,
     };
+    model.world.compare_every = 8;
     while !model.choices.is_over() {
         model.step();
         model.settle();

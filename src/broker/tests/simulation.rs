@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::hash::{BuildHasher, Hasher, RandomState};
 
 use super::world::{Packet, Seen, World, ack, ack_with, qos0, v3, will};
-use crate::broker::{ConnectionId, Settings};
+use crate::broker::{ConnectionId, Input, Settings};
 use crate::fuzzing::Choices;
 use crate::mqtt::packet::{
     ClientPacket, Connect, ConnectProperties, Publish, RetainHandling, SubscriptionOptions, Will,
@@ -504,6 +504,11 @@ impl<'a> Simulation<'a> {
             let link = self.clients[who].link.expect("all are connected");
             self.cut(who, link);
         }
+        // Without `$SYS` in between, the days in which sessions run out take no time.
+        self.world.handle(Input::Settings(Settings {
+            sys_interval_ms: 0,
+            ..Settings::default()
+        }));
         self.world.advance_s(200_000);
         self.world.assert_nobody_left();
     }
