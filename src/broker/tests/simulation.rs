@@ -489,6 +489,7 @@ impl<'a> Simulation<'a> {
                 let link = self.clients[who].link.expect("all are connected");
                 self.world.drain(link, 1_000_000);
                 is_busy |= !self.world.link(link).packets.is_empty();
+                is_busy |= !self.clients[who].acks.is_empty();
                 self.read(who, link);
                 self.send_acks(who, link, usize::MAX);
             }
