@@ -394,7 +394,10 @@ impl Model<'_> {
             let known = match said {
                 _ if alias > 16 => None,
                 "" => session.aliases.get(&alias).copied(),
-                said => Some(*session.aliases.entry(alias).insert_entry(said).get()),
+                said => {
+                    session.aliases.insert(alias, said);
+                    Some(said)
+                }
             };
             let Some(known) = known else {
                 assert!(self.world.closed(link).is_some_and(ReasonCode::is_error));
