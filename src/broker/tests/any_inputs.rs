@@ -152,6 +152,7 @@ impl Stage {
                 connection: link,
                 reason: ReasonCode::ADMINISTRATIVE_ACTION,
                 what: "told to go",
+                server_reference: None,
             }),
             _ => self.world.handle(Input::Packet {
                 connection: link,

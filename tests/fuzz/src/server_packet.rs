@@ -3,7 +3,7 @@
 
 use fosquitto::fuzzing::Choices;
 use fosquitto::mqtt::packet::{Ack, Auth, ConnAck, ConnAckProperties, ServerPacket};
-use fosquitto::mqtt::{PacketId, ReasonCode, Version};
+use fosquitto::mqtt::{PacketId, Qos, ReasonCode, Version};
 use fosquitto::net::codec::{Peer, encode};
 use ntex_bytes::{BytePages, BytesMut};
 use ntex_codec::Decoder;
@@ -67,7 +67,7 @@ fn packet<'a>(
         packet_id,
         reason: choices.one_of(&[ReasonCode::SUCCESS, ReasonCode::PACKET_IDENTIFIER_NOT_FOUND]),
     };
-    match choices.below(10) {
+    match choices.below(11) {
         0 => ServerPacket::PubAck(Ack {
             reason: ReasonCode::QUOTA_EXCEEDED,
             ..ack
@@ -81,6 +81,7 @@ fn packet<'a>(
         4 => ServerPacket::SubAck {
             packet_id,
             reasons: codes,
+            reason_string: (choices.below(2) == 0).then_some(text),
         },
         5 => ServerPacket::UnsubAck {
             packet_id,
@@ -90,12 +91,21 @@ fn packet<'a>(
         7 => ServerPacket::Disconnect {
             reason,
             reason_string: (choices.below(2) == 0).then_some(text),
+            server_reference: (choices.below(2) == 0).then_some("other.example:8883"),
         },
         8 => ServerPacket::Auth(Auth {
             reason: choices.one_of(&[ReasonCode::SUCCESS, ReasonCode(0x18)]),
             method: Some("SCRAM-SHA-256"),
             data: Some(text.as_bytes()),
         }),
+        9 => ServerPacket::Refusal {
+            ack: Ack {
+                reason: ReasonCode::NOT_AUTHORIZED,
+                ..ack
+            },
+            qos: choices.one_of(&[Qos::AtLeastOnce, Qos::ExactlyOnce]),
+            reason_string: text,
+        },
         _ => ServerPacket::ConnAck(connack(choices, reason, text)),
     }
 }
@@ -113,6 +123,10 @@ fn connack<'a>(choices: &mut Choices<'_>, reason: ReasonCode, text: &'a str) -> 
         server_keep_alive_s: is_there().then_some(60),
         authentication_method: is_there().then_some("SCRAM-SHA-256"),
         authentication_data: is_there().then_some(text.as_bytes()),
+        maximum_qos: is_there().then_some(Qos::AtLeastOnce),
+        retain_available: is_there().then_some(false),
+        response_information: is_there().then_some("responses/"),
+        server_reference: is_there().then_some("other.example:8883"),
     };
     ConnAck {
         session_present: choices.below(2) == 0,
@@ -140,6 +154,10 @@ fn is_meant(packet: &ServerPacket<'_>, read: &v5::codec::Packet, text: &str) {
         (ServerPacket::Auth(ours), v5::codec::Packet::Auth(theirs)) => {
             assert_eq!(theirs.auth_data.as_deref(), ours.data);
         }
+        (
+            ServerPacket::Refusal { .. },
+            v5::codec::Packet::PublishAck(_) | v5::codec::Packet::PublishReceived(_),
+        ) => {}
         (ServerPacket::Disconnect { .. }, v5::codec::Packet::Disconnect(_))
         | (ServerPacket::PubAck(_), v5::codec::Packet::PublishAck(_))
         | (ServerPacket::PubRec(_), v5::codec::Packet::PublishReceived(_))
