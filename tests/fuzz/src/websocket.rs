@@ -83,17 +83,8 @@ fn simply(stream: &[u8], size_max: usize) -> Meaning {
         let (is_final, opcode) = (header[0] & 0x80 != 0, header[0] & 0x0F);
         let is_control = opcode >= 8;
         let length = header[1] & 0x7F;
-        let fault = match opcode {
-            _ if header[0] & 0x70 != 0 || header[1] & 0x80 == 0 => Some(1002),
-            1 => Some(1003),
-            0 if !is_fragmented => Some(1002),
-            2 if is_fragmented => Some(1002),
-            3..=7 | 11.. => Some(1002),
-            _ if is_control && (!is_final || length > 125) => Some(1002),
-            _ => None,
-        };
-        if fault.is_some() {
-            meaning.fault = fault;
+        meaning.fault = fault_of(header, is_fragmented);
+        if meaning.fault.is_some() {
             return meaning;
         }
         let length_bytes = [0, 2, 8][usize::from(length.saturating_sub(125))];
@@ -142,6 +133,21 @@ fn simply(stream: &[u8], size_max: usize) -> Meaning {
             }
             _ => {}
         }
+    }
+}
+
+/// The status that answers the first two bytes of a frame, if they are no beginning of one (5.2, 5.4, 5.5).
+fn fault_of(header: &[u8], is_fragmented: bool) -> Option<u16> {
+    let (is_final, opcode) = (header[0] & 0x80 != 0, header[0] & 0x0F);
+    let is_bad_control = opcode >= 8 && (!is_final || header[1] & 0x7F > 125);
+    match opcode {
+        _ if header[0] & 0x70 != 0 || header[1] & 0x80 == 0 => Some(1002),
+        1 => Some(1003),
+        0 if !is_fragmented => Some(1002),
+        2 if is_fragmented => Some(1002),
+        3..=7 | 11.. => Some(1002),
+        _ if is_bad_control => Some(1002),
+        _ => None,
     }
 }
 
