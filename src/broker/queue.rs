@@ -99,7 +99,7 @@ impl Queue {
     }
 
     /// All messages, the oldest first.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub fn iter(&self) -> impl Iterator<Item = &Queued> {
         self.messages.iter()
     }
