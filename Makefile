@@ -15,6 +15,7 @@ BUILD_PACKAGES := gcc libc6-dev pkg-config libssl-dev libsqlite3-dev
 RUN_PACKAGES := mosquitto-clients
 TEST_PACKAGES := mosquitto mosquitto-clients python3 python3-venv busybox shellcheck
 ORACLE_PACKAGES := cmake libclang-dev
+FUZZ_PACKAGES := g++
 
 VENVS := paho-1 paho-2
 SHELL_FILES := .ci/run $(wildcard tests/make/*) openwrt/fosquitto/test.sh $(filter-out %/router,$(wildcard tests/openwrt/*)) \
@@ -30,7 +31,11 @@ endef
 BENCH ?= --rounds 5
 INSTRUCTIONS_MAX ?= 2000
 
-.PHONY: run start test check setup venvs oracle bench bench-instructions fmt clippy doc tidy shellcheck
+# How long all fuzz targets together are fuzzed, and which; all of them without a name.
+SECONDS ?= 60
+FUZZ ?=
+
+.PHONY: run start test check setup venvs oracle corpus fuzz bench bench-instructions fmt clippy doc tidy shellcheck
 
 run:
 	@tests/make/setup $(BUILD_PACKAGES) $(RUN_PACKAGES)
@@ -48,10 +53,10 @@ setup:
 venvs:
 	@for name in $(VENVS); do tests/make/venv "target/python/$$name" "tests/python/requirements-$$name.txt" || exit 1; done
 
-test: setup oracle
+test: setup oracle corpus
 	$(TESTS)
 
-check: setup fmt clippy tidy shellcheck doc oracle
+check: setup fmt clippy tidy shellcheck doc oracle corpus
 	$(TESTS)
 
 # libuci itself against the UCI reader: a crate of its own, whose lock has the program's versions and a few more. In the one
@@ -59,6 +64,15 @@ check: setup fmt clippy tidy shellcheck doc oracle
 oracle:
 	@tests/make/setup $(ORACLE_PACKAGES)
 	$(CARGO) test --locked --manifest-path tests/uci-oracle/Cargo.toml --target-dir '$(TARGET)'
+
+# The fuzz targets as ordinary tests: on the inputs that are kept, and on random changes of them.
+corpus:
+	$(CARGO) test --locked --manifest-path tests/fuzz/Cargo.toml --target-dir '$(TARGET)'
+
+# The same targets under libFuzzer, so many seconds in all: make fuzz SECONDS=600. A finding ends it with an error and the path of the input.
+fuzz:
+	@tests/make/setup $(BUILD_PACKAGES) $(FUZZ_PACKAGES)
+	@CARGO='$(CARGO)' tests/make/fuzz '$(SECONDS)' '$(TARGET)' $(FUZZ)
 
 bench:
 	@tests/make/setup $(BUILD_PACKAGES) mosquitto

@@ -38,6 +38,7 @@
 //! | [`server`] | the running program around them | `bus` is the loop's state and ends its turns; `doors` opens listeners; `reload` and `judge` follow the configuration; `keeping` binds the store to it; `signals`, `clock`; `ram` says what the machine has |
 //! | [`log`] | syslog or standard error, and the escaping of what clients chose | |
 //! | [`cli`] | the command line, one file a command | `serve`, `check`, `passwd`; `request` with its `exchange` of messages; `client` is a small MQTT client for commands, `bus` says where they find a bus |
+//! | `fuzzing`, in tests and for `tests/fuzz` only | what the fuzz targets reach of the private parts | one more in `auth`; the targets of the broker stand beside its tests |
 //!
 //! # Threads
 //!
@@ -92,6 +93,9 @@ pub mod auth;
 pub mod broker;
 pub mod cli;
 pub mod config;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod log;
 pub mod mqtt;
 pub mod net;

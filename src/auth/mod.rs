@@ -13,6 +13,8 @@ mod certificate;
 mod credentials;
 mod exchange;
 pub(crate) mod file;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod guard;
 mod identity;
 mod passwd_file;

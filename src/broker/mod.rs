@@ -26,8 +26,8 @@ mod session;
 mod share;
 mod subscribe;
 mod sys;
-#[cfg(test)]
-mod tests;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod tests;
 mod timers;
 mod will;
 

@@ -92,7 +92,7 @@ impl Retained {
     }
 
     /// All of them, in the order of their topics.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub fn iter(&self) -> impl Iterator<Item = &Message> {
         self.messages.iter().map(|ByTopic(message)| message)
     }

@@ -208,7 +208,7 @@ impl Router {
     }
 
     /// A session's subscription to a filter.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub fn find(&self, filter: &str, session: SessionKey) -> Option<&Subscriber> {
         let subscribers = if topic::has_wildcard(filter) {
             let (levels, multi) = split(filter);
@@ -231,7 +231,7 @@ impl Router {
     }
 
     /// Nodes in use beside the root, and filters without wildcards.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub fn sizes(&self) -> (usize, usize) {
         (self.nodes.len() - self.free.len() - 1, self.exact.len())
     }

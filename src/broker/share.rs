@@ -82,7 +82,7 @@ impl Shares {
     }
 
     /// A member of a group.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub fn find(&self, name: &str, session: SessionKey) -> Option<&Subscriber> {
         let group = &self.groups[self.by_name.get(name)?.index()];
         group
@@ -92,7 +92,7 @@ impl Shares {
     }
 
     /// Groups in all.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub fn groups(&self) -> usize {
         self.groups.len() + self.by_name.len() + self.router.count()
     }

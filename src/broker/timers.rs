@@ -66,7 +66,7 @@ impl Timers {
     }
 
     /// How many are armed.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "fuzzing"))]
     pub fn len(&self) -> usize {
         self.due.len()
     }

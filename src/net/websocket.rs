@@ -9,8 +9,8 @@
 //! The connection's end: what breaks the protocol is answered by a Close with the status that says why, a Close by the same Close;
 //! after it nothing more is sent or read, and the socket is closed without waiting for the client's last word.
 
-mod frames;
-mod upgrade;
+pub(crate) mod frames;
+pub(crate) mod upgrade;
 
 use std::any::{Any, TypeId};
 use std::cell::RefCell;

@@ -502,6 +502,24 @@ impl World {
         self.handle(Input::Drained { connection });
     }
 
+    /// When all sessions have ended, nothing of them is left.
+    pub fn assert_nobody_left(&self) {
+        let broker = &self.broker;
+        assert!(broker.sessions.is_empty() && broker.by_client_id.is_empty());
+        assert!(broker.connections.iter().all(Option::is_none));
+        assert_eq!((broker.router.count(), broker.router.sizes()), (0, (0, 0)));
+        assert_eq!(broker.shares.groups(), 0);
+        assert_eq!(broker.timers.len(), 1, "only the sweep");
+        assert!(self.effects.store.sessions.is_empty());
+    }
+
+    /// When nothing is retained either, not even by the server, no byte is counted any more.
+    pub fn assert_nothing_is_counted(&self) {
+        if self.broker.retained.len() == 0 {
+            assert_eq!(self.broker.memory.tally.bytes(), 0);
+        }
+    }
+
     /// Answers a message as its QoS asks, to the end.
     pub fn complete(&mut self, from: ConnectionId, seen: &Seen) {
         match seen.qos {
