@@ -92,19 +92,3 @@ fn filters_that_are_none_are_refused_32() {
     }
     victim.unharmed();
 }
-
-#[test]
-fn a_will_of_a_connect_that_fails_is_never_published_52() {
-    let mut victim = Victim::new();
-    for version in BOTH {
-        let connect = Connect::new(version, "attacker")
-            .user("local", "wrong")
-            .will("to/bystander", "will of nobody");
-        let (mut attacker, connack) = victim.broker.attempt(&connect);
-        assert_ne!(connack.code, 0);
-        attacker.refused();
-    }
-    victim.bystander.publish("to/bystander", "end");
-    assert_eq!(victim.bystander.text(), "end");
-    victim.unharmed();
-}

@@ -1,0 +1,261 @@
+//! Floods from clients that are let in: hostile inputs 43 to 47, 50 and 65.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::siege::{LIMIT, Siege, UCI, text};
+use crate::harness::broker::until;
+use crate::harness::client::Client;
+use crate::harness::packet::{Connect, PINGREQ, Packet, Publish, Version, subscribe};
+
+/// Bytes of a payload that each receiver's output has a copy of; those of larger ones are shared.
+const COPIED: usize = 4000;
+
+#[test]
+fn subscribers_that_never_read_cost_no_more_than_the_ceiling_43() {
+    let siege = Siege::begin();
+    let deaf: Vec<TcpStream> = (0..100)
+        .map(|number| {
+            let mut stream = siege.socket(&Connect::new(Version::V311, &format!("deaf {number}")));
+            let bytes = subscribe(Version::V311, 1, &[("flood", number % 2)]);
+            stream.write_all(&bytes).expect("it is there");
+            stream
+        })
+        .collect();
+    let mut publisher = siege.attacker(Version::V5);
+    for number in 0..3000_u16 {
+        let qos = (number % 2) as u8;
+        publisher.send_publish(&Publish::new("flood", text(COPIED)).qos(qos, number + 1));
+        if qos == 1 {
+            publisher.expect(|packet| matches!(packet, Packet::Puback { .. }));
+        }
+    }
+    drop(deaf);
+    siege.survived();
+}
+
+#[test]
+fn a_client_that_sends_and_never_reads_is_not_read_from_43() {
+    let siege = Siege::begin();
+    let mut flood = Vec::new();
+    for id in 1..=10_000 {
+        flood.extend(Publish::new("a", "").qos(1, id).encode(Version::V311));
+        flood.extend(PINGREQ);
+    }
+    let mut deaf: Vec<TcpStream> = (0..4)
+        .map(|number| siege.socket(&Connect::new(Version::V311, &format!("deaf {number}"))))
+        .collect();
+    for stream in &mut deaf {
+        // The broker takes so much of it that the answers fill all buffers in between, and then no more.
+        let is_stopped = (0..2000).any(|_| stream.write_all(&flood).is_err());
+        assert!(is_stopped, "the broker reads without end");
+    }
+    siege.survived();
+}
+
+#[test]
+fn slow_readers_of_many_retained_messages_cost_no_more_than_the_ceiling_44() {
+    let siege = Siege::begin();
+    let mut slow: Vec<TcpStream> = (0..60)
+        .map(|number| siege.socket(&Connect::new(Version::V311, &format!("slow {number}"))))
+        .collect();
+    let mut publisher = siege.attacker(Version::V5);
+    for number in 1..=2000 {
+        let topic = format!("retained/{number}");
+        let publish = Publish::new(&topic, text(COPIED)).retained().qos(1, 0);
+        assert!(publisher.publish_acknowledged(publish) < 0x80);
+    }
+    for stream in &mut slow {
+        // An error means that its memory was needed.
+        let _ = stream.write_all(&subscribe(Version::V311, 1, &[("#", 0)]));
+        let _ = stream.read(&mut [0]);
+    }
+    siege.survived();
+}
+
+#[test]
+fn a_fight_for_a_client_id_harms_nobody_else_45() {
+    let siege = Siege::begin();
+    let address = siege.broker.address("open");
+    let fighters: Vec<JoinHandle<(u32, u32)>> = (0..2)
+        .map(|_| {
+            std::thread::spawn(move || {
+                let (mut won, mut lost) = (0, 0);
+                for _ in 0..15 {
+                    let mut client = Client::dial(address);
+                    client.send(&Connect::new(Version::V311, "fought for").encode());
+                    client.send(&subscribe(Version::V311, 1, &[("f/#", 0)]));
+                    match client.receive_or_close() {
+                        Some(Packet::Connack(connack)) if connack.code == 0 => won += 1,
+                        _ => lost += 1,
+                    }
+                    std::mem::forget(client);
+                }
+                (won, lost)
+            })
+        })
+        .collect();
+    let mut all = (0, 0);
+    let begun = Instant::now();
+    for fighter in fighters {
+        let (won, lost) = fighter.join().expect("no panic");
+        all = (all.0 + won, all.1 + lost);
+    }
+    assert!(all.0 >= 10, "{all:?}");
+    assert!(
+        begun.elapsed() > Duration::from_secs(2),
+        "it is slowed down"
+    );
+    siege.survived();
+}
+
+#[test]
+fn a_takeover_in_the_middle_of_retained_messages_or_a_will_is_clean_46() {
+    let siege = Siege::begin();
+    let mut publisher = siege.join(&Connect::new(Version::V311, "publisher"));
+    for number in 0..500 {
+        publisher.send_publish(&Publish::new(&format!("r/{number:03}"), text(4000)).retained());
+    }
+    publisher.ping();
+    for _ in 0..5 {
+        let connect = Connect::new(Version::V311, "taken over").will("r/000", "will");
+        let mut first = siege.join(&connect);
+        first.send_subscribe("r/#", 0);
+        first.receive();
+        let mut second = siege.join(&connect);
+        second.ping();
+        second.disconnect();
+    }
+    siege.survived();
+}
+
+#[test]
+fn sessions_of_random_ids_cost_no_more_than_the_ceiling_47() {
+    let siege = Siege::begin();
+    for number in 0..20_000 {
+        let id = format!("random {number} {}", text(600));
+        let connect = Connect::new(Version::V311, &id).persistent();
+        let mut bytes = connect.encode();
+        bytes.extend(subscribe(Version::V311, 1, &[(&format!("of/{number}"), 1)]));
+        bytes.extend([0xE0, 0]);
+        let mut attacker = siege.dial();
+        attacker.send(&bytes);
+        attacker.closed();
+    }
+    siege.survived();
+}
+
+#[test]
+fn without_descriptors_clients_wait_and_a_reload_still_works_50() {
+    let siege = Siege::begin();
+    // What is open already stays open.
+    siege.broker.limit_descriptors(60);
+    let mut flood: Vec<TcpStream> = (0..200)
+        .map(|_| {
+            TcpStream::connect(siege.broker.address("open")).expect("the kernel's queue has room")
+        })
+        .collect();
+    siege.broker.log().wait_from(0, "cannot accept for now");
+    siege.broker.reload(UCI);
+    flood.clear();
+    siege.broker.limit_descriptors(1000);
+    siege.attacker(Version::V311).ping();
+    siege.survived();
+}
+
+#[test]
+fn connections_beyond_what_memory_takes_are_refused_50() {
+    let siege = Siege::with_uci(&format!("{UCI}\toption max_connections '20000'\n\n"));
+    let connect = |number: u32| Connect::new(Version::V311, &format!("idle {number}")).encode();
+    let mut inside = 0;
+    let crowd: Vec<TcpStream> = (0..4000)
+        .map(|number| {
+            let mut stream = TcpStream::connect(siege.broker.address("open")).expect("it listens");
+            // An error means that it was refused.
+            let _ = stream.write_all(&connect(number));
+            let mut connack = [0; 4];
+            let _ = stream.read(&mut connack);
+            inside += usize::from(connack == [0x20, 2, 0, 0]);
+            stream
+        })
+        .collect();
+    drop(crowd);
+    assert!((1000..4000).contains(&inside), "{inside} came in");
+    until("the connections are gone", || {
+        let mut client = siege.dial();
+        client.send(&Connect::new(Version::V311, "later").encode());
+        matches!(client.receive_or_close(), Some(Packet::Connack(connack)) if connack.code == 0)
+            .then_some(())
+    });
+    siege.survived();
+}
+
+#[test]
+fn a_flood_of_denied_publishes_is_a_few_lines_of_the_log_65() {
+    let siege = Siege::with_uci(&format!(
+        "{UCI}\nconfig acl\n\toption access 'write'\n\toption action 'deny'\n\tlist topic 'forbidden/#'\n"
+    ));
+    let mark = siege.broker.log().mark();
+    for number in 0..200 {
+        let mut attacker = siege.join(&Connect::new(Version::V311, &format!("attacker {number}")));
+        let bytes = Publish::new("forbidden/a", "x")
+            .encode(Version::V311)
+            .repeat(500);
+        attacker.send(&bytes);
+        attacker.ping();
+    }
+    let said = siege.broker.log().mark() - mark;
+    assert!((1..200).contains(&said), "{said} lines");
+    siege.survived();
+}
+
+#[test]
+fn a_flood_of_wrong_passwords_is_answered_later_and_later() {
+    let siege = Siege::begin();
+    let mut slowest = Duration::ZERO;
+    for _ in 0..8 {
+        let begun = Instant::now();
+        let wrong = Connect::new(Version::V311, "guesser").user("local", "wrong");
+        let (_, connack) = siege.broker.attempt(&wrong);
+        assert_eq!(connack.code, 5);
+        slowest = slowest.max(begun.elapsed());
+    }
+    assert!(slowest >= Duration::from_millis(1000), "{slowest:?}");
+    siege
+        .broker
+        .join(&Connect::new(Version::V311, "right"))
+        .ping();
+    siege.survived();
+}
+
+#[test]
+fn memory_that_is_refused_is_told_and_the_topics_of_the_heap_tell_it() {
+    let siege = Siege::begin();
+    let mut publisher = siege.attacker(Version::V5);
+    let mut refused = 0;
+    for number in 1..=60 {
+        let topic = format!("retained/{number}");
+        let publish = Publish::new(&topic, text(400_000))
+            .retained()
+            .qos(1, number);
+        publisher.send_publish(&publish);
+        match publisher.receive() {
+            Packet::Puback { code, .. } => refused += usize::from(code == 0x97),
+            // There was not even room to gather the packet.
+            Packet::Disconnect { code: 0x97 } => {
+                refused += 1;
+                publisher = siege.attacker(Version::V5);
+            }
+            other => panic!("neither taken nor refused: {other:?}"),
+        }
+    }
+    assert!((10..50).contains(&refused), "{refused} were refused");
+    siege.broker.log().wait_from(0, "what can be spared goes");
+    let mut own = siege.broker.join(&Connect::new(Version::V311, "own"));
+    own.subscribe("$SYS/broker/heap/maximum", 0);
+    let maximum: usize = own.text().parse().expect("a number");
+    assert!(maximum <= LIMIT);
+    siege.survived();
+}
