@@ -2,13 +2,16 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::net::UnixStream;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::siege::{LIMIT, Siege, UCI, text};
-use crate::harness::broker::until;
+use super::properties::by_unix_socket;
+use super::siege::{CEILING, LIMIT, Siege, UCI, text};
+use crate::harness::broker::{Broker, until};
 use crate::harness::client::Client;
-use crate::harness::packet::{Connect, PINGREQ, Packet, Publish, Version, subscribe};
+use crate::harness::packet::{Connect, DISCONNECT, PINGREQ, Packet, Publish, Version, subscribe};
+use crate::harness::root::Root;
 
 /// Bytes of a payload that each receiver's output has a copy of; those of larger ones are shared.
 const COPIED: usize = 4000;
@@ -132,18 +135,32 @@ fn a_takeover_in_the_middle_of_retained_messages_or_a_will_is_clean_46() {
 }
 
 #[test]
-fn sessions_of_random_ids_cost_no_more_than_the_ceiling_47() {
-    let siege = Siege::begin();
-    for number in 0..20_000 {
-        let id = format!("random {number} {}", text(600));
-        let connect = Connect::new(Version::V311, &id).persistent();
-        let mut bytes = connect.encode();
-        bytes.extend(subscribe(Version::V311, 1, &[(&format!("of/{number}"), 1)]));
-        bytes.extend([0xE0, 0]);
-        let mut attacker = siege.dial();
-        attacker.send(&bytes);
-        attacker.closed();
-    }
+fn a_hundred_thousand_sessions_of_random_ids_cost_no_more_than_the_ceiling_47() {
+    let root = Root::new();
+    let (uci, path) = by_unix_socket(&root, CEILING);
+    root.write_uci(&uci);
+    let siege = Siege::of(Broker::start_on(root));
+    let filler = text(100);
+    let attack = &|from: u32| {
+        for number in from..from + 25_000 {
+            let id = format!("random {number} {filler}");
+            let connect = Connect::new(Version::V311, &id).persistent();
+            let mut bytes = connect.encode();
+            bytes.extend(subscribe(Version::V311, 1, &[(&format!("of/{number}"), 1)]));
+            bytes.extend(DISCONNECT);
+            let mut stream = UnixStream::connect(&path).expect("it listens");
+            stream.write_all(&bytes).expect("it reads");
+            // Its answers, or a refusal for want of memory.
+            let mut answers = Vec::new();
+            stream.read_to_end(&mut answers).expect("it closes");
+        }
+    };
+    std::thread::scope(|scope| {
+        for thread in 0..4 {
+            scope.spawn(move || attack(thread * 25_000));
+        }
+    });
+    siege.broker.log().wait_from(0, "what can be spared goes");
     siege.survived();
 }
 

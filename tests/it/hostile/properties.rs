@@ -246,8 +246,14 @@ fn ten_thousand_user_properties_are_passed_on_in_order_and_cost_little_20() {
     let mut reader = victim.broker.join(&Connect::new(Version::V5, "reader"));
     reader.subscribe("a", 0);
     reader.subscribe("will", 0);
+    // A CONNECT has less room than other packets, since nobody knows yet whose it is.
+    let empty = block(&one(property::USER_PROPERTY, &[0; 4]).repeat(10_000));
+    let connect = victim.connect();
+    let mut greedy = victim.broker.dial();
+    greedy.send(&connect_with(&connect, &all, &all));
+    greedy.refused();
     let mut attacker = victim.broker.dial();
-    attacker.send(&connect_with(&victim.connect(), &all, &all));
+    attacker.send(&connect_with(&connect, &empty, &all));
     attacker.connected(&Connect::new(Version::V5, ""));
     // Subscribed, unsubscribed and acknowledged without need.
     attacker.send(&packet(5, &all));
