@@ -1,16 +1,18 @@
 //! Floods from clients that are let in: hostile inputs 43 to 47, 50 and 65.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+use socket2::{Domain, Socket, Type};
 
 use super::properties::by_unix_socket;
 use super::siege::{CEILING, LIMIT, Siege, UCI, text};
-use crate::harness::broker::{Broker, until};
-use crate::harness::client::Client;
-use crate::harness::packet::{Connect, DISCONNECT, PINGREQ, Packet, Publish, Version, subscribe};
+use crate::harness::broker::{Broker, RELOADED, take_all_descriptors, until};
+use crate::harness::packet::{
+    Connect, DISCONNECT, PINGREQ, Packet, Publish, Version, subscribe, unsubscribe,
+};
 use crate::harness::root::Root;
 
 /// Bytes of a payload that each receiver's output has a copy of; those of larger ones are shared.
@@ -78,40 +80,61 @@ fn slow_readers_of_many_retained_messages_cost_no_more_than_the_ceiling_44() {
     siege.survived();
 }
 
+/// A socket from this address of the loopback network.
+fn connect_from(host: Ipv4Addr, to: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("there are sockets");
+    let from = SocketAddr::from((host, 0));
+    socket.bind(&from.into()).expect("all of 127/8 is local");
+    let patience = Duration::from_secs(10);
+    socket
+        .connect_timeout(&to.into(), patience)
+        .expect("it listens");
+    socket.into()
+}
+
 #[test]
-fn a_fight_for_a_client_id_harms_nobody_else_45() {
+fn a_fight_of_two_hosts_for_a_client_id_harms_nobody_else_45() {
+    take_all_descriptors();
     let siege = Siege::begin();
     let address = siege.broker.address("open");
-    let fighters: Vec<JoinHandle<(u32, u32)>> = (0..2)
-        .map(|_| {
-            std::thread::spawn(move || {
-                let (mut won, mut lost) = (0, 0);
-                for _ in 0..15 {
-                    let mut client = Client::dial(address);
-                    client.send(&Connect::new(Version::V311, "fought for").encode());
-                    client.send(&subscribe(Version::V311, 1, &[("f/#", 0)]));
-                    match client.receive_or_close() {
-                        Some(Packet::Connack(connack)) if connack.code == 0 => won += 1,
-                        _ => lost += 1,
-                    }
-                    std::mem::forget(client);
-                }
-                (won, lost)
-            })
-        })
-        .collect();
-    let mut all = (0, 0);
     let begun = Instant::now();
-    for fighter in fighters {
-        let (won, lost) = fighter.join().expect("no panic");
-        all = (all.0 + won, all.1 + lost);
-    }
-    assert!(all.0 >= 10, "{all:?}");
-    assert!(
-        begun.elapsed() > Duration::from_secs(2),
-        "it is slowed down"
-    );
+    let fight = |host: u8| -> Vec<TcpStream> {
+        let host = Ipv4Addr::new(127, 0, 0, host);
+        let connect = Connect::new(Version::V311, "fought for").persistent();
+        let attempt = |number: u32| {
+            let mut stream = connect_from(host, address);
+            let mut bytes = connect.encode();
+            // Now a subscription and now its end, so that they hit sessions of any age.
+            if number % 3 != 0 {
+                bytes.extend(subscribe(Version::V311, 1, &[("f/#", 1), ("g/+", 0)]));
+            }
+            if number % 3 != 1 {
+                bytes.extend(unsubscribe(Version::V311, 2, &["f/#"]));
+            }
+            stream.write_all(&bytes).expect("it is there");
+            stream
+        };
+        (0..1000).map(attempt).collect()
+    };
+    let fighters: Vec<TcpStream> = std::thread::scope(|scope| {
+        let fighters = [2, 3].map(|host| scope.spawn(move || fight(host)));
+        let ends = fighters.map(|fighter| fighter.join().expect("no panic"));
+        ends.into_iter().flatten().collect()
+    });
+    let won: u32 = fighters.into_iter().map(came_in).sum();
+    // The guard lets ten in at once, some wait for their turn, and after that four come in a second.
+    let seconds = u32::try_from(begun.elapsed().as_secs()).expect("it ends");
+    assert!((1..=20 + 4 * (seconds + 1)).contains(&won), "{won} came in");
     siege.survived();
+}
+
+/// Whether the connection's CONNECT was accepted, as far as the answer has come or will come.
+fn came_in(mut stream: TcpStream) -> u32 {
+    stream
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .expect("a TCP socket");
+    let mut connack = [0; 4];
+    u32::from(stream.read_exact(&mut connack).is_ok() && connack[3] == 0)
 }
 
 #[test]
@@ -165,9 +188,11 @@ fn a_hundred_thousand_sessions_of_random_ids_cost_no_more_than_the_ceiling_47() 
 }
 
 #[test]
-fn without_descriptors_clients_wait_and_a_reload_still_works_50() {
-    let siege = Siege::begin();
-    // What is open already stays open.
+fn without_descriptors_clients_wait_and_a_reload_opens_nothing_50() {
+    let uci = format!("{UCI}\nconfig acl\n\toption access 'deny'\n\tlist topic 'forbidden/#'\n");
+    let siege = Siege::with_uci(&uci);
+    let mut member = siege.attacker(Version::V5);
+    // What is open already stays open. The limit is low, so that a few sockets of this side reach it.
     siege.broker.limit_descriptors(60);
     let mut flood: Vec<TcpStream> = (0..200)
         .map(|_| {
@@ -175,10 +200,16 @@ fn without_descriptors_clients_wait_and_a_reload_still_works_50() {
         })
         .collect();
     siege.broker.log().wait_from(0, "cannot accept for now");
-    siege.broker.reload(UCI);
+    // It can read its files now or cannot: it keeps the rules that it has in either case.
+    let mark = siege.broker.ask_to_reload();
+    let log = siege.broker.log();
+    log.wait_for_any(mark, &[RELOADED, "configuration kept"]);
+    let publish = Publish::new("forbidden/a", "x").qos(1, 0);
+    assert_eq!(member.publish_acknowledged(publish), 0x87);
     flood.clear();
     siege.broker.limit_descriptors(1000);
-    siege.attacker(Version::V311).ping();
+    siege.broker.reload(&uci);
+    siege.join(&Connect::new(Version::V311, "later")).ping();
     siege.survived();
 }
 
@@ -210,21 +241,24 @@ fn connections_beyond_what_memory_takes_are_refused_50() {
 }
 
 #[test]
-fn a_flood_of_denied_publishes_is_a_few_lines_of_the_log_65() {
+fn a_million_denied_publishes_are_a_few_lines_of_the_log_65() {
     let siege = Siege::with_uci(&format!(
         "{UCI}\nconfig acl\n\toption access 'write'\n\toption action 'deny'\n\tlist topic 'forbidden/#'\n"
     ));
     let mark = siege.broker.log().mark();
+    let begun = Instant::now();
     for number in 0..200 {
         let mut attacker = siege.join(&Connect::new(Version::V311, &format!("attacker {number}")));
         let bytes = Publish::new("forbidden/a", "x")
             .encode(Version::V311)
-            .repeat(500);
+            .repeat(5000);
         attacker.send(&bytes);
         attacker.ping();
     }
     let said = siege.broker.log().mark() - mark;
-    assert!((1..200).contains(&said), "{said} lines");
+    // Fifty at once and then one in two seconds.
+    let free = 50 + usize::try_from(begun.elapsed().as_secs()).expect("it ends") / 2 + 1;
+    assert!((1..=free).contains(&said), "{said} lines");
     siege.survived();
 }
 
