@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use super::effect::{Delivery, Effects, Payload, Sent, StoreOp};
+use super::effect::{Delivery, Effects, Payload, Sent, SessionId, StoreOp};
 use super::inflight::{Entry, Stage};
 use super::input::ConnectionId;
 use super::publish::Outgoing;
@@ -233,14 +233,12 @@ impl Broker {
         if session.is_durable() {
             store_queued(session, &queued.message, grant, None, effects);
         }
-        for dropped in session.queue.push(queued, messages_max, bytes_max) {
-            self.sys.publish_dropped += 1;
-            if session.is_durable() {
-                effects.store(&StoreOp::Dropped {
-                    session: session.id,
-                    message: dropped.message.id(),
-                });
-            }
+        // What has expired makes room before anything that has not.
+        let mut gone = session.queue.drop_expired(now);
+        gone.extend(session.queue.push(queued, messages_max, bytes_max));
+        self.sys.publish_dropped += gone.len() as u64;
+        if session.is_durable() {
+            forget(session.id, &gone, effects);
         }
     }
 
@@ -571,6 +569,16 @@ fn delivery_of<'a>(
 #[inline]
 fn remaining_s(now: Time, expires_at: Option<Time>) -> Option<u32> {
     expires_at.map(|at| u32::try_from(at.since_ms(now).div_ceil(1000)).unwrap_or(u32::MAX))
+}
+
+/// Tells the store that messages of a session's queue are gone.
+pub(super) fn forget<E: Effects>(session: SessionId, gone: &[Queued], effects: &mut E) {
+    for queued in gone {
+        effects.store(&StoreOp::Dropped {
+            session,
+            message: queued.message.id(),
+        });
+    }
 }
 
 fn store_queued<E: Effects>(

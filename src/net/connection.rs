@@ -97,6 +97,7 @@ pub async fn accept<H: Hub>(
                 door,
                 crowd,
                 state: State::Connect,
+                connect_ms: due.deadline.since_ms(due.now),
                 reauthentication: Reauthentication::Never,
                 assembler: None,
             });
@@ -178,6 +179,8 @@ struct Connection<H: Hub> {
     /// A second descriptor of a Unix socket, for what its client sent before it closed.
     remains: Option<UnixStream>,
     state: State,
+    /// How long it may take to come in, and later to prove itself again, in milliseconds.
+    connect_ms: u64,
     reauthentication: Reauthentication,
     /// A packet larger than one read, as far as it has arrived.
     assembler: Option<Box<Assembler>>,
@@ -233,6 +236,7 @@ impl<H: Hub> Future for Connection<H> {
                 this.io.poll_dispatch(cx);
                 return Poll::Pending;
             }
+            this.end_late_exchange();
             if this.is_backed_up(cx) {
                 return Poll::Pending;
             }

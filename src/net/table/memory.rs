@@ -6,6 +6,7 @@
 use super::{CONGESTED_BYTES, Door, Live, Table};
 use crate::broker::{ConnectionId, Sent, Time};
 use crate::config::Protocol;
+use crate::net::alias::Aliases;
 use crate::net::write;
 
 /// An output of this many bytes is full where memory is short. It MUST be more than the socket's high-water mark
@@ -94,6 +95,20 @@ impl Table {
         };
         let before = std::mem::replace(&mut live.gathered, bytes);
         self.gathered = self.gathered - before + bytes;
+        self.takes_room(before, bytes)
+    }
+
+    /// A connection holds so many bytes beside its packets; whether there is memory for them.
+    pub fn keeps(&mut self, id: ConnectionId, bytes: usize) -> bool {
+        let Some(live) = self.live(id) else {
+            return false;
+        };
+        let before = std::mem::replace(&mut live.kept, bytes);
+        self.fixed = self.fixed - before + bytes;
+        self.takes_room(before, bytes)
+    }
+
+    fn takes_room(&mut self, before: usize, bytes: usize) -> bool {
         match &mut self.room {
             Some(room) if bytes > before => {
                 let more = bytes - before;
@@ -137,6 +152,11 @@ impl Table {
 }
 
 impl Live {
+    /// Bytes that it holds beside its output and what it has gathered.
+    pub(super) fn aside(&self) -> usize {
+        self.kept + self.aliases.as_deref().map_or(0, Aliases::bytes)
+    }
+
     /// Whether the output is full now.
     #[inline]
     pub(super) fn congestion(&mut self, full: usize) -> Sent {

@@ -10,10 +10,16 @@ use socket2::{Domain, Socket, Type};
 use super::properties::by_unix_socket;
 use super::siege::{CEILING, LIMIT, Siege, UCI, text};
 use crate::harness::broker::{Broker, RELOADED, take_all_descriptors, until};
+use crate::harness::client::Client;
 use crate::harness::packet::{
-    Connect, DISCONNECT, PINGREQ, Packet, Publish, Version, subscribe, unsubscribe,
+    Connect, DISCONNECT, PINGREQ, Packet, Publish, Version, property, put_string, subscribe,
+    unsubscribe,
 };
 use crate::harness::root::Root;
+use crate::harness::scram::{self, METHOD, Scram};
+
+/// The identifier of the property Topic Alias Maximum.
+const TOPIC_ALIAS_MAXIMUM: u8 = 0x22;
 
 /// Bytes of a payload that each receiver's output has a copy of; those of larger ones are shared.
 const COPIED: usize = 4000;
@@ -308,5 +314,70 @@ fn memory_that_is_refused_is_told_and_the_topics_of_the_heap_tell_it() {
     own.subscribe("$SYS/broker/heap/maximum", 0);
     let maximum: usize = own.text().parse().expect("a number");
     assert!(maximum <= LIMIT);
+    siege.survived();
+}
+
+/// Waits until the broker's account says that so much is held.
+fn heap_reaches(siege: &Siege, bytes: usize) {
+    let mut own = siege.broker.join(&Connect::new(Version::V311, "own"));
+    own.subscribe("$SYS/broker/heap/current", 0);
+    let mut said = String::new();
+    let is_reached = (0..10).any(|_| {
+        said = own.text();
+        said.parse::<usize>().expect("a number") >= bytes
+    });
+    assert!(is_reached, "{said} of {bytes} bytes are counted");
+}
+
+/// A siege whose broker tells its account every second.
+fn telling() -> Siege {
+    Siege::with_uci(&UCI.replacen("\n\toption", "\n\toption sys_interval '1'\n\toption", 1))
+}
+
+#[test]
+fn exchanges_that_nobody_ends_are_counted_with_their_connects() {
+    let siege = telling();
+    let mut connect = scram::connect("attacker", METHOD, Some(&Scram::new("local", "x").first()));
+    let mut pair = Vec::new();
+    put_string(&mut pair, b"");
+    put_string(&mut pair, text(60_000).as_bytes());
+    for _ in 0..4 {
+        connect
+            .properties
+            .push((property::USER_PROPERTY, pair.clone()));
+    }
+    let waiting: Vec<Client> = (0..20)
+        .map(|_| {
+            let mut client = siege.broker.dial();
+            client.send_connect(&connect);
+            client.expect(|packet| matches!(packet, Packet::Auth(_)));
+            client
+        })
+        .collect();
+    heap_reaches(&siege, 20 * 240_000);
+    drop(waiting);
+    siege.survived();
+}
+
+#[test]
+fn aliases_of_many_subscribers_are_counted() {
+    let siege = telling();
+    let mut aliasing = Connect::new(Version::V5, "");
+    aliasing.properties = vec![(TOPIC_ALIAS_MAXIMUM, vec![0, 16])];
+    let mut subscribers: Vec<Client> = (0..200).map(|_| siege.join(&aliasing)).collect();
+    for subscriber in &mut subscribers {
+        subscriber.subscribe("aliased/#", 0);
+    }
+    let mut publisher = siege.attacker(Version::V5);
+    for number in 0..16 {
+        publisher.publish(&format!("aliased/{number}/{}", text(480)), "x");
+    }
+    for subscriber in &mut subscribers {
+        for _ in 0..16 {
+            subscriber.message();
+        }
+    }
+    // A connection and its session take some four kilobytes themselves.
+    heap_reaches(&siege, 200 * (16 * 480 + 4000));
     siege.survived();
 }
