@@ -1,6 +1,6 @@
 //! `$SYS`: which values are there, and when they are published.
 
-use super::world::{World, qos0, retained, v3, v5};
+use super::world::{World, qos0, qos1, retained, v3, v5};
 use crate::broker::{Input, Settings, Traffic};
 use crate::mqtt::{Qos, ReasonCode};
 
