@@ -19,6 +19,9 @@ const CONNECTION_BYTES: usize = 3 * 1024;
 /// What OpenSSL takes for one, in bytes.
 const TLS_BYTES: usize = 32 * 1024;
 
+/// What WebSocket takes for one, in bytes: a page of each direction between its frames and its packets, and its state.
+const WEBSOCKET_BYTES: usize = 5 * 1024;
+
 /// Answers of this many bytes that a client has not taken: nothing more is read from it until it has. They are those to 65,536
 /// PUBLISHes, so nobody who reads at all gets there; without a bound, a flood of PINGREQ would take all memory.
 const ANSWERS_MAX: usize = 256 * 1024;
@@ -29,7 +32,9 @@ const COPIED_MAX_LEAST: usize = 256 * 1024;
 impl Table {
     /// What one more connection through a listener takes, in bytes.
     pub fn cost(door: &Door) -> usize {
-        CONNECTION_BYTES + if door.tls.is_some() { TLS_BYTES } else { 0 }
+        let tls = if door.tls.is_some() { TLS_BYTES } else { 0 };
+        let is_websocket = door.listener.protocol == Protocol::WebSocket;
+        CONNECTION_BYTES + tls + if is_websocket { WEBSOCKET_BYTES } else { 0 }
     }
 
     /// What all of them hold, in bytes: rather too much, since sockets may have taken something since their last flush. What outputs hold

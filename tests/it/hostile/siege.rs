@@ -1,6 +1,6 @@
 //! A broker with a ceiling of 16 MiB, attacked by clients that are let in.
 //!
-//! The resident memory must at no moment grow by more than the ceiling and what the allocator adds, and what is left in the end must
+//! Most of these are the inputs of the flow of messages. The resident memory must at no moment grow by more than the ceiling and what the allocator adds, and what is left in the end must
 //! be what a small router can spare.
 
 use std::io::{Read, Write};
@@ -23,8 +23,9 @@ const GROWN_MAX: usize = LIMIT + LIMIT / 4;
 const LEFT_MAX: usize = 24 << 20;
 const START: usize = 8 << 20;
 
-/// The processor time that an attack may cost the broker; the longest of them move some hundred megabytes.
-const PROCESSOR_TIME_MAX: Duration = Duration::from_secs(30);
+/// The processor time that an attack may cost the broker. Most of it goes into the hundred megabytes and more that some of them move: 5 s
+/// in a debug build, 0.6 s in a release build.
+const PROCESSOR_TIME_MAX: Duration = Duration::from_secs(20);
 
 /// The ceiling alone.
 pub const CEILING: &str = "config global 'global'\n\toption memory_limit '16M'\n\n";
@@ -90,6 +91,11 @@ impl Siege {
 
     /// The bystander has lost nothing, and memory and time were within their bounds.
     pub fn survived(self) {
+        self.survived_within(PROCESSOR_TIME_MAX);
+    }
+
+    /// The same for an attack that may take this time of the processor.
+    pub fn survived_within(self, processor_time: Duration) {
         self.bystander.goes_on();
         let grown = self.broker.peak_resident_bytes() - self.resident_bytes;
         assert!(grown <= GROWN_MAX, "the broker has grown by {grown} bytes");
@@ -97,10 +103,7 @@ impl Siege {
         let took = self.broker.processor_time() - self.processor_time;
         let left_max = LEFT_MAX + self.resident_bytes.saturating_sub(START);
         assert!(left < left_max, "the broker still has {left} bytes in RAM");
-        assert!(
-            took < PROCESSOR_TIME_MAX,
-            "the broker has worked for {took:?}"
-        );
+        assert!(took < processor_time, "the broker has worked for {took:?}");
     }
 }
 
