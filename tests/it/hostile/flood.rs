@@ -111,7 +111,7 @@ fn a_fight_of_two_hosts_for_a_client_id_harms_nobody_else_45() {
             let mut stream = connect_from(host, address);
             let mut bytes = connect.encode();
             // Now a subscription and now its end, so that they hit sessions of any age.
-            if number % 3 != 0 {
+            if !number.is_multiple_of(3) {
                 bytes.extend(subscribe(Version::V311, 1, &[("f/#", 1), ("g/+", 0)]));
             }
             if number % 3 != 1 {

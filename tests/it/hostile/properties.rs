@@ -53,9 +53,11 @@ const ALL: [(u8, &[u8]); 27] = [
     (0x2A, &[1]),
 ];
 
-/// The packets of a client that is connected: the first byte, what stands before the properties, what stands behind them, and
-/// which properties belong there.
-const PACKETS: [(u8, &[u8], &[u8], &[u8]); 8] = [
+/// A packet's first byte, what stands before its properties, what stands behind them, and which properties belong there.
+type Form = (u8, &'static [u8], &'static [u8], &'static [u8]);
+
+/// The packets of a client that is connected.
+const PACKETS: [Form; 8] = [
     (
         0x30,
         b"\0\x01a",
