@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-use super::effect::{Delivery, Effects, Payload, Sent, StoreOp};
+use super::effect::{Delivery, Effects, Payload, Sent, SessionId, StoreOp};
 use super::inflight::{Entry, Stage};
 use super::input::ConnectionId;
 use super::publish::Outgoing;
@@ -233,14 +233,12 @@ impl Broker {
         if session.is_durable() {
             store_queued(session, &queued.message, grant, None, effects);
         }
-        for dropped in session.queue.push(queued, messages_max, bytes_max) {
-            self.sys.publish_dropped += 1;
-            if session.is_durable() {
-                effects.store(&StoreOp::Dropped {
-                    session: session.id,
-                    message: dropped.message.id(),
-                });
-            }
+        // What has expired makes room before anything that has not.
+        let mut gone = session.queue.drop_expired(now);
+        gone.extend(session.queue.push(queued, messages_max, bytes_max));
+        self.sys.publish_dropped += gone.len() as u64;
+        if session.is_durable() {
+            forget(session.id, &gone, effects);
         }
     }
 
@@ -292,6 +290,11 @@ impl Broker {
         window_open: bool,
         effects: &mut E,
     ) -> Step {
+        if self.is_withdrawn(to, key) {
+            self.sys.publish_dropped += 1;
+            self.drop_unsent(key, effects);
+            return Step::Again;
+        }
         let serial = self.new_serial();
         let Some(entry) = self.sessions[key.index()].inflight.next_unsent() else {
             return Step::Rest;
@@ -330,23 +333,38 @@ impl Broker {
                 (effects.deliver(to, &delivery), message.payload().len())
             }
         };
-        let session = &mut self.sessions[key.index()];
         if sent == Sent::TooLarge {
-            if let Some(packet_id) = session
-                .inflight
-                .drop_unsent()
-                .filter(|_| session.is_durable())
-            {
-                effects.store(&StoreOp::Done {
-                    session: session.id,
-                    packet_id,
-                });
-            }
+            self.drop_unsent(key, effects);
         } else {
-            session.inflight.mark_sent();
+            self.sessions[key.index()].inflight.mark_sent();
         }
         self.sent(to, sent, payload_bytes);
         Step::Again
+    }
+
+    /// Whether the message that is to be sent again may no longer be read: the right that it was first sent by is gone, and the client may never have
+    /// got it.
+    fn is_withdrawn(&self, to: ConnectionId, key: SessionKey) -> bool {
+        let entry = self.sessions[key.index()].inflight.next_unsent();
+        let Some(Stage::Publish { message, .. }) = entry.map(|entry| &entry.stage) else {
+            return false;
+        };
+        self.connections
+            .get(to.index as usize)
+            .and_then(Option::as_deref)
+            .is_some_and(|connection| !connection.permissions.may_read(message.topic()))
+    }
+
+    /// Gives up the message that is to be sent again.
+    fn drop_unsent<E: Effects>(&mut self, key: SessionKey, effects: &mut E) {
+        let session = &mut self.sessions[key.index()];
+        let dropped = session.inflight.drop_unsent();
+        if let Some(packet_id) = dropped.filter(|_| session.is_durable()) {
+            effects.store(&StoreOp::Done {
+                session: session.id,
+                packet_id,
+            });
+        }
     }
 
     /// Sends the next retained message of a subscription (3.3.1.3).
@@ -551,6 +569,16 @@ fn delivery_of<'a>(
 #[inline]
 fn remaining_s(now: Time, expires_at: Option<Time>) -> Option<u32> {
     expires_at.map(|at| u32::try_from(at.since_ms(now).div_ceil(1000)).unwrap_or(u32::MAX))
+}
+
+/// Tells the store that messages of a session's queue are gone.
+pub(super) fn forget<E: Effects>(session: SessionId, gone: &[Queued], effects: &mut E) {
+    for queued in gone {
+        effects.store(&StoreOp::Dropped {
+            session,
+            message: queued.message.id(),
+        });
+    }
 }
 
 fn store_queued<E: Effects>(

@@ -243,6 +243,12 @@ impl Broker {
         let ttl_ms = self.settings.qos0_queue_ttl_ms;
         for (_, session) in &mut self.sessions {
             self.sys.publish_dropped += session.qos0_queue.drop_older(now, ttl_ms);
+            self.sys.publish_dropped += session.qos0_queue.drop_expired(now).len() as u64;
+            let gone = session.queue.drop_expired(now);
+            self.sys.publish_dropped += gone.len() as u64;
+            if session.is_durable() {
+                deliver::forget(session.id, &gone, effects);
+            }
         }
         self.router.shrink();
         self.sessions.shrink_to_fit();

@@ -6,6 +6,7 @@
 pub mod broker;
 pub mod client;
 pub mod log;
+pub mod own_tests;
 pub mod packet;
 pub mod pki;
 pub mod python;
