@@ -81,7 +81,7 @@
 //! |---|---|
 //! | why packets are parsed by hand, and which are not | [`net::codec`] |
 //! | why ntex's WebSocket layer is not used | [`net::websocket`] |
-//! | why TLS sessions are not resumed, and what a revocation list that is out of date does | [`net::tls`] |
+//! | why TLS sessions are not resumed, and what a revocation list that is out of date or a clock that is behind does | [`net::tls`] |
 //! | when QoS 2 is passed on, and what a queue drops | `broker::publish`, `broker::queue` |
 //! | what a denied client is told | [`auth::Denied`], [`mqtt::ReasonCode::connect_return_code`] |
 //! | where this UCI reader and libuci differ | [`config::uci`] |

@@ -218,7 +218,10 @@ impl Broker {
             dropped.extend(queue.push(queued, messages_max, bytes_max));
             dropped
         } else {
-            session.queue.push(queued, messages_max, bytes_max)
+            // What has expired makes room before anything that has not.
+            let mut dropped = session.queue.drop_expired(now);
+            dropped.extend(session.queue.push(queued, messages_max, bytes_max));
+            dropped
         };
         self.sys.publish_dropped += dropped.len() as u64;
         for dropped in &dropped {

@@ -254,7 +254,9 @@ impl Broker {
         }
         let ttl_ms = self.settings.qos0_queue_ttl_ms;
         for (_, session) in &mut self.sessions {
-            let dropped = session.qos0_queue.drop_older(now, ttl_ms);
+            let mut dropped = session.qos0_queue.drop_older(now, ttl_ms);
+            dropped.extend(session.qos0_queue.drop_expired(now));
+            dropped.extend(session.queue.drop_expired(now));
             self.sys.publish_dropped += dropped.len() as u64;
             for dropped in &dropped {
                 session.store_dropped(dropped, effects);

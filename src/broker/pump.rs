@@ -67,6 +67,11 @@ impl Broker {
         window_open: bool,
         effects: &mut E,
     ) -> Step {
+        if self.is_withdrawn(to, key) {
+            self.sys.publish_dropped += 1;
+            self.drop_unsent(key, effects);
+            return Step::Again;
+        }
         let serial = self.new_serial();
         let Some(entry) = self.sessions[key.index()].inflight.next_unsent() else {
             return Step::Rest;
@@ -105,23 +110,38 @@ impl Broker {
                 (effects.deliver(to, &delivery), message.payload().len())
             }
         };
-        let session = &mut self.sessions[key.index()];
         if sent == Sent::TooLarge {
-            if let Some(packet_id) = session
-                .inflight
-                .drop_unsent()
-                .filter(|_| session.is_durable())
-            {
-                effects.store(&StoreOp::Done {
-                    session: session.id,
-                    packet_id,
-                });
-            }
+            self.drop_unsent(key, effects);
         } else {
-            session.inflight.mark_sent();
+            self.sessions[key.index()].inflight.mark_sent();
         }
         self.sent(to, sent, payload_bytes);
         Step::Again
+    }
+
+    /// Whether the message that is to be sent again may no longer be read: the right that it was first sent by is gone, and the client may
+    /// never have got it.
+    fn is_withdrawn(&self, to: ConnectionId, key: SessionKey) -> bool {
+        let entry = self.sessions[key.index()].inflight.next_unsent();
+        let Some(Stage::Publish { message, .. }) = entry.map(|entry| &entry.stage) else {
+            return false;
+        };
+        self.connections
+            .get(to.index as usize)
+            .and_then(Option::as_deref)
+            .is_some_and(|connection| !connection.permissions.may_read(message.topic()))
+    }
+
+    /// Gives up the message that is to be sent again.
+    fn drop_unsent<E: Effects>(&mut self, key: SessionKey, effects: &mut E) {
+        let session = &mut self.sessions[key.index()];
+        let dropped = session.inflight.drop_unsent();
+        if let Some(packet_id) = dropped.filter(|_| session.is_durable()) {
+            effects.store(&StoreOp::Done {
+                session: session.id,
+                packet_id,
+            });
+        }
     }
 
     /// Sends the next retained message of a subscription (3.3.1.3).

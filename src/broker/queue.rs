@@ -29,6 +29,8 @@ pub(super) struct Queued {
 pub(super) struct Queue {
     messages: VecDeque<Queued>,
     bytes: usize,
+    /// No message expires before this moment; `None` when none ever does. It may lie too early, but not too late.
+    expires_from: Option<Time>,
 }
 
 impl Queue {
@@ -41,6 +43,7 @@ impl Queue {
     /// Appends a message whatever the bounds; the caller MUST trim later.
     pub fn append(&mut self, queued: Queued) {
         self.bytes += queued.message.size();
+        self.expires_from = sooner(self.expires_from, &queued);
         self.messages.push_back(queued);
     }
 
@@ -62,6 +65,7 @@ impl Queue {
         if self.messages.is_empty() {
             // An idle session holds no buffer.
             self.messages = VecDeque::new();
+            self.expires_from = None;
         } else if self.messages.capacity() > 64
             && self.messages.len() < self.messages.capacity() / 4
         {
@@ -84,6 +88,16 @@ impl Queue {
         dropped
     }
 
+    /// Takes out the messages whose Message Expiry Interval is over. It costs a look at all of them where there may be one, else nothing.
+    pub fn drop_expired(&mut self, now: Time) -> Vec<Queued> {
+        if self.expires_from.is_none_or(|from| from > now) {
+            return Vec::new();
+        }
+        let expired = self.take_where(|queued| expiry(queued).is_some_and(|at| at <= now));
+        self.expires_from = self.messages.iter().fold(None, sooner);
+        expired
+    }
+
     /// Whether the message with this id waits.
     pub fn contains(&self, id: u64) -> bool {
         self.messages.iter().any(|queued| queued.message.id() == id)
@@ -91,9 +105,12 @@ impl Queue {
 
     /// Takes the messages whose Shared Subscription is asked for.
     pub fn take(&mut self, is_asked: &impl Fn(&Option<Rc<str>>) -> bool) -> Vec<Queued> {
+        self.take_where(|queued| is_asked(&queued.share))
+    }
+
+    fn take_where(&mut self, is_asked: impl Fn(&Queued) -> bool) -> Vec<Queued> {
         let all = std::mem::take(&mut self.messages);
-        let (taken, kept): (Vec<Queued>, Vec<Queued>) =
-            all.into_iter().partition(|queued| is_asked(&queued.share));
+        let (taken, kept): (Vec<Queued>, Vec<Queued>) = all.into_iter().partition(is_asked);
         self.messages = kept.into();
         self.bytes -= taken
             .iter()
@@ -124,12 +141,26 @@ impl Queue {
     }
 }
 
+/// When a message's Message Expiry Interval ends, if it has one.
+fn expiry(queued: &Queued) -> Option<Time> {
+    queued.message.expires_at_ms().map(Time)
+}
+
+/// The sooner of a moment and a message's expiry.
+fn sooner(than: Option<Time>, queued: &Queued) -> Option<Time> {
+    than.into_iter().chain(expiry(queued)).min()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::mqtt::message::Parts;
 
     fn queued(id: u64, bytes: usize) -> Queued {
+        expiring(id, bytes, None)
+    }
+
+    fn expiring(id: u64, bytes: usize, expires_at_ms: Option<u64>) -> Queued {
         let payload = vec![0; bytes];
         let parts = Parts {
             topic: "t",
@@ -137,7 +168,7 @@ mod tests {
             payload: &payload,
             qos: Qos::AtLeastOnce,
             retain: false,
-            expires_at_ms: None,
+            expires_at_ms,
         };
         Queued {
             message: Message::new(id, parts),
@@ -169,5 +200,19 @@ mod tests {
         let mut queue = Queue::default();
         assert!(queue.push(queued(1, 20_000), 9, 10_000).is_empty());
         assert_eq!(ids(queue.push(queued(2, 10), 9, 10_000)), [1]);
+    }
+    #[test]
+    fn what_has_expired_goes_from_wherever_it_stands() {
+        let mut queue = Queue::default();
+        for (id, expires_at_ms) in [(1, None), (2, Some(500)), (3, Some(100)), (4, Some(900))] {
+            queue.push(expiring(id, 10, expires_at_ms), 9, 10_000);
+        }
+        assert!(queue.drop_expired(Time(99)).is_empty());
+        assert_eq!(ids(queue.drop_expired(Time(100))), [3]);
+        assert_eq!(queue.expires_from, Some(Time(500)));
+        assert_eq!(ids(queue.drop_expired(Time(1000))), [2, 4]);
+        assert_eq!((queue.expires_from, queue.len()), (None, 1));
+        queue.pop();
+        assert_eq!(queue.bytes, 0);
     }
 }

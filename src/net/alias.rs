@@ -19,6 +19,8 @@ const LONG_TOPIC_BYTES: usize = 512;
 pub struct Aliases {
     max: u16,
     entries: Vec<Entry>,
+    /// What the entries hold.
+    bytes: usize,
     /// Counts uses.
     clock: u32,
     /// The last topic without an alias, as a hash.
@@ -50,6 +52,7 @@ impl Aliases {
             Box::new(Aliases {
                 max,
                 entries: Vec::new(),
+                bytes: size_of::<Aliases>(),
                 clock: 0,
                 candidate: None,
             })
@@ -85,6 +88,11 @@ impl Aliases {
         })
     }
 
+    /// What they hold in memory, in bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// A packet that names a topic with an alias has been sent: the alias stands for it.
     pub fn keep(&mut self, alias: u16, topic: &str) {
         let entry = Entry {
@@ -93,8 +101,14 @@ impl Aliases {
         };
         let position = usize::from(alias).saturating_sub(1);
         match self.entries.get_mut(position) {
-            Some(former) => *former = entry,
-            None => self.entries.push(entry),
+            Some(former) => {
+                self.bytes = self.bytes - former.topic.len() + topic.len();
+                *former = entry;
+            }
+            None => {
+                self.bytes += size_of::<Entry>() + topic.len();
+                self.entries.push(entry);
+            }
         }
     }
 }
@@ -130,6 +144,18 @@ mod tests {
             "shorter than an alias"
         );
         assert!(Aliases::new(0).is_none());
+    }
+
+    #[test]
+    fn what_they_hold_follows_the_topics() {
+        let mut aliases = Aliases::new(1).expect("one");
+        let empty = aliases.bytes();
+        send(&mut aliases, "topic/one");
+        let one = aliases.bytes();
+        assert!(one >= empty + "topic/one".len());
+        send(&mut aliases, "topic/other");
+        send(&mut aliases, "topic/other");
+        assert_eq!(aliases.bytes(), one + 2);
     }
 
     #[test]

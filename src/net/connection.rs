@@ -54,6 +54,8 @@ struct Connection<H: Hub> {
     /// A second descriptor of a Unix socket, for what its client sent before it closed.
     remains: Option<UnixStream>,
     state: State,
+    /// How long it may take to come in, and later to prove itself again, in milliseconds.
+    connect_ms: u64,
     /// The largest packet that its CONNACK permits, in bytes.
     packet_max: usize,
     reauthentication: Reauthentication,
@@ -111,6 +113,7 @@ impl<H: Hub> Future for Connection<H> {
                 this.io.poll_dispatch(cx);
                 return Poll::Pending;
             }
+            this.end_late_exchange();
             if this.is_backed_up(cx) {
                 return Poll::Pending;
             }

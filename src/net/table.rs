@@ -61,7 +61,7 @@ pub struct Table {
     /// The beginning of the turn.
     now: Time,
     count: usize,
-    /// What all connections take, as far as it does not grow with what they send and get.
+    /// What all connections take, without what they send and get.
     fixed: usize,
     /// What their sockets have not taken, in bytes: as of the last flush of each, so rather too much.
     unsent: usize,
@@ -119,6 +119,7 @@ impl Table {
             counted: 0,
             answers: 0,
             gathered: 0,
+            kept: 0,
             is_dirty: false,
             is_congested: false,
             closing: None,
@@ -157,7 +158,7 @@ impl Table {
             }
             let deadline = live.deadline.take();
             let (counted, gathered) = (live.counted, live.gathered);
-            let cost = Table::cost(&live.door);
+            let cost = Table::cost(&live.door) + live.aside();
             let mut output = std::mem::take(&mut live.output);
             output.clear(&mut self.pool);
             if let Some(deadline) = deadline {
@@ -226,9 +227,12 @@ impl Table {
     /// A CONNECT was read: how to encode for its sender, and who it is.
     pub fn introduce(&mut self, id: ConnectionId, peer: Peer, aliases_max: u16, client: Client) {
         if let Some(live) = self.live(id) {
+            let before = live.aside();
             live.peer = peer;
             live.aliases = Aliases::new(aliases_max);
             live.client = Some(client);
+            let after = live.aside();
+            self.fixed = self.fixed - before + after;
         }
     }
 
@@ -488,8 +492,9 @@ impl Effects for Table {
             return Sent::Sent;
         };
         let is_newly_held = is_promise && live.hold();
-        let from = live.output.bytes().len();
+        let (from, aside) = (live.output.bytes().len(), live.aside());
         let sent = live.publish(delivery, full);
+        let aside_now = live.aside();
         let (is_v5, end) = (live.peer.version.is_v5(), live.output.bytes().len());
         if sent != Sent::TooLarge && live.has_plain_topics() && is_common(delivery) {
             self.encoded = Some(Encoded {
@@ -504,6 +509,7 @@ impl Effects for Table {
         if is_newly_held {
             self.held.push(to.index);
         }
+        self.fixed = self.fixed + aside_now - aside;
         sent
     }
 

@@ -5,7 +5,7 @@
 //! connected ([`TlsContext::is_revoked_or_invalid`]). What this does not do: it touches no socket, and it does not say who a
 //! certificate is (`auth`).
 //!
-//! Two decisions:
+//! Three decisions:
 //!
 //! - **Sessions are not resumed.** A resumed session does not show its certificate again, so that a revoked client would come back
 //!   with it; and every session kept, or ticket made, is memory for connections that last for days. The cost is a full handshake at
@@ -14,6 +14,11 @@
 //!   router boots with a clock that may be days or years behind. To refuse everybody then would cut off the whole house for a list
 //!   that is probably complete; to ignore the list would let those in whom it names. So its entries hold, and the log says that it is
 //!   old. A list that is missing or is another CA's refuses the whole listener.
+//! - **A clock that is behind our own CA refuses nobody.** A certificate of the future is refused. But a router without a clock of its own
+//!   boots in 1970 or on the day its firmware was made, and until the network tells it the time every certificate is of the
+//!   future, the CA's included. A clock that stands before the CA was made is wrong beyond doubt, and then nothing is concluded from where
+//!   validity begins; signatures, lists, purpose and depth count as ever. That an expired certificate is not found out meanwhile
+//!   nobody can help: a reload once the clock is right finds it.
 
 mod files;
 pub mod filter;
@@ -21,6 +26,7 @@ pub mod filter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use openssl::asn1::Asn1Time;
 use openssl::error::ErrorStack;
 use openssl::ssl::{
     Ssl, SslContext, SslContextBuilder, SslFiletype, SslMethod, SslMode, SslOptions,
@@ -45,7 +51,10 @@ const CIPHERS: &str = "ECDHE+AESGCM:ECDHE+CHACHA20:ECDHE+AES:!aNULL";
 /// Certificates between a client's and the root. turris-cagen has none; more than a few is nobody's honest chain.
 const CHAIN_DEPTH_MAX: u8 = 4;
 
-/// `X509_V_ERR_CRL_NOT_YET_VALID` and `X509_V_ERR_CRL_HAS_EXPIRED` of OpenSSL's `x509_vfy.h`, which the binding does not name.
+/// `X509_V_ERR_CERT_NOT_YET_VALID` of OpenSSL's `x509_vfy.h`, which the binding does not name.
+const NOT_YET_VALID: i32 = 9;
+
+/// `X509_V_ERR_CRL_NOT_YET_VALID` and `X509_V_ERR_CRL_HAS_EXPIRED`.
 const LIST_OUT_OF_DATE: [i32; 2] = [11, 12];
 
 /// The TLS side of a listener. A clone is the same context.
@@ -63,6 +72,9 @@ struct Inner {
 /// What a client's certificate is held against when it is not in a handshake.
 struct Clients {
     store: X509Store,
+    /// The same without a look at the time, for a clock that is behind.
+    timeless: X509Store,
+    authorities: Vec<X509>,
     /// `None` when no list is configured, which is not the same as an empty file.
     lists: Option<Vec<X509Crl>>,
 }
@@ -185,10 +197,13 @@ impl Files {
             mode |= SslVerifyMode::FAIL_IF_NO_PEER_CERT;
         }
         let list = tls.crl.as_ref().map(|path| path.display().to_string());
-        let list = list.unwrap_or_default();
-        let has_warned = AtomicBool::new(false);
+        let tolerance = Tolerance {
+            list: list.unwrap_or_default(),
+            authorities: self.authorities.clone(),
+            has_warned: AtomicBool::new(false),
+        };
         builder.set_verify_callback(mode, move |is_verified, context| {
-            is_verified || tolerates(context, &list, &has_warned)
+            is_verified || tolerance.covers(context)
         });
         Ok(())
     }
@@ -199,11 +214,15 @@ impl Files {
         if self.authorities.is_empty() {
             return Ok(None);
         }
-        let mut builder = store_of(&self.authorities)?;
-        let mut parameters = X509VerifyParam::new()?;
-        parameters.set_depth(i32::from(CHAIN_DEPTH_MAX));
-        builder.set_param(&parameters)?;
-        builder.set_purpose(X509PurposeId::SSL_CLIENT)?;
+        let store = |flags| {
+            let mut builder = store_of(&self.authorities)?;
+            let mut parameters = X509VerifyParam::new()?;
+            parameters.set_depth(i32::from(CHAIN_DEPTH_MAX));
+            parameters.set_flags(flags)?;
+            builder.set_param(&parameters)?;
+            builder.set_purpose(X509PurposeId::SSL_CLIENT)?;
+            Ok::<X509Store, ErrorStack>(builder.build())
+        };
         let copies = |lists: &Vec<X509Crl>| {
             lists
                 .iter()
@@ -211,7 +230,9 @@ impl Files {
                 .collect()
         };
         Ok(Some(Clients {
-            store: builder.build(),
+            store: store(X509VerifyFlags::empty())?,
+            timeless: store(X509VerifyFlags::NO_CHECK_TIME)?,
+            authorities: self.authorities.clone(),
             lists: self.lists.as_ref().map(copies).transpose()?,
         }))
     }
@@ -228,7 +249,12 @@ impl Clients {
         for certificate in chain {
             stack.push(certificate.clone())?;
         }
-        X509StoreContext::new()?.init(&self.store, certificate, &stack, |context| {
+        let store = if is_clock_behind(&self.authorities) {
+            &self.timeless
+        } else {
+            &self.store
+        };
+        X509StoreContext::new()?.init(store, certificate, &stack, |context| {
             context.verify_cert()?;
             Ok(context.error())
         })
@@ -253,22 +279,50 @@ impl Clients {
     }
 }
 
-/// Whether a fault that OpenSSL found in a handshake is only that the revocation list is out of date. OpenSSL goes on then, and looks
-/// the certificate up in the list.
-fn tolerates(context: &mut X509StoreContextRef, list: &str, has_warned: &AtomicBool) -> bool {
-    let result = context.error();
-    if !LIST_OUT_OF_DATE.contains(&result.as_raw()) {
-        return false;
+/// The faults that OpenSSL may find in a handshake without the handshake failing.
+struct Tolerance {
+    /// The revocation list's path, for the log.
+    list: String,
+    authorities: Vec<X509>,
+    has_warned: AtomicBool,
+}
+
+impl Tolerance {
+    /// Whether a fault is only that the revocation list is out of date, or that the clock is behind. OpenSSL goes on then, and looks
+    /// the certificate up in the list.
+    fn covers(&self, context: &mut X509StoreContextRef) -> bool {
+        let result = context.error();
+        let what = result.error_string();
+        if LIST_OUT_OF_DATE.contains(&result.as_raw()) {
+            self.warn(format_args!(
+                "{}: {what}; those whom it names stay refused",
+                self.list
+            ));
+        } else if result.as_raw() == NOT_YET_VALID && is_clock_behind(&self.authorities) {
+            self.warn(format_args!(
+                "the clock stands before the CA was made, so it is not asked since when certificates are valid"
+            ));
+        } else {
+            return false;
+        }
+        context.set_error(X509VerifyResult::OK);
+        true
     }
-    // Once for each context: every connection would say it again.
-    if !has_warned.swap(true, Ordering::Relaxed) {
-        log::warn!(
-            "{list}: {}; those whom it names stay refused",
-            result.error_string()
-        );
+
+    /// Once for each context: every connection would say it again.
+    fn warn(&self, what: std::fmt::Arguments<'_>) {
+        if !self.has_warned.swap(true, Ordering::Relaxed) {
+            log::warn!("{what}");
+        }
     }
-    context.set_error(X509VerifyResult::OK);
-    true
+}
+
+/// Whether the clock stands before the validity of every CA of ours began: nobody can be right whom it calls early then.
+fn is_clock_behind(authorities: &[X509]) -> bool {
+    Asn1Time::days_from_now(0).is_ok_and(|now| {
+        let is_early = |authority: &X509| authority.not_before() > &*now;
+        !authorities.is_empty() && authorities.iter().all(is_early)
+    })
 }
 
 /// The store for handshakes, with the revocation list, which OpenSSL's binding takes from a file only.

@@ -31,7 +31,7 @@ fn read(path: &str) -> String {
 fn shell_tests(file: &str) {
     let output = run(
         Command::new(project("tests/openwrt/run"))
-            .arg(FOSQUITTO)
+            .arg(&*FOSQUITTO)
             .arg(project("tests/openwrt").join(file)),
         "",
     );
@@ -68,7 +68,7 @@ fn a_failing_shell_test_fails_the_run() {
     ] {
         root.write("broken.sh", format!("it_is_{name}() {{\n\t{line}\n}}\n"));
         let mut command = Command::new(project("tests/openwrt/run"));
-        let output = run(command.arg(FOSQUITTO).arg(root.join("broken.sh")), "");
+        let output = run(command.arg(&*FOSQUITTO).arg(root.join("broken.sh")), "");
         assert_eq!(output.status.code(), Some(1), "{}", stderr(&output));
     }
 }
@@ -116,7 +116,7 @@ fn each_exception_from_shellcheck_has_a_reason() {
 #[test]
 fn the_feeds_own_test_passes_with_this_program() {
     let root = Root::new();
-    std::os::unix::fs::symlink(FOSQUITTO, root.join("fosquitto")).expect("a link can be made");
+    std::os::unix::fs::symlink(&*FOSQUITTO, root.join("fosquitto")).expect("a link can be made");
     let path = std::env::var("PATH").expect("there is a PATH");
     let output = run(
         Command::new(project("openwrt/fosquitto/test.sh"))

@@ -150,7 +150,7 @@ impl Story {
             .replace(" /var/", &format!(" {root}/var/"))
             .replace("192.168.1.1", "127.0.0.1");
         match command.strip_prefix("fosquitto ") {
-            Some(rest) => format!("{FOSQUITTO} --root '{root}' {rest}"),
+            Some(rest) => format!("{} --root '{root}' {rest}", *FOSQUITTO),
             None => command,
         }
     }

@@ -1,6 +1,6 @@
 //! `$SYS`: which values are there, and when they are published.
 
-use super::world::{World, qos0, retained, v3, v5};
+use super::world::{World, qos0, qos1, retained, v3, v5};
 use crate::broker::{Input, Settings, Traffic};
 use crate::mqtt::{Qos, ReasonCode};
 
@@ -112,8 +112,18 @@ fn what_has_expired_is_swept_without_sys_too() {
     let mut world = World::new();
     let (id, _) = world.join(&v5("a", 1000));
     world.subscribe(id, "q", Qos::AtMostOnce);
+    world.subscribe(id, "q1", Qos::AtLeastOnce);
     world.disconnect(id, ReasonCode::SUCCESS, None);
     let (id, _) = world.join(&v5("b", 0));
+    for (payload, expiry_s) in [("kept", None), ("expired", Some(5))] {
+        world.publish(
+            id,
+            crate::mqtt::packet::Publish {
+                expiry_s,
+                ..qos1("q1", payload, 1)
+            },
+        );
+    }
     world.publish(
         id,
         crate::mqtt::packet::Publish {
@@ -127,4 +137,10 @@ fn what_has_expired_is_swept_without_sys_too() {
     assert!(world.effects.store.retained.is_empty());
     let session = world.broker.sessions.iter().next().expect("of a").1;
     assert!(session.qos0_queue.is_empty());
+    let waiting: Vec<&[u8]> = session
+        .queue
+        .iter()
+        .map(|queued| queued.message.payload())
+        .collect();
+    assert_eq!(waiting, [b"kept"]);
 }

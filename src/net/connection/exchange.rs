@@ -3,19 +3,22 @@
 //! A CONNECT that names a method waits here, as bytes, until the exchange has ended; only then the broker hears of it. A client that came
 //! in by an exchange may repeat it at any time, and its other packets go on meanwhile. The broker learns of neither, but for the
 //! connection that a failure ends. One exchange takes some microseconds of the event loop, because PBKDF2 is the client's work, and
-//! the connection's deadline holds for all of it; one that a connected client leaves unfinished costs its few hundred bytes and changes
-//! nothing. Who the client is, `auth` decides.
+//! the connection's deadline holds for all of it; a connected client has as much time again for each further one, and is closed when that
+//! is over. Who the client is, `auth` decides.
 
 use ntex::tls::openssl::PeerCert;
 
 use super::connect::{peer_of, reread};
 use super::{Connection, Fault, State};
 use crate::auth::{Exchange, MECHANISM, Progress};
-use crate::broker::{Effects, Input};
+use crate::broker::{Effects, Input, Time};
 use crate::mqtt::packet::{Auth, ClientPacket, Connect, ServerPacket};
 use crate::mqtt::{ReasonCode, Version};
 use crate::net::codec::{self, Scratch};
 use crate::net::hub::Hub;
+
+/// What an exchange takes beside the CONNECT that waits for it, in bytes: names, nonces and keys.
+const EXCHANGE_BYTES: usize = 1024;
 
 /// A CONNECT whose sender is to prove who it is.
 pub(super) struct Handshake {
@@ -29,8 +32,8 @@ pub(super) enum Reauthentication {
     Never,
     /// Begin an exchange.
     Possible,
-    /// Go on with one.
-    UnderWay(Box<Exchange>),
+    /// Go on with one, until this moment.
+    UnderWay(Box<Exchange>, Time),
 }
 
 impl<H: Hub> Connection<H> {
@@ -89,13 +92,22 @@ impl<H: Hub> Connection<H> {
         match self.advance(&mut handshake.exchange, data) {
             Progress::Continue(answer) => {
                 let peer = peer_of(connect);
-                self.hub.table().borrow_mut().set_peer(self.id, peer);
+                let mut table = self.hub.table().borrow_mut();
+                table.set_peer(self.id, peer);
+                let fits = table.keeps(self.id, handshake.packet.len() + EXCHANGE_BYTES);
+                drop(table);
+                if !fits {
+                    let (reason, what) = (ReasonCode::QUOTA_EXCEEDED, "no memory for its CONNECT");
+                    self.answer_connect(peer_of(connect), reason, what);
+                    return self.close(reason, what);
+                }
                 self.state = State::Exchanging(Box::new(handshake));
                 // [MQTT-4.12.0-2]
                 self.send_auth(ReasonCode::CONTINUE_AUTHENTICATION, &answer);
             }
             Progress::Granted(identity, answer) => {
                 let mut table = self.hub.table().borrow_mut();
+                table.keeps(self.id, 0);
                 table.set_exchange_end(self.id, answer.into());
                 drop(table);
                 self.granted(connect, identity, &handshake.packet);
@@ -114,24 +126,50 @@ impl<H: Hub> Connection<H> {
             connection: self.id,
         });
         let before = std::mem::replace(&mut self.reauthentication, Reauthentication::Possible);
-        let (due, mut exchange) = match before {
-            Reauthentication::UnderWay(exchange) => (ReasonCode::CONTINUE_AUTHENTICATION, exchange),
-            _ => (ReasonCode::REAUTHENTICATE, Box::new(self.new_exchange())),
+        let (due, mut exchange, until) = match before {
+            Reauthentication::UnderWay(exchange, until) => {
+                (ReasonCode::CONTINUE_AUTHENTICATION, exchange, until)
+            }
+            _ => {
+                let until = self.hub.time().after_ms(self.connect_ms);
+                let exchange = Box::new(self.new_exchange());
+                (ReasonCode::REAUTHENTICATE, exchange, until)
+            }
         };
         if let Err(fault) = check(auth, due) {
             return self.refuse(fault);
         }
         match self.advance(&mut exchange, auth.data) {
             Progress::Continue(answer) => {
-                self.reauthentication = Reauthentication::UnderWay(exchange);
+                self.reauthentication = Reauthentication::UnderWay(exchange, until);
+                let mut table = self.hub.table().borrow_mut();
+                table.wake_at(self.id, until);
+                table.keeps(self.id, EXCHANGE_BYTES);
+                drop(table);
                 self.send_auth(ReasonCode::CONTINUE_AUTHENTICATION, &answer);
             }
-            Progress::Granted(_, answer) => self.send_auth(ReasonCode::SUCCESS, &answer),
+            Progress::Granted(_, answer) => {
+                self.hub.table().borrow_mut().keeps(self.id, 0);
+                self.send_auth(ReasonCode::SUCCESS, &answer);
+            }
             // [MQTT-4.12.1-2]. A DISCONNECT has no other code for any way of failing.
             Progress::Denied(denied) => self.refuse(Fault {
                 reason: ReasonCode::NOT_AUTHORIZED,
                 what: denied.describe(),
             }),
+        }
+    }
+
+    /// Closes a connected client that has begun to prove itself again and not ended it in time.
+    pub(super) fn end_late_exchange(&mut self) {
+        if let Reauthentication::UnderWay(_, until) = &self.reauthentication
+            && *until <= self.hub.time()
+        {
+            self.reauthentication = Reauthentication::Possible;
+            self.refuse(Fault {
+                reason: ReasonCode::NOT_AUTHORIZED,
+                what: "the exchange of AUTH packets was not finished in time",
+            });
         }
     }
 

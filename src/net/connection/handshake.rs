@@ -71,6 +71,7 @@ pub async fn accept<H: Hub>(
                 door,
                 crowd,
                 state: State::Connect,
+                connect_ms: due.deadline.since_ms(due.now),
                 packet_max: 0,
                 reauthentication: Reauthentication::Never,
                 assembler: None,

@@ -35,6 +35,8 @@ pub struct Live {
     pub(super) answers: usize,
     /// Bytes of a packet that has arrived in part.
     pub(super) gathered: usize,
+    /// Bytes of what it keeps of its own: see [`Table::keeps`].
+    pub(super) kept: usize,
     pub(super) is_dirty: bool,
     pub(super) is_congested: bool,
     /// Set once it is being closed: nothing that it sends counts any more.

@@ -6,6 +6,7 @@
 use super::{CONGESTED_BYTES, Door, Live, Table};
 use crate::broker::{ConnectionId, Sent, Time};
 use crate::config::Protocol;
+use crate::net::alias::Aliases;
 use crate::net::write;
 
 /// An output of this many bytes is full where memory is short. It MUST be more than the socket's high-water mark
@@ -18,6 +19,9 @@ const CONNECTION_BYTES: usize = 3 * 1024;
 /// What OpenSSL takes for one, in bytes.
 const TLS_BYTES: usize = 32 * 1024;
 
+/// What WebSocket takes for one, in bytes: a page of each direction between its frames and its packets, and its state.
+const WEBSOCKET_BYTES: usize = 5 * 1024;
+
 /// Answers of this many bytes that a client has not taken: nothing more is read from it until it has. They are those to 65,536
 /// PUBLISHes, so nobody who reads at all gets there; without a bound, a flood of PINGREQ would take all memory.
 const ANSWERS_MAX: usize = 256 * 1024;
@@ -28,7 +32,9 @@ const COPIED_MAX_LEAST: usize = 256 * 1024;
 impl Table {
     /// What one more connection through a listener takes, in bytes.
     pub fn cost(door: &Door) -> usize {
-        CONNECTION_BYTES + if door.tls.is_some() { TLS_BYTES } else { 0 }
+        let tls = if door.tls.is_some() { TLS_BYTES } else { 0 };
+        let is_websocket = door.listener.protocol == Protocol::WebSocket;
+        CONNECTION_BYTES + tls + if is_websocket { WEBSOCKET_BYTES } else { 0 }
     }
 
     /// What all of them hold, in bytes: rather too much, since sockets may have taken something since their last flush. What outputs hold
@@ -94,6 +100,20 @@ impl Table {
         };
         let before = std::mem::replace(&mut live.gathered, bytes);
         self.gathered = self.gathered - before + bytes;
+        self.takes_room(before, bytes)
+    }
+
+    /// A connection holds so many bytes beside its packets; whether there is memory for them.
+    pub fn keeps(&mut self, id: ConnectionId, bytes: usize) -> bool {
+        let Some(live) = self.live(id) else {
+            return false;
+        };
+        let before = std::mem::replace(&mut live.kept, bytes);
+        self.fixed = self.fixed - before + bytes;
+        self.takes_room(before, bytes)
+    }
+
+    fn takes_room(&mut self, before: usize, bytes: usize) -> bool {
         match &mut self.room {
             Some(room) if bytes > before => {
                 let more = bytes - before;
@@ -137,6 +157,11 @@ impl Table {
 }
 
 impl Live {
+    /// Bytes that it holds beside its output and what it has gathered.
+    pub(super) fn aside(&self) -> usize {
+        self.kept + self.aliases.as_deref().map_or(0, Aliases::bytes)
+    }
+
     /// Whether the output is full now.
     #[inline]
     pub(super) fn congestion(&mut self, full: usize) -> Sent {

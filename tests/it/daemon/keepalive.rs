@@ -22,6 +22,18 @@ fn a_silent_client_is_closed_after_one_and_a_half_keep_alives() {
 }
 
 #[test]
+fn a_silent_client_goes_before_one_that_promised_twice_as_long() {
+    let broker = Broker::start(LOCAL);
+    for version in BOTH {
+        let mut longer = broker.join(&Connect::new(version, "longer").keep_alive(2));
+        let mut shorter = broker.join(&Connect::new(version, "shorter").keep_alive(1));
+        // However slow this machine is: the one is gone while the other is still there.
+        shorter.closed_because(0x8D);
+        longer.ping();
+    }
+}
+
+#[test]
 fn a_client_that_pings_stays_while_a_silent_one_goes() {
     let broker = Broker::start(LOCAL);
     let mut alive = broker.join(&Connect::new(BOTH[0], "alive").keep_alive(1));

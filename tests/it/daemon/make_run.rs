@@ -22,7 +22,7 @@ impl Started {
             .args(["-s", "-C", PROJECT, "start"])
             .arg(format!("RUN_ROOT={}", root.path().display()))
             .arg(format!("RUN_PORT={port}"))
-            .arg(format!("FOSQUITTO={FOSQUITTO}"))
+            .arg(format!("FOSQUITTO={}", *FOSQUITTO))
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

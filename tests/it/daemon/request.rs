@@ -19,7 +19,7 @@ const PUBREC: u8 = 5;
 
 /// The command with these arguments, as the bus' own root has it.
 fn command(root: &Root, arguments: &[&str]) -> Command {
-    let mut command = Command::new(FOSQUITTO);
+    let mut command = Command::new(&*FOSQUITTO);
     command
         .arg("--root")
         .arg(root.path())

@@ -382,6 +382,27 @@ fn a_client_proves_itself_again_while_its_packets_flow_4_12_1_1() {
 }
 
 #[test]
+fn a_second_proof_that_is_not_finished_in_time_ends_the_connection() {
+    let broker = two_users_with("\toption connect_timeout '1'\n");
+    let mut honest = join(&broker, "bob");
+    let mut again = scram("bob");
+    honest.send(&auth(AGAIN, &again.first()));
+    let first = receive_auth(&mut honest, CONTINUE).expect("the server's first message");
+    honest.send(&auth(CONTINUE, &again.last(&first)));
+    again.verify(receive_auth(&mut honest, 0x00).as_deref());
+    let mut alice = scram("alice");
+    let (client, first) = begin_with(&broker, &connect("late", METHOD, Some(&alice.first())));
+    let (mut client, connack) = finish(client, &mut alice, &first);
+    assert_eq!(connack.code, 0);
+    let start = Instant::now();
+    client.send(&auth(AGAIN, &scram("alice").first()));
+    receive_auth(&mut client, CONTINUE);
+    client.closed_because(0x87);
+    assert!(start.elapsed() >= Duration::from_millis(900));
+    honest.ping();
+}
+
+#[test]
 fn a_failed_second_proof_ends_the_connection_and_publishes_the_will_4_12_1_2() {
     let broker = two_users();
     let mut watcher = broker.join(&Connect::new(Version::V311, "watcher"));

@@ -123,6 +123,7 @@ fn no_certificate_is_refused() {
     let nameless = Handshake {
         trusted: &REMOTE,
         certificate: None,
+        chain: Vec::new(),
         version: SslVersion::TLS1_2,
     };
     assert_alerts(&broker, &nameless, &["handshake failure"]);

@@ -195,20 +195,20 @@ fn an_uncommitted_change_takes_no_effect_and_an_override_does() {
 
 #[test]
 fn the_version_is_above_the_one_it_replaces() {
-    let output = run(Command::new(FOSQUITTO).arg("--version"), "");
+    let output = run(Command::new(&*FOSQUITTO).arg("--version"), "");
     assert!(output.status.success());
     assert_eq!(output.stdout, b"fosquitto 26.11.0\n");
 }
 
 #[test]
 fn an_unknown_command_is_an_error_and_help_is_not() {
-    let help = run(Command::new(FOSQUITTO).arg("--help"), "");
+    let help = run(Command::new(&*FOSQUITTO).arg("--help"), "");
     assert!(help.status.success());
     let text = String::from_utf8(help.stdout).expect("help is text");
     for command in ["serve", "check", "passwd", "request", "--root"] {
         assert!(text.contains(command), "help names {command}");
     }
-    let unknown = run(Command::new(FOSQUITTO).arg("sevre"), "");
+    let unknown = run(Command::new(&*FOSQUITTO).arg("sevre"), "");
     assert!(!unknown.status.success() && unknown.status.code().is_some());
     assert!(stderr(&unknown).contains("sevre"));
 }

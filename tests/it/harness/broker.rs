@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::PATIENCE;
 use super::client::Client;
@@ -66,7 +66,7 @@ impl Broker {
         let mut command = match &reference {
             Some(reference) => reference.command(),
             None => {
-                let mut command = Command::new(FOSQUITTO);
+                let mut command = Command::new(&*FOSQUITTO);
                 command.args(["serve", "--root"]).arg(root.path());
                 command
             }
@@ -229,6 +229,22 @@ impl Broker {
     /// The most memory that the process ever had in RAM, in bytes.
     pub fn peak_resident_bytes(&self) -> usize {
         self.status_bytes("VmHWM:")
+    }
+
+    /// The processor time that the process has taken so far, all its threads together.
+    pub fn processor_time(&self) -> Duration {
+        let text = std::fs::read_to_string(format!("/proc/{}/stat", self.pid()));
+        let text = text.expect("the process runs");
+        // proc(5): the fields behind the name, which may hold anything; utime and stime are the 14th and the 15th of all.
+        let (_, fields) = text.rsplit_once(')').expect("the name is in brackets");
+        let ticks = fields.split_whitespace().skip(11).take(2);
+        let ticks: u64 = ticks
+            .map(|field| field.parse::<u64>().expect("it is a number"))
+            .sum();
+        // SAFETY: sysconf() takes and gives plain numbers.
+        let ticks_a_second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
+        let ticks_a_second = u64::try_from(ticks_a_second).expect("the kernel knows it");
+        Duration::from_millis(ticks * 1000 / ticks_a_second)
     }
 
     fn status_bytes(&self, name: &str) -> usize {

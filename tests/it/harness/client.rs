@@ -292,6 +292,15 @@ impl Client {
         }
     }
 
+    /// Expects that the broker neither sends anything nor closes for this time.
+    pub fn nothing_for(&mut self, time: Duration) {
+        match self.next(time) {
+            Err(End::Silent) => {}
+            Err(end) => panic!("expected nothing, but {end}"),
+            Ok(packet) => panic!("expected nothing, got {packet:?}"),
+        }
+    }
+
     /// Everything that the broker sends until it closes, as bytes: for an answer that is not MQTT.
     pub fn bytes_until_close(mut self) -> Vec<u8> {
         self.wire

@@ -7,6 +7,7 @@ pub mod broker;
 pub mod client;
 pub mod controller;
 pub mod log;
+pub mod own_tests;
 pub mod packet;
 pub mod pki;
 pub mod python;

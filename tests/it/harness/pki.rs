@@ -6,7 +6,7 @@
 use std::net::{SocketAddr, TcpStream};
 use std::sync::LazyLock;
 
-use openssl::asn1::{Asn1Integer, Asn1Object, Asn1OctetString, Asn1Time};
+use openssl::asn1::{Asn1Integer, Asn1Object, Asn1OctetString, Asn1Time, Asn1Type};
 use openssl::bn::BigNum;
 use openssl::hash::MessageDigest;
 use openssl::nid::Nid;
@@ -17,6 +17,7 @@ use openssl::ssl::{HandshakeError, SslConnector, SslMethod, SslStream, SslVerify
 use openssl::x509::extension::{
     AuthorityKeyIdentifier, BasicConstraints, ExtendedKeyUsage, KeyUsage, SubjectKeyIdentifier,
 };
+use openssl::x509::verify::X509VerifyFlags;
 use openssl::x509::{X509, X509Builder, X509Extension, X509Name, X509NameRef};
 
 use super::PATIENCE;
@@ -28,6 +29,10 @@ pub static REMOTE: LazyLock<Authority> = LazyLock::new(|| Authority::new("remote
 
 /// A CA of the same name and another key.
 pub static STRANGER: LazyLock<Authority> = LazyLock::new(|| Authority::new("remote"));
+
+/// A CA that begins in a week: to it the clock of this machine is that of a router that has just started, in the past.
+pub static LATER_REMOTE: LazyLock<Authority> =
+    LazyLock::new(|| Authority::made("remote", LATER, None));
 
 /// One key for all client certificates: making one takes longer than everything else here.
 static CLIENT_KEY: LazyLock<PKey<Private>> = LazyLock::new(key);
@@ -62,9 +67,19 @@ pub struct Certified {
 
 impl Authority {
     fn new(name: &str) -> Authority {
+        Authority::made(name, VALID, None)
+    }
+
+    /// A CA below this one.
+    pub fn below(&self, name: &str) -> Authority {
+        Authority::made(name, VALID, Some(self))
+    }
+
+    fn made(name: &str, days: Days, above: Option<&Authority>) -> Authority {
         let key = key();
         let subject = common_name(name);
-        let mut builder = builder(&subject, &subject, &key, 0, VALID);
+        let issuer = above.map_or(&*subject, |above| above.certificate.subject_name());
+        let mut builder = builder(&subject, issuer, &key, 0, days);
         let ca = BasicConstraints::new().critical().ca().build();
         builder
             .append_extension(ca.expect("an extension can be made"))
@@ -81,13 +96,19 @@ impl Authority {
         builder
             .append_extension(id.expect("an extension can be made"))
             .expect("an extension fits");
+        let signer = above.map_or(&key, |above| &above.key);
         builder
-            .sign(&key, MessageDigest::sha256())
+            .sign(signer, MessageDigest::sha256())
             .expect("a certificate can be signed");
         Authority {
             certificate: builder.build(),
             key,
         }
+    }
+
+    /// The CA's own certificate.
+    pub fn certificate(&self) -> X509 {
+        self.certificate.clone()
     }
 
     /// The CA's certificate in PEM.
@@ -206,7 +227,12 @@ impl Authority {
 
     /// Writes ca.crt, ca.crl, 01.crt and 01.key where the remote side looks for them.
     pub fn install(&self, root: &Root) {
-        let server = self.server(VALID);
+        self.install_for(root, VALID);
+    }
+
+    /// The same with a certificate and a list of this time.
+    pub fn install_for(&self, root: &Root, days: Days) {
+        let server = self.server(days);
         root.write("etc/ssl/ca/remote/ca.crt", self.pem());
         root.write(
             "etc/ssl/ca/remote/01.crt",
@@ -216,7 +242,7 @@ impl Authority {
                 .expect("a certificate has a PEM form"),
         );
         root.write("etc/ssl/ca/remote/01.key", server.key_pem());
-        self.install_crl(root, &[]);
+        root.write("etc/ssl/ca/remote/ca.crl", self.crl(&[], days));
     }
 
     /// Writes a CRL that revokes these serial numbers.
@@ -250,6 +276,8 @@ impl Certified {
 pub struct Handshake<'a> {
     pub trusted: &'a Authority,
     pub certificate: Option<&'a Certified>,
+    /// What is sent beside the client's own certificate.
+    pub chain: Vec<X509>,
     pub version: SslVersion,
 }
 
@@ -259,6 +287,7 @@ impl<'a> Handshake<'a> {
         Handshake {
             trusted: &REMOTE,
             certificate: Some(certificate),
+            chain: Vec::new(),
             version: SslVersion::TLS1_2,
         }
     }
@@ -267,6 +296,11 @@ impl<'a> Handshake<'a> {
     pub fn open(&self, address: SocketAddr) -> Result<SslStream<TcpStream>, String> {
         let mut builder = SslConnector::builder(SslMethod::tls_client()).expect("OpenSSL has TLS");
         builder.set_verify(SslVerifyMode::PEER);
+        // The tests are about what the broker makes of the time.
+        let timeless = builder
+            .verify_param_mut()
+            .set_flags(X509VerifyFlags::NO_CHECK_TIME);
+        timeless.expect("OpenSSL knows the flag");
         builder
             .cert_store_mut()
             .add_cert(self.trusted.certificate.clone())
@@ -286,6 +320,11 @@ impl<'a> Handshake<'a> {
             builder
                 .set_private_key(&certified.key)
                 .expect("the key fits the certificate");
+        }
+        for certificate in &self.chain {
+            builder
+                .add_extra_chain_cert(certificate.clone())
+                .expect("a certificate can be sent along");
         }
         let mut configuration = builder
             .build()
@@ -337,6 +376,17 @@ pub fn common_name(name: &str) -> X509Name {
     builder
         .append_entry_by_nid(Nid::COMMONNAME, name)
         .expect("a common name has up to 64 characters");
+    builder.build()
+}
+
+/// A name of these attributes, whatever they hold: nothing is checked here.
+pub fn name_of(attributes: &[(Nid, &str)]) -> X509Name {
+    let mut builder = X509Name::builder().expect("a name can be made");
+    for (kind, value) in attributes {
+        builder
+            .append_entry_by_nid_with_type(*kind, value, Asn1Type::UTF8STRING)
+            .expect("a UTF8String of any size");
+    }
     builder.build()
 }
 

@@ -7,10 +7,19 @@ use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// The program under test.
-pub const FOSQUITTO: &str = env!("CARGO_BIN_EXE_fosquitto");
+/// The program under test: the one that was built with the tests, or that which `FOSQUITTO` in the environment names, such as a
+/// release build or one for another processor.
+pub static FOSQUITTO: LazyLock<String> = LazyLock::new(|| {
+    let built = || env!("CARGO_BIN_EXE_fosquitto").to_owned();
+    let Ok(named) = std::env::var("FOSQUITTO") else {
+        return built();
+    };
+    let path = fs::canonicalize(&named).unwrap_or_else(|error| panic!("{named}: {error}"));
+    path.to_str().expect("a path of text").to_owned()
+});
 
 /// A folder that stands for the router's root file system.
 pub struct Root {
@@ -110,7 +119,7 @@ impl Root {
     }
 
     fn run(&self, before_root: &[&str], after_root: &[&str], input: &str) -> Output {
-        let mut command = Command::new(FOSQUITTO);
+        let mut command = Command::new(&*FOSQUITTO);
         command.args(before_root).arg(&self.path).args(after_root);
         run(&mut command, input)
     }

@@ -1,8 +1,12 @@
 //! Hostile input 62: WebSocket requests and frames that no honest client sends.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::time::Duration;
 
 use super::Victim;
+use super::siege::{Siege, UCI};
+use crate::harness::broker::take_all_descriptors;
 use crate::harness::packet::{BOTH, Connect, Publish, Version};
 use crate::harness::websocket::{BINARY, CLOSE, PING, PONG, REQUEST, TEXT, WebSocket, frame};
 
@@ -189,4 +193,35 @@ fn a_request_that_comes_byte_by_byte_and_one_without_connect_are_closed_in_time_
     upgraded.send(PING, b"this is no CONNECT");
     while upgraded.frame().is_some() {}
     victim.unharmed();
+}
+
+#[test]
+fn more_connections_than_memory_takes_are_refused_62() {
+    take_all_descriptors();
+    let siege = Siege::with_uci(&format!(
+        "{UCI}\nconfig listener 'web'\n\toption port '0'\n\tlist address '127.0.0.1'\n\toption protocol 'websocket'\n\
+         \toption allow_anonymous '1'\n\toption max_connections '20000'\n"
+    ));
+    let address = siege.broker.address("web");
+    let attempt = |number: u32| {
+        let mut stream = TcpStream::connect(address).expect("it listens");
+        let connect = Connect::new(Version::V311, &format!("idle {number}"));
+        let bytes = [REQUEST.as_bytes(), &frame(BINARY, &connect.encode())].concat();
+        // An error means that it was refused.
+        let _ = stream.write_all(&bytes);
+        let mut answer = Vec::new();
+        // The CONNACK in its frame is the last.
+        while !answer.ends_with(&[BINARY, 4, 0x20, 2, 0, 0]) {
+            let mut chunk = [0; 512];
+            match stream.read(&mut chunk) {
+                Ok(count) if count > 0 => answer.extend_from_slice(&chunk[..count]),
+                _ => return None,
+            }
+        }
+        Some(stream)
+    };
+    let crowd: Vec<TcpStream> = (0..3500).filter_map(attempt).collect();
+    let inside = crowd.len();
+    assert!((500..3000).contains(&inside), "{inside} came in");
+    siege.survived();
 }

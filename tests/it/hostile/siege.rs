@@ -1,0 +1,112 @@
+//! A broker with a ceiling of 16 MiB, attacked by clients that are let in.
+//!
+//! Most of these are the inputs of the flow of messages. The resident memory must at no moment grow by more than the ceiling and what the allocator adds, and what is left in the end must
+//! be what a small router can spare.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use super::Bystander;
+use crate::harness::broker::Broker;
+use crate::harness::client::Client;
+use crate::harness::packet::{Connect, Version};
+
+/// The ceiling of the configuration below.
+pub const LIMIT: usize = 16 << 20;
+
+/// What the process may grow by: the ceiling, and a quarter for what the allocator adds, which is not the broker's to count.
+const GROWN_MAX: usize = LIMIT + LIMIT / 4;
+
+/// What the process may have in RAM in the end, in bytes, where it had no more than [`START`] in the beginning, as a release build has.
+/// A debug build's program, or an emulator around it, is larger by itself, and may be so in the end.
+const LEFT_MAX: usize = 24 << 20;
+const START: usize = 8 << 20;
+
+/// The processor time that an attack may cost the broker. Most of it goes into the hundred megabytes and more that some of them move: 5 s
+/// in a debug build, 0.6 s in a release build.
+const PROCESSOR_TIME_MAX: Duration = Duration::from_secs(20);
+
+/// The ceiling alone.
+pub const CEILING: &str = "config global 'global'\n\toption memory_limit '16M'\n\n";
+
+/// The ceiling, and a listener that asks for nothing.
+pub const UCI: &str = "config global 'global'\n\toption memory_limit '16M'\n\n\
+    config local 'local'\n\toption port '0'\n\n\
+    config listener 'open'\n\toption port '0'\n\tlist address '127.0.0.1'\n\toption allow_anonymous '1'\n";
+
+/// A broker under attack, and its bystander.
+pub struct Siege {
+    bystander: Bystander,
+    pub broker: Broker,
+    resident_bytes: usize,
+    processor_time: Duration,
+}
+
+impl Siege {
+    pub fn begin() -> Siege {
+        Siege::with_uci(UCI)
+    }
+
+    pub fn with_uci(uci: &str) -> Siege {
+        Siege::of(Broker::start(uci))
+    }
+
+    pub fn of(broker: Broker) -> Siege {
+        let connect = Connect::new(Version::V311, "bystander");
+        let client = Client::dial(broker.address("open")).join(&connect);
+        let bystander = Bystander::begin(client);
+        bystander.goes_on();
+        Siege {
+            resident_bytes: broker.resident_bytes(),
+            processor_time: broker.processor_time(),
+            broker,
+            bystander,
+        }
+    }
+
+    pub fn dial(&self) -> Client {
+        Client::dial(self.broker.address("open"))
+    }
+
+    pub fn join(&self, connect: &Connect) -> Client {
+        self.dial().join(connect)
+    }
+
+    pub fn attacker(&self, version: Version) -> Client {
+        self.join(&Connect::new(version, "attacker"))
+    }
+
+    /// A socket whose client was let in, that gives up a write which the broker does not take.
+    pub fn socket(&self, connect: &Connect) -> TcpStream {
+        let mut stream = TcpStream::connect(self.broker.address("open")).expect("it listens");
+        let patience = Some(Duration::from_millis(300));
+        stream.set_write_timeout(patience).expect("a TCP socket");
+        stream.write_all(&connect.encode()).expect("it is there");
+        let mut connack = [0; 4];
+        stream.read_exact(&mut connack).expect("a CONNACK of 3.1.1");
+        assert_eq!(connack, [0x20, 2, 0, 0]);
+        stream
+    }
+
+    /// The bystander has lost nothing, and memory and time were within their bounds.
+    pub fn survived(self) {
+        self.survived_within(PROCESSOR_TIME_MAX);
+    }
+
+    /// The same for an attack that may take this time of the processor.
+    pub fn survived_within(self, processor_time: Duration) {
+        self.bystander.goes_on();
+        let grown = self.broker.peak_resident_bytes() - self.resident_bytes;
+        assert!(grown <= GROWN_MAX, "the broker has grown by {grown} bytes");
+        let left = self.broker.resident_bytes();
+        let took = self.broker.processor_time() - self.processor_time;
+        let left_max = LEFT_MAX + self.resident_bytes.saturating_sub(START);
+        assert!(left < left_max, "the broker still has {left} bytes in RAM");
+        assert!(took < processor_time, "the broker has worked for {took:?}");
+    }
+}
+
+pub fn text(bytes: usize) -> String {
+    "x".repeat(bytes)
+}
