@@ -45,7 +45,6 @@
 //! | the main thread | runs the event loop: all network I/O, and the broker, which it owns | |
 //! | `fosquitto-accept` | waits for new connections, and for signals | a flood of connections costs the loop only what it takes of it |
 //! | `fosquitto-auth` | computes password hashes | one takes milliseconds |
-//! | ntex's pool, of one thread | closes sockets | closing may block; nothing else is given to it |
 //! | ntex's timer | wakes the loop | |
 //!
 //! # Invariants

@@ -25,8 +25,14 @@ pub(super) struct Queued {
 
 /// A queue that drops its oldest message when a new one would exceed its bounds: the newest state is
 /// worth more to a client that comes back than the oldest.
+///
+/// An empty one, as nearly all are, is a pointer.
 #[derive(Debug, Default)]
-pub(super) struct Queue {
+pub(super) struct Queue(Option<Box<Waiting>>);
+
+/// What waits, at least one message.
+#[derive(Debug, Default)]
+struct Waiting {
     messages: VecDeque<Queued>,
     bytes: usize,
 }
@@ -34,11 +40,13 @@ pub(super) struct Queue {
 impl Queue {
     /// Appends a message, and gives back what had to go for it.
     pub fn push(&mut self, queued: Queued, messages_max: usize, bytes_max: usize) -> Vec<Queued> {
-        self.bytes += queued.message.size();
-        self.messages.push_back(queued);
+        let waiting = self.0.get_or_insert_default();
+        waiting.bytes += queued.message.size();
+        waiting.messages.push_back(queued);
         let mut dropped = Vec::new();
-        while self.messages.len() > messages_max
-            || (self.bytes > bytes_max && self.messages.len() > 1)
+        while let Some(waiting) = &self.0
+            && (waiting.messages.len() > messages_max
+                || (waiting.bytes > bytes_max && waiting.messages.len() > 1))
         {
             dropped.extend(self.pop());
         }
@@ -47,16 +55,15 @@ impl Queue {
 
     /// Takes the oldest message.
     pub fn pop(&mut self) -> Option<Queued> {
-        let queued = self.messages.pop_front()?;
-        self.bytes -= queued.message.size();
-        if self.messages.is_empty() {
+        let Waiting { messages, bytes } = self.0.as_deref_mut()?;
+        let queued = messages.pop_front()?;
+        *bytes -= queued.message.size();
+        if messages.is_empty() {
             // An idle session holds no buffer.
-            self.messages = VecDeque::new();
-        } else if self.messages.capacity() > 64
-            && self.messages.len() < self.messages.capacity() / 4
-        {
+            self.0 = None;
+        } else if messages.capacity() > 64 && messages.len() < messages.capacity() / 4 {
             // Nor does one that was busy hold what it will hardly need again.
-            self.messages.shrink_to(self.messages.len() * 2);
+            messages.shrink_to(messages.len() * 2);
         }
         Some(queued)
     }
@@ -77,42 +84,47 @@ impl Queue {
 
     /// Whether the message with this id waits.
     pub fn contains(&self, id: u64) -> bool {
-        self.messages.iter().any(|queued| queued.message.id() == id)
+        let mut waiting = self.0.iter().flat_map(|waiting| &waiting.messages);
+        waiting.any(|queued| queued.message.id() == id)
     }
 
     /// Takes the messages whose Shared Subscription is asked for.
     pub fn take(&mut self, is_asked: &impl Fn(&Option<Rc<str>>) -> bool) -> Vec<Queued> {
-        let all = std::mem::take(&mut self.messages);
+        let Some(waiting) = self.0.take() else {
+            return Vec::new();
+        };
+        let all = waiting.messages.into_iter();
         let (taken, kept): (Vec<Queued>, Vec<Queued>) =
-            all.into_iter().partition(|queued| is_asked(&queued.share));
-        self.messages = kept.into();
-        self.bytes -= taken
-            .iter()
-            .map(|queued| queued.message.size())
-            .sum::<usize>();
+            all.partition(|queued| is_asked(&queued.share));
+        self.0 = (!kept.is_empty()).then(|| {
+            Box::new(Waiting {
+                bytes: kept.iter().map(|queued| queued.message.size()).sum(),
+                messages: kept.into(),
+            })
+        });
         taken
     }
 
     /// The oldest message.
     pub fn front(&self) -> Option<&Queued> {
-        self.messages.front()
+        self.0.as_ref()?.messages.front()
     }
 
     /// All messages, the oldest first.
     #[cfg(test)]
     pub fn iter(&self) -> impl Iterator<Item = &Queued> {
-        self.messages.iter()
+        self.0.iter().flat_map(|waiting| &waiting.messages)
     }
 
     /// Whether nothing waits.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.messages.is_empty()
+        self.0.is_none()
     }
 
     /// How many messages wait.
     pub fn len(&self) -> usize {
-        self.messages.len()
+        self.0.as_ref().map_or(0, |waiting| waiting.messages.len())
     }
 }
 
@@ -153,7 +165,7 @@ mod tests {
         assert_eq!(ids(queue.push(queued(3, 10), 2, 10_000)), [1]);
         assert_eq!(ids(queue.push(queued(4, 9_990), 9, 10_000)), [2, 3]);
         assert_eq!(queue.pop().map(|queued| queued.message.id()), Some(4));
-        assert_eq!((queue.bytes, queue.len()), (0, 0));
+        assert!(queue.is_empty() && queue.0.is_none());
     }
 
     #[test]

@@ -6,7 +6,6 @@
 //! CONNECT leaves the next ones in the kernel's queue. The process's signals arrive here too, since this thread waits for
 //! descriptors anyway. It reads nothing from a connection and knows nothing of TLS.
 
-use std::collections::HashMap;
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -125,6 +124,7 @@ impl Acceptor {
             guard,
             sockets: Vec::new(),
             report,
+            polled: Vec::new(),
             is_exhausted: false,
         };
         let thread = std::thread::Builder::new()
@@ -192,6 +192,8 @@ struct Worker<F> {
     guard: Arc<Guard>,
     sockets: Vec<Listening>,
     report: F,
+    /// What the thread waited for last, and what came of it.
+    polled: Vec<libc::pollfd>,
     /// Whether the process had no descriptors or memory left at the last attempt.
     is_exhausted: bool,
 }
@@ -199,8 +201,10 @@ struct Worker<F> {
 impl<F: Fn(Event)> Worker<F> {
     fn run(mut self) {
         loop {
-            let ready = self.wait();
-            drain(&self.woken);
+            self.wait();
+            if self.is_ready(&self.woken) {
+                drain(&self.woken);
+            }
             while let Ok(command) = self.inbox.try_recv() {
                 match command {
                     Command::Listen(id, socket, crowd, name) => {
@@ -221,13 +225,15 @@ impl<F: Fn(Event)> Worker<F> {
                     Command::Stop => return,
                 }
             }
-            if drain(&self.signals) {
+            if self.is_ready(&self.signals) && drain(&self.signals) {
                 (self.report)(Event::Signalled);
             }
+            let open = self.sockets.iter().map(|listening| listening.crowd.open());
+            let is_ample = is_ample(open.sum());
             let mut batch = Vec::new();
             for listening in &mut self.sockets {
-                if ready.contains_key(&listening.socket.as_raw_fd()) {
-                    self.is_exhausted |= !listening.accept(&mut batch, &self.guard);
+                if is_ready(&self.polled, &listening.socket) {
+                    self.is_exhausted |= !listening.accept(&mut batch, &self.guard, is_ample);
                 }
             }
             if !batch.is_empty() {
@@ -236,17 +242,17 @@ impl<F: Fn(Event)> Worker<F> {
         }
     }
 
-    /// Waits for something to do: the descriptors that are ready.
-    fn wait(&mut self) -> HashMap<RawFd, ()> {
+    /// Waits for something to do.
+    fn wait(&mut self) {
         let poll_fd = |fd: RawFd| libc::pollfd {
             fd,
             events: libc::POLLIN,
             revents: 0,
         };
-        let mut fds = vec![
-            poll_fd(self.woken.as_raw_fd()),
-            poll_fd(self.signals.as_raw_fd()),
-        ];
+        let fds = &mut self.polled;
+        fds.clear();
+        fds.push(poll_fd(self.woken.as_raw_fd()));
+        fds.push(poll_fd(self.signals.as_raw_fd()));
         let mut timeout_ms = -1;
         if std::mem::take(&mut self.is_exhausted) {
             timeout_ms = EXHAUSTED_PAUSE_MS;
@@ -261,24 +267,30 @@ impl<F: Fn(Event)> Worker<F> {
         let count = unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, timeout_ms) };
         if count < 0 {
             // Interrupted: nothing is known to be ready.
-            return HashMap::new();
+            fds.clear();
         }
-        fds.iter()
-            .filter(|fd| fd.revents != 0)
-            .map(|fd| (fd.fd, ()))
-            .collect()
+    }
+
+    fn is_ready(&self, descriptor: &impl AsRawFd) -> bool {
+        is_ready(&self.polled, descriptor)
     }
 }
 
+fn is_ready(polled: &[libc::pollfd], descriptor: &impl AsRawFd) -> bool {
+    let fd = descriptor.as_raw_fd();
+    polled.iter().any(|of| of.fd == fd && of.revents != 0)
+}
+
 impl Listening {
-    /// Accepts what waits, as far as there is room. `false` when the process has nothing left to accept with.
-    fn accept(&mut self, batch: &mut Vec<Accepted>, guard: &Guard) -> bool {
+    /// Accepts what waits, as far as there is room. `false` when the process has nothing left to accept with; `is_ample` says that
+    /// this cannot be for a batch.
+    fn accept(&mut self, batch: &mut Vec<Accepted>, guard: &Guard, is_ample: bool) -> bool {
         for _ in 0..BATCH {
             let room = self.crowd.room();
             if room == Room::Wait {
                 return true;
             }
-            if let Err(error) = is_descriptor_left(&self.socket) {
+            if !is_ample && let Err(error) = is_descriptor_left(&self.socket) {
                 return self.is_harmless(&error);
             }
             let (socket, address) = match self.socket.accept() {
@@ -334,19 +346,30 @@ impl Listening {
 /// Whether there is a descriptor for one more connection. The kernel always gives the lowest that is free, so a copy of another tells
 /// which is next; a connection that was accepted could not be put back.
 fn is_descriptor_left(socket: &Socket) -> io::Result<()> {
+    let next = socket.try_clone()?;
+    if next.as_raw_fd() < descriptors_max().saturating_sub(DESCRIPTORS_KEPT) {
+        Ok(())
+    } else {
+        Err(io::Error::from_raw_os_error(libc::EMFILE))
+    }
+}
+
+/// Whether that many connections leave so many descriptors that the next batch need not be looked at one by one: each has at most
+/// two, and half of them are for all the rest, connections of removed listeners among it.
+fn is_ample(open: u32) -> bool {
+    let batch = BATCH as u64;
+    (u64::from(open) + batch) * 4 + batch < u64::try_from(descriptors_max()).unwrap_or(0)
+}
+
+/// The bound of the process's descriptors.
+fn descriptors_max() -> RawFd {
     let mut limit = libc::rlimit {
         rlim_cur: 0,
         rlim_max: 0,
     };
     // SAFETY: `limit` is a valid rlimit for the whole call, which cannot fail with valid arguments.
     unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) };
-    let limit = RawFd::try_from(limit.rlim_cur).unwrap_or(RawFd::MAX);
-    let next = socket.try_clone()?;
-    if next.as_raw_fd() < limit.saturating_sub(DESCRIPTORS_KEPT) {
-        Ok(())
-    } else {
-        Err(io::Error::from_raw_os_error(libc::EMFILE))
-    }
+    RawFd::try_from(limit.rlim_cur).unwrap_or(RawFd::MAX)
 }
 
 /// Reads what there is; whether there was anything.
