@@ -9,7 +9,7 @@
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -293,7 +293,7 @@ impl Listening {
             if !is_ample && let Err(error) = is_descriptor_left(&self.socket) {
                 return self.is_harmless(&error);
             }
-            let (socket, address) = match self.socket.accept() {
+            let (socket, address) = match accept(&self.socket) {
                 Ok(accepted) => accepted,
                 Err(error) => return self.is_harmless(&error),
             };
@@ -341,6 +341,22 @@ impl Listening {
             _ => true,
         }
     }
+}
+
+/// Accepts a connection whose socket does not block, so that ntex need not ask for that.
+fn accept(socket: &Socket) -> io::Result<(Socket, SockAddr)> {
+    let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
+    // SAFETY: the address and its length are valid for the whole call, which fills them, and the descriptor that it gives is
+    // nobody else's.
+    let (socket, address) = unsafe {
+        SockAddr::try_init(|address, length| {
+            match libc::accept4(socket.as_raw_fd(), address.cast(), length, flags) {
+                fd @ 0.. => Ok(Socket::from_raw_fd(fd)),
+                _ => Err(io::Error::last_os_error()),
+            }
+        })
+    }?;
+    Ok((socket, address))
 }
 
 /// Whether there is a descriptor for one more connection. The kernel always gives the lowest that is free, so a copy of another tells

@@ -6,9 +6,17 @@ use ntex_bytes::{BytePages, Bytes};
 #[derive(Debug, Default)]
 pub struct Output {
     bytes: Vec<u8>,
-    /// Payloads that are not copied, each with the position in `bytes` that it goes to.
-    shared: Vec<(usize, Bytes)>,
-    shared_bytes: usize,
+    /// Payloads that are not copied, if there are any; a pointer, since each idle connection has room for it.
+    shared: Option<Box<Shared>>,
+}
+
+/// Payloads that are not copied.
+#[derive(Debug, Default)]
+struct Shared {
+    /// Each with the position in the copied bytes that it goes to.
+    payloads: Vec<(usize, Bytes)>,
+    /// Their bytes.
+    bytes: usize,
 }
 
 /// A buffer above this many bytes is freed rather than used again.
@@ -30,14 +38,15 @@ impl Output {
 
     /// Appends a payload without copying it.
     pub fn share(&mut self, payload: Bytes) {
-        self.shared_bytes += payload.len();
-        self.shared.push((self.bytes.len(), payload));
+        let shared = self.shared.get_or_insert_default();
+        shared.bytes += payload.len();
+        shared.payloads.push((self.bytes.len(), payload));
     }
 
     /// How many bytes there are.
     #[inline]
     pub fn len(&self) -> usize {
-        self.bytes.len() + self.shared_bytes
+        self.bytes.len() + self.shared.as_ref().map_or(0, |shared| shared.bytes)
     }
 
     /// Whether there is nothing.
@@ -57,7 +66,8 @@ impl Output {
     /// Moves everything to the socket's pages and gives the buffer back.
     pub fn drain_to(&mut self, pages: &mut BytePages, pool: &mut Pool) {
         let mut from = 0;
-        for (position, payload) in self.shared.drain(..) {
+        let shared = self.shared.take().map(|shared| shared.payloads);
+        for (position, payload) in shared.unwrap_or_default() {
             pages.extend_from_slice(&self.bytes[from..position]);
             pages.append(payload);
             from = position;
@@ -68,8 +78,7 @@ impl Output {
 
     /// Forgets everything and gives the buffer back.
     pub fn clear(&mut self, pool: &mut Pool) {
-        self.shared = Vec::new();
-        self.shared_bytes = 0;
+        self.shared = None;
         let mut bytes = std::mem::take(&mut self.bytes);
         // One that owns nothing would be handed out before those that do.
         if (1..=REUSED_MAX).contains(&bytes.capacity()) && pool.0.len() < POOL_MAX {
