@@ -31,11 +31,13 @@ struct Row {
 }
 
 /// Crates that are values and algorithms only: any module may name them.
-pub const EVERYWHERE: [&str; 8] = [
+pub const EVERYWHERE: [&str; 10] = [
     "base64",
+    "crc32fast",
     "foldhash",
     "hashbrown",
     "log",
+    "postcard",
     "serde",
     "slab",
     "smallvec",
