@@ -6,40 +6,31 @@
 //! CONNECT leaves the next ones in the kernel's queue. The process's signals arrive here too, since this thread waits for
 //! descriptors anyway. It reads nothing from a connection and knows nothing of TLS.
 
-use std::fs;
+mod accept;
+mod open;
+
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
-use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
+use socket2::Socket;
+
+pub use open::{clean_up, describe, open};
 
 use super::door::{Crowd, Room};
 use crate::auth::Guard;
-use crate::config::Bind;
-
-/// The kernel's queue of connections that wait to be accepted; it takes its own bound if that is lower.
-const BACKLOG: i32 = 1024;
+use accept::{accept, is_ample, is_descriptor_left};
 
 /// Connections that are accepted in a row before they are handed over.
 const BATCH: usize = 64;
 
-/// Descriptors that connections leave to the rest of the program: a reload opens files.
-const DESCRIPTORS_KEPT: RawFd = 16;
-
 /// How long the thread stays away from its sockets when the process has no descriptors or memory left, in milliseconds:
 /// a connection that cannot be accepted stays ready, and asking again at once would be a loop.
 const EXHAUSTED_PAUSE_MS: i32 = 200;
-
-/// A dead client is noticed by the kernel after about two minutes, also where it asked for no keep alive.
-const TCP_KEEPALIVE: (Duration, Duration, u32) =
-    (Duration::from_secs(60), Duration::from_secs(15), 4);
 
 /// The number of a listening socket; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -343,51 +334,6 @@ impl Listening {
     }
 }
 
-/// Accepts a connection whose socket does not block, so that ntex need not ask for that.
-fn accept(socket: &Socket) -> io::Result<(Socket, SockAddr)> {
-    let flags = libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK;
-    // SAFETY: the address and its length are valid for the whole call, which fills them, and the descriptor that it gives is
-    // nobody else's.
-    let (socket, address) = unsafe {
-        SockAddr::try_init(|address, length| {
-            match libc::accept4(socket.as_raw_fd(), address.cast(), length, flags) {
-                fd @ 0.. => Ok(Socket::from_raw_fd(fd)),
-                _ => Err(io::Error::last_os_error()),
-            }
-        })
-    }?;
-    Ok((socket, address))
-}
-
-/// Whether there is a descriptor for one more connection. The kernel always gives the lowest that is free, so a copy of another tells
-/// which is next; a connection that was accepted could not be put back.
-fn is_descriptor_left(socket: &Socket) -> io::Result<()> {
-    let next = socket.try_clone()?;
-    if next.as_raw_fd() < descriptors_max().saturating_sub(DESCRIPTORS_KEPT) {
-        Ok(())
-    } else {
-        Err(io::Error::from_raw_os_error(libc::EMFILE))
-    }
-}
-
-/// Whether that many connections leave so many descriptors that the next batch need not be looked at one by one: each has at most
-/// two, and half of them are for all the rest, connections of removed listeners among it.
-fn is_ample(open: u32) -> bool {
-    let batch = BATCH as u64;
-    (u64::from(open) + batch) * 4 + batch < u64::try_from(descriptors_max()).unwrap_or(0)
-}
-
-/// The bound of the process's descriptors.
-fn descriptors_max() -> RawFd {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
-    // SAFETY: `limit` is a valid rlimit for the whole call, which cannot fail with valid arguments.
-    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) };
-    RawFd::try_from(limit.rlim_cur).unwrap_or(RawFd::MAX)
-}
-
 /// Reads what there is; whether there was anything.
 fn drain(mut stream: &UnixStream) -> bool {
     let mut bytes = [0; 64];
@@ -398,104 +344,12 @@ fn drain(mut stream: &UnixStream) -> bool {
     was_there
 }
 
-/// Opens a listening socket.
-///
-/// An address that the router does not have yet is bound all the same (IP_FREEBIND): it may come later, and then the
-/// listener is there.
-///
-/// # Errors
-/// The address is in use, or the system refuses for another reason.
-pub fn open(bind: &Bind) -> io::Result<Socket> {
-    let socket = match bind {
-        Bind::Tcp { address, device } => open_tcp(*address, device.as_deref())?,
-        Bind::Unix(path) => open_unix(path)?,
-    };
-    socket.listen(BACKLOG)?;
-    Ok(socket)
-}
-
-fn open_tcp(address: SocketAddr, device: Option<&str>) -> io::Result<Socket> {
-    let domain = Domain::for_address(address);
-    let socket = Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-        socket.set_freebind_v6(true)?;
-    } else {
-        socket.set_freebind_v4(true)?;
-    }
-    if let Some(device) = device {
-        socket.bind_device(Some(device.as_bytes()))?;
-    }
-    // Accepted sockets inherit both.
-    socket.set_tcp_nodelay(true)?;
-    let (time, interval, retries) = TCP_KEEPALIVE;
-    let keepalive = TcpKeepalive::new()
-        .with_time(time)
-        .with_interval(interval)
-        .with_retries(retries);
-    socket.set_tcp_keepalive(&keepalive)?;
-    socket.bind(&SockAddr::from(address))?;
-    Ok(socket)
-}
-
-/// A Unix socket that its owner and group may connect to. One that a former process left behind is replaced; one that is
-/// listened on is not.
-fn open_unix(path: &Path) -> io::Result<Socket> {
-    let is_left_behind = fs::symlink_metadata(path)
-        .is_ok_and(|metadata| metadata.file_type().is_socket())
-        && UnixStream::connect(path).is_err();
-    if is_left_behind {
-        fs::remove_file(path)?;
-    }
-    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
-    socket.bind(&SockAddr::unix(path)?)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
-    Ok(socket)
-}
-
-/// Removes what a listening socket leaves behind in the file system.
-pub fn clean_up(bind: &Bind) {
-    if let Bind::Unix(path) = bind {
-        // An error means that it is gone already.
-        let _ = fs::remove_file(path);
-    }
-}
-
-/// Where a socket listens: with the port that the kernel chose, if it was to.
-pub fn describe(bind: &Bind, socket: &Socket) -> String {
-    match bind {
-        Bind::Unix(path) => path.display().to_string(),
-        Bind::Tcp { address, device } => {
-            let bound = socket
-                .local_addr()
-                .ok()
-                .and_then(|bound| bound.as_socket())
-                .unwrap_or(*address);
-            match device {
-                Some(device) => format!("{bound} ({device})"),
-                None => bound.to_string(),
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::Duration;
 
-    #[test]
-    fn an_address_that_is_not_there_yet_can_be_listened_on() {
-        // 192.0.2.0/24 is nobody's (RFC 5737).
-        let address = SocketAddr::from(([192, 0, 2, 1], 0));
-        assert!(
-            open(&Bind::Tcp {
-                address,
-                device: None
-            })
-            .is_ok()
-        );
-    }
+    use super::*;
+    use crate::config::Bind;
 
     #[test]
     fn connections_are_accepted_only_while_there_is_room() {
