@@ -12,10 +12,10 @@ use crate::cases::{self, Counted};
 use crate::flow::{Amount, Driver};
 
 /// By how much a count may exceed the one that is kept. How many messages a broker finds at each read depends on when it is scheduled,
-/// and so does what a turn of its loop costs each of them: runs of one binary differ by up to 2 %, at QoS 1 and 2. The rest is
+/// and so does what a turn of its loop costs each of them: runs of one binary differ by up to 1 % on a busy machine. The rest is
 /// for another compiler of the same year and for the C library's choice of `memcpy` by processor. A copy, an allocation or a look-up more
 /// for each message is more than this.
-const TOLERANCE: f64 = 0.08;
+const TOLERANCE: f64 = 0.05;
 
 /// The numbers of this project's broker: a line a case, its name and the instructions.
 const KEPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/bench/instructions.txt");
