@@ -1,4 +1,6 @@
-//! CONNECT, DISCONNECT and the other ends of a connection: sessions begin, are resumed, taken over and end here.
+//! CONNECT: sessions begin, are resumed and taken over here, and CONNACK says what the client may count on.
+//!
+//! Who the client is, the network has found out before; how connections and sessions end stands in `disconnect`.
 
 use std::rc::Rc;
 
@@ -8,14 +10,16 @@ use super::session::{Connection, Session, SessionKey};
 use super::timers::{Time, Timer};
 use super::{Broker, limits};
 use crate::acl::{Action, Permissions};
-use crate::mqtt::packet::{ConnAck, ConnAckProperties, Connect, Disconnect, ServerPacket};
-use crate::mqtt::{Charge, Message, ReasonCode, Version, topic};
+use crate::mqtt::packet::{ConnAck, ConnAckProperties, Connect, ServerPacket};
+use crate::mqtt::{Capabilities, Charge, Message, Qos, ReasonCode, Version, topic};
 
 /// Who sends a CONNECT.
-pub(super) struct Newcomer {
+pub(super) struct Newcomer<'a> {
     pub owner: Owner,
     pub permissions: Permissions,
     pub has_reserve: bool,
+    pub offer: Capabilities,
+    pub mount: &'a str,
 }
 
 impl Broker {
@@ -25,16 +29,16 @@ impl Broker {
         now: Time,
         id: ConnectionId,
         connect: &Connect<'_>,
-        from: Newcomer,
+        from: Newcomer<'_>,
         effects: &mut E,
     ) {
         self.sys.messages_received += 1;
         if let Err(close) = self.may_connect(now, id, connect, &from, effects) {
-            let refusal = ConnAck {
-                reason: close.reason,
-                ..ConnAck::default()
-            };
-            self.send(id, &ServerPacket::ConnAck(refusal), effects);
+            self.send(
+                id,
+                &ServerPacket::ConnAck(ConnAck::refusal(close.reason, close.what)),
+                effects,
+            );
             effects.close(id, close);
             return;
         }
@@ -49,16 +53,22 @@ impl Broker {
             None => (self.new_session(client_id, from.owner.clone()), false),
         };
         let expiry_s = self.session_expiry_s(connect);
+        let (offer, responses) = (from.offer, self.response_information(key, connect, &from));
         self.attach(now, id, key, connect, from, effects);
         self.set_expiry(key, expiry_s, session_present, effects);
         self.store_will(id, key, effects);
+        let keep_alive_s = self.keep_alive_s(connect);
         let properties = ConnAckProperties {
             session_expiry_s: (connect.properties.session_expiry_s.unwrap_or(0) != expiry_s)
                 .then_some(expiry_s),
             receive_maximum: Some(limits::RECEIVE_MAXIMUM),
+            maximum_qos: (offer.max_qos < Qos::ExactlyOnce).then_some(offer.max_qos),
+            retain_available: (!offer.retain_available).then_some(false),
             maximum_packet_size: Some(self.settings.max_packet_size),
             assigned_client_id: assigned.as_deref(),
-            topic_alias_maximum: Some(limits::TOPIC_ALIASES_MAX),
+            topic_alias_maximum: Some(offer.max_topic_alias),
+            server_keep_alive_s: (keep_alive_s != connect.keep_alive_s).then_some(keep_alive_s),
+            response_information: responses.as_deref(),
             ..ConnAckProperties::default()
         };
         let accepted = ConnAck {
@@ -77,7 +87,7 @@ impl Broker {
         now: Time,
         id: ConnectionId,
         connect: &Connect<'_>,
-        from: &Newcomer,
+        from: &Newcomer<'_>,
         effects: &mut E,
     ) -> Result<(), Close> {
         let refuse = |reason, what| Err(Close { reason, what });
@@ -102,6 +112,21 @@ impl Broker {
                 ReasonCode::NOT_AUTHORIZED,
                 "the will's topic may not be written",
             );
+        }
+        if let Some(will) = &connect.will {
+            // [MQTT-3.2.2-12] [MQTT-3.2.2-13]
+            if will.qos > from.offer.max_qos {
+                return refuse(
+                    ReasonCode::QOS_NOT_SUPPORTED,
+                    "the will's QoS is above the maximum QoS",
+                );
+            }
+            if will.retain && !from.offer.retain_available {
+                return refuse(
+                    ReasonCode::RETAIN_NOT_SUPPORTED,
+                    "the will may not be retained",
+                );
+            }
         }
         // Who has a session may come back to it: that takes no more than it has.
         if !self.by_client_id.contains_key(connect.client_id)
@@ -164,7 +189,7 @@ impl Broker {
         id: ConnectionId,
         key: SessionKey,
         connect: &Connect<'_>,
-        from: Newcomer,
+        from: Newcomer<'_>,
         effects: &mut E,
     ) {
         // [MQTT-3.1.3-9]: a Will whose delay has not ended is not sent when the session goes on.
@@ -176,7 +201,8 @@ impl Broker {
         if let Some(at) = self.sessions[key.index()].expires_at.take() {
             self.timers.disarm(at, Timer::SessionExpiry(key));
         }
-        let keep_alive_ms = u64::from(connect.keep_alive_s) * 1500;
+        // [MQTT-3.2.2-21] and [MQTT-3.2.2-22]: what CONNACK says holds, or what the client asked for.
+        let keep_alive_ms = u64::from(self.keep_alive_s(connect)) * 1500;
         let keep_alive_at = now.after_ms(keep_alive_ms);
         if keep_alive_ms > 0 {
             self.timers.arm(keep_alive_at, Timer::KeepAlive(id));
@@ -187,6 +213,7 @@ impl Broker {
             session: key,
             version: connect.version,
             bridge: connect.bridge,
+            offer: from.offer,
             permissions: from.permissions,
             keep_alive_ms,
             keep_alive_at,
@@ -219,8 +246,37 @@ impl Broker {
         wanted.min(self.settings.max_session_expiry_s)
     }
 
+    /// The Keep Alive that holds for a client, in seconds. Only 5.0 can be told another than it asked for: an older client, which would
+    /// not know, keeps its own.
+    fn keep_alive_s(&self, connect: &Connect<'_>) -> u16 {
+        let asked = connect.keep_alive_s;
+        match self.settings.max_keep_alive_s {
+            max @ 1.. if connect.version.is_v5() && (asked == 0 || asked > max) => max,
+            _ => asked,
+        }
+    }
+
+    /// The Response Information of a client that asks for it [MQTT-3.1.2-28]: a topic of its own, if its rights and its names are such
+    /// that it could subscribe to what is below (4.10).
+    fn response_information(
+        &self,
+        key: SessionKey,
+        connect: &Connect<'_>,
+        from: &Newcomer<'_>,
+    ) -> Option<String> {
+        if !connect.properties.request_response_information {
+            return None;
+        }
+        let pattern = self.settings.response_information.as_ref()?;
+        let client_id = &self.sessions[key.index()].client_id;
+        let topic = pattern.substituted(from.owner.user(), client_id)?;
+        let below = format!("{}{topic}/#", from.mount);
+        let is_filter = below.len() <= topic::TOPIC_BYTES_MAX;
+        (is_filter && from.permissions.may_subscribe(&below)).then_some(topic)
+    }
+
     /// Sets a connected session's expiry, and says so to the store: a session that outlives its connection is there.
-    fn set_expiry<E: Effects>(
+    pub(super) fn set_expiry<E: Effects>(
         &mut self,
         key: SessionKey,
         expiry_s: u32,
@@ -263,209 +319,6 @@ impl Broker {
                 delay_s: will.delay_s,
                 expiry_s: will.expiry_s,
             });
-        }
-    }
-
-    /// DISCONNECT (3.14).
-    pub(super) fn disconnect<E: Effects>(
-        &mut self,
-        now: Time,
-        from: ConnectionId,
-        key: SessionKey,
-        disconnect: Disconnect,
-        effects: &mut E,
-    ) {
-        if let Some(expiry_s) = disconnect.session_expiry_s {
-            let expiry_s = expiry_s.min(self.settings.max_session_expiry_s);
-            let session = &self.sessions[key.index()];
-            if session.expiry_s == 0 && expiry_s != 0 {
-                // [MQTT-3.14.2-2] and 3.14.2.2.2: a session that was to end cannot be made to last.
-                return self.violation(now, from, "session expiry was 0 in CONNECT", effects);
-            }
-            self.set_expiry(key, expiry_s, true, effects);
-        }
-        // [MQTT-3.14.4-3]: a normal DISCONNECT voids the Will, any other keeps it.
-        let will_counts = disconnect.reason != ReasonCode::SUCCESS;
-        self.detach(now, from, will_counts, effects);
-        effects.close(
-            from,
-            Close {
-                reason: disconnect.reason,
-                what: "client disconnected",
-            },
-        );
-    }
-
-    /// Tells a client why (5.0 only has the words), and closes its connection.
-    pub(super) fn end_connection<E: Effects>(
-        &mut self,
-        now: Time,
-        id: ConnectionId,
-        close: Close,
-        effects: &mut E,
-    ) {
-        if self.connection(id).is_none() {
-            return;
-        }
-        let packet = ServerPacket::Disconnect {
-            reason: close.reason,
-            reason_string: Some(close.what),
-        };
-        self.send(id, &packet, effects);
-        effects.close(id, close);
-        self.detach(now, id, true, effects);
-    }
-
-    /// Takes a connection from its session. `will_counts` unless the client said that it goes.
-    pub(super) fn detach<E: Effects>(
-        &mut self,
-        now: Time,
-        id: ConnectionId,
-        will_counts: bool,
-        effects: &mut E,
-    ) {
-        let Some(connection) = self.unbind(id) else {
-            return;
-        };
-        let key = connection.session;
-        let had_will = connection.will.is_some();
-        // What the client may publish can have changed since its CONNECT.
-        let permissions = &connection.permissions;
-        let mut will = connection
-            .will
-            .filter(|will| will_counts && permissions.may_write(will.message.topic()));
-        if self.sessions[key.index()].is_durable() {
-            self.goes_offline(now, key, effects);
-            self.hand_over_shared(now, key, effects);
-            if let Some(will) = will.take_if(|will| will.delay_s > 0) {
-                return self.delay_will(now, key, will);
-            }
-            if had_will {
-                let session = self.sessions[key.index()].id;
-                effects.store(&StoreOp::WillCleared { session });
-            }
-        } else {
-            self.end_session(now, key, effects);
-        }
-        if let Some(will) = will {
-            self.publish_will(now, key, &will, effects);
-        }
-    }
-
-    /// Takes a connection out of the table and from its session.
-    fn unbind(&mut self, id: ConnectionId) -> Option<Box<Connection>> {
-        self.connection(id)?;
-        let connection = self.connections[id.index as usize].take()?;
-        if connection.keep_alive_ms > 0 {
-            self.timers
-                .disarm(connection.keep_alive_at, Timer::KeepAlive(id));
-        }
-        self.sys.client_disconnected();
-        self.sessions[connection.session.index()].connection = None;
-        Some(connection)
-    }
-
-    /// The lifetime of a session that outlives its connection begins to run.
-    fn goes_offline<E: Effects>(&mut self, now: Time, key: SessionKey, effects: &mut E) {
-        let session = &mut self.sessions[key.index()];
-        session.offline_since = now;
-        effects.store(&StoreOp::SessionChanged {
-            session: session.id,
-            expiry_s: session.expiry_s,
-            connected: false,
-        });
-        self.start_expiry(now, key);
-    }
-
-    fn start_expiry(&mut self, now: Time, key: SessionKey) {
-        let session = &mut self.sessions[key.index()];
-        if session.expiry_s != u32::MAX {
-            let at = now.after_s(u64::from(session.expiry_s));
-            session.expires_at = Some(at);
-            self.timers.arm(at, Timer::SessionExpiry(key));
-        }
-    }
-
-    /// Ends a session without a connection, and all that it held. A Will that waits is sent now [MQTT-3.1.3-9].
-    pub(super) fn end_session<E: Effects>(&mut self, now: Time, key: SessionKey, effects: &mut E) {
-        let will = self.take_pending_will(key);
-        let mut session = self.sessions.remove(key.index());
-        if let Some(at) = session.expires_at {
-            self.timers.disarm(at, Timer::SessionExpiry(key));
-        }
-        self.by_client_id.remove(&*session.client_id);
-        for filter in std::mem::take(&mut session.filters) {
-            if topic::is_shared(&filter) {
-                self.shares.unsubscribe(&filter, key);
-                let released = session.release(&filter, effects);
-                self.redeliver(now, key, released, effects);
-            } else {
-                self.router.unsubscribe(&filter, key);
-            }
-        }
-        if session.is_durable() {
-            effects.store(&StoreOp::SessionEnded {
-                session: session.id,
-            });
-        }
-        if let Some(will) = will {
-            self.publish_will(now, key, &will, effects);
-        }
-    }
-
-    /// The keep alive timer of a connection is due: the client is gone, or has been heard of since [MQTT-3.1.2-22].
-    pub(super) fn check_keep_alive<E: Effects>(
-        &mut self,
-        now: Time,
-        id: ConnectionId,
-        effects: &mut E,
-    ) {
-        let Some(connection) = self.connection(id) else {
-            return;
-        };
-        let due = connection.last_heard.after_ms(connection.keep_alive_ms);
-        connection.keep_alive_at = due;
-        if due > now {
-            self.timers.arm(due, Timer::KeepAlive(id));
-        } else {
-            let close = Close {
-                reason: ReasonCode::KEEP_ALIVE_TIMEOUT,
-                what: "keep alive exceeded",
-            };
-            self.end_connection(now, id, close, effects);
-        }
-    }
-
-    /// Tells every client that the broker stops. A session that ends with its connection ends now and its Will is
-    /// published; one that lasts keeps its Will in the store, to be published after the restart unless its client
-    /// is back by then (3.1.2.5 permits the delay).
-    pub(super) fn shutdown<E: Effects>(&mut self, now: Time, effects: &mut E) {
-        let close = Close {
-            reason: ReasonCode::SERVER_SHUTTING_DOWN,
-            what: "the broker stops",
-        };
-        let all = self.sessions.iter();
-        let (lasting, ending): (Vec<_>, Vec<_>) = all
-            .filter_map(|(_, session)| Some((session.connection?, session.is_durable())))
-            .partition(|(_, is_durable)| *is_durable);
-        for (id, _) in ending {
-            self.end_connection(now, id, close, effects);
-        }
-        for (id, _) in lasting {
-            let packet = ServerPacket::Disconnect {
-                reason: close.reason,
-                reason_string: Some(close.what),
-            };
-            self.send(id, &packet, effects);
-            effects.close(id, close);
-            if let Some(connection) = self.unbind(id) {
-                let key = connection.session;
-                self.goes_offline(now, key, effects);
-                self.sessions[key.index()].pending_will = connection.will.map(|mut will| {
-                    will.due_at = Time(u64::MAX);
-                    will
-                });
-            }
         }
     }
 

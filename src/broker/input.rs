@@ -3,9 +3,9 @@
 use std::fmt;
 use std::rc::Rc;
 
-use crate::acl::Permissions;
-use crate::mqtt::ReasonCode;
+use crate::acl::{Pattern, Permissions};
 use crate::mqtt::packet::{ClientPacket, Connect};
+use crate::mqtt::{Capabilities, ReasonCode};
 
 /// A network connection, named by whoever holds its socket.
 ///
@@ -57,6 +57,10 @@ pub enum Input<'a> {
         permissions: Permissions,
         /// Whether it is one of the router itself, which may take from the reserve of memory.
         reserve: bool,
+        /// What of MQTT it may use.
+        offer: Capabilities,
+        /// What stands before every topic of its connection, and what the client does not see.
+        mount: &'a str,
     },
     /// A packet after CONNECT.
     Packet {
@@ -102,8 +106,10 @@ pub enum Input<'a> {
         connection: ConnectionId,
         /// The code of the DISCONNECT.
         reason: ReasonCode,
-        /// Why, for the log.
+        /// Why, for the log and the Reason String.
         what: &'static str,
+        /// Where the client is to go, with 0x9C and 0x9D.
+        server_reference: Option<&'a str>,
     },
     /// Time has passed: timers that are due expire.
     Tick(Traffic),
@@ -150,6 +156,12 @@ pub struct Settings {
     pub session_expiry_s: u32,
     /// The longest Session Expiry Interval, in seconds; 0xFFFFFFFF for no bound.
     pub max_session_expiry_s: u32,
+    /// The longest Keep Alive of a 5.0 client in seconds; 0: any.
+    pub max_keep_alive_s: u16,
+    /// The topic below which a client may expect responses; `None`: none is told.
+    pub response_information: Option<Pattern>,
+    /// The servers that clients are told to use when this one stops.
+    pub server_reference: Option<Rc<str>>,
     /// Milliseconds between two rounds of `$SYS`; 0 for none.
     pub sys_interval_ms: u64,
 }
@@ -166,6 +178,9 @@ impl Default for Settings {
             qos0_queue_ttl_ms: 60_000,
             session_expiry_s: 86_400,
             max_session_expiry_s: u32::MAX,
+            max_keep_alive_s: 0,
+            response_information: None,
+            server_reference: None,
             sys_interval_ms: 10_000,
         }
     }

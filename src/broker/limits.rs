@@ -14,9 +14,8 @@ pub const SUBSCRIPTIONS_PER_SESSION_MAX: usize = 50_000;
 /// Members of one Shared Subscription: each message looks at all of them.
 pub const SHARE_MEMBERS_MAX: usize = 1000;
 
-/// Topic aliases that a client may set up (Topic Alias Maximum of CONNACK): each holds a topic, and 16 cover
-/// the busy topics of any client here.
-pub const TOPIC_ALIASES_MAX: u16 = 16;
+/// The place of a client's topic alias, in bytes, beside its topic.
+pub const TOPIC_ALIAS_BYTES: usize = 48;
 
 /// QoS 2 messages that an MQTT 5 client may have open (Receive Maximum of CONNACK).
 ///

@@ -4,12 +4,13 @@
 //! give the same effects. It knows no socket, no clock, no file, no thread and no source of randomness: time and seed are
 //! arguments, so that a test runs in virtual time. It cannot fail: what a client does wrong is an effect, the close of its connection.
 //!
-//! One file a concern: [`input`] and [`effect`] are what goes in and comes out; `connect`, `publish` and `subscribe` handle
+//! One file a concern: [`input`] and [`effect`] are what goes in and comes out; `connect`, `disconnect`, `publish` and `subscribe` handle
 //! the packets; `deliver` decides what goes to a client now and what waits; `session`, `inflight`, `queue`, `retained`, `router`, `share`, `will` and
 //! `timers` hold state; `sys` counts and publishes `$SYS`; [`limits`] bounds what a client can grow, and `memory` all of it together.
 
 mod connect;
 mod deliver;
+mod disconnect;
 pub mod effect;
 mod inflight;
 pub mod input;
@@ -112,11 +113,15 @@ impl Broker {
                 owner,
                 permissions,
                 reserve,
+                offer,
+                mount,
             } => {
                 let from = Newcomer {
                     owner,
                     permissions,
                     has_reserve: reserve,
+                    offer,
+                    mount,
                 };
                 self.connect(now, connection, connect, from, effects);
             }
@@ -151,8 +156,10 @@ impl Broker {
                 connection,
                 reason,
                 what,
+                server_reference,
             } => {
-                self.end_connection(now, connection, Close { reason, what }, effects);
+                let close = Close { reason, what };
+                self.redirect(now, connection, close, server_reference, effects);
             }
             Input::Tick(traffic) => self.tick(now, traffic, effects),
             Input::Network { bytes } => self.memory.network = bytes,

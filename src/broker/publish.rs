@@ -10,7 +10,7 @@ use super::deliver::Grant;
 use super::effect::{Close, Effects, StoreOp};
 use super::inflight::Met;
 use super::input::ConnectionId;
-use super::session::SessionKey;
+use super::session::{Connection, SessionKey};
 use super::timers::Time;
 use super::{Broker, limits};
 use crate::acl::Action;
@@ -75,6 +75,9 @@ impl Broker {
             Err(close) => return self.end_connection(now, from, close, effects),
         };
         let name = aliased.as_deref().unwrap_or(publish.topic);
+        if let Err(close) = self.is_offered(from, publish) {
+            return self.end_connection(now, from, close, effects);
+        }
         if let (Qos::ExactlyOnce, Some(packet_id)) = (publish.qos, publish.packet_id)
             && !self.is_new(now, from, key, packet_id, effects)
         {
@@ -86,18 +89,20 @@ impl Broker {
             });
         if !may_write {
             effects.denied(from, Action::Write, name);
-            return self.acknowledge(from, key, publish, ReasonCode::NOT_AUTHORIZED, effects);
+            let why = "not authorized to publish to this topic";
+            return self.refuse(from, publish, ReasonCode::NOT_AUTHORIZED, why, effects);
         }
         let is_kept = publish.retain && !publish.payload.is_empty();
         if is_kept && publish.qos > Qos::AtMostOnce && self.retained.is_full_for(name) {
             // An acknowledgement would promise that the message is retained.
             self.sys.publish_dropped += 1;
-            return self.acknowledge(from, key, publish, ReasonCode::QUOTA_EXCEEDED, effects);
+            let why = "no room for another retained message";
+            return self.refuse(from, publish, ReasonCode::QUOTA_EXCEEDED, why, effects);
         }
         if is_kept || publish.qos > Qos::AtMostOnce {
             let has_room = self.make_room(now, cost(name, publish), Some(key), effects);
             if !has_room && publish.qos > Qos::AtMostOnce {
-                return self.refuse_for_memory(now, from, key, publish, effects);
+                return self.refuse_for_memory(now, from, publish, effects);
             }
         }
         let mut outgoing = Outgoing {
@@ -121,13 +126,34 @@ impl Broker {
         self.acknowledge(from, key, publish, reason, effects);
     }
 
+    /// Whether a client may use what this PUBLISH uses: [MQTT-3.2.2-11] and [MQTT-3.2.2-14] bind it.
+    #[inline]
+    fn is_offered(&mut self, from: ConnectionId, publish: &Publish<'_>) -> Result<(), Close> {
+        if publish.qos == Qos::AtMostOnce && !publish.retain {
+            return Ok(());
+        }
+        let Some(Connection { offer, .. }) = self.connection(from) else {
+            return Ok(());
+        };
+        let (reason, what) = if publish.qos > offer.max_qos {
+            (ReasonCode::QOS_NOT_SUPPORTED, "a QoS above the maximum QoS")
+        } else if publish.retain && !offer.retain_available {
+            (
+                ReasonCode::RETAIN_NOT_SUPPORTED,
+                "messages may not be retained",
+            )
+        } else {
+            return Ok(());
+        };
+        Err(Close { reason, what })
+    }
+
     /// There is no memory for a message that would be acknowledged. A 5.0 client is told; to an older one no answer is no promise: it is
     /// disconnected, and sends the message again when it comes back [MQTT-4.4.0-1], so that nothing is lost.
     fn refuse_for_memory<E: Effects>(
         &mut self,
         now: Time,
         from: ConnectionId,
-        key: SessionKey,
         publish: &Publish<'_>,
         effects: &mut E,
     ) {
@@ -137,7 +163,8 @@ impl Broker {
             .connection(from)
             .is_some_and(|connection| connection.version.is_v5());
         if is_v5 {
-            return self.acknowledge(from, key, publish, reason, effects);
+            let why = "no memory for the message";
+            return self.refuse(from, publish, reason, why, effects);
         }
         let close = Close {
             reason,
@@ -192,14 +219,17 @@ impl Broker {
             reason: ReasonCode::TOPIC_ALIAS_INVALID,
             what,
         };
-        if alias > limits::TOPIC_ALIASES_MAX {
-            // [MQTT-3.3.2-9]
-            return Err(invalid("topic alias above the topic alias maximum"));
-        }
-        let fits = self.fits(publish.topic.len(), None);
+        let fits = self.fits(
+            publish.topic.len() + usize::from(alias) * limits::TOPIC_ALIAS_BYTES,
+            None,
+        );
         let Some(connection) = self.connection(from) else {
             return Ok(None);
         };
+        if alias > connection.offer.max_topic_alias {
+            // [MQTT-3.3.2-9]
+            return Err(invalid("topic alias above the topic alias maximum"));
+        }
         let position = usize::from(alias) - 1;
         if publish.topic.is_empty() {
             let known = connection
@@ -214,27 +244,29 @@ impl Broker {
                 }),
             };
         }
-        if connection.topic_aliases.len() <= position {
-            connection
-                .topic_aliases
-                .resize_with(position + 1, || Rc::from(""));
-        }
-        let former = &connection.topic_aliases[position];
-        if **former != *publish.topic {
+        let aliases = &mut connection.topic_aliases;
+        let former = aliases.get(position);
+        if former.is_none_or(|former| **former != *publish.topic) {
             if !fits {
                 return Err(Close {
                     reason: ReasonCode::QUOTA_EXCEEDED,
                     what: "no memory for a topic alias",
                 });
             }
-            connection.charge.remove(former.len());
-            connection.charge.add(publish.topic.len());
-            connection.topic_aliases[position] = Rc::from(publish.topic);
+            let more = (position + 1).saturating_sub(aliases.len());
+            connection
+                .charge
+                .remove(former.map_or(0, |former| former.len()));
+            connection
+                .charge
+                .add(publish.topic.len() + more * limits::TOPIC_ALIAS_BYTES);
+            aliases.resize_with(aliases.len() + more, || Rc::from(""));
+            aliases[position] = Rc::from(publish.topic);
         }
         Ok(None)
     }
 
-    /// Answers a PUBLISH as its QoS asks [MQTT-4.3.2-4] [MQTT-4.3.3-8].
+    /// Answers a PUBLISH that was taken as its QoS asks [MQTT-4.3.2-4] [MQTT-4.3.3-8].
     fn acknowledge<E: Effects>(
         &mut self,
         from: ConnectionId,
@@ -250,18 +282,36 @@ impl Broker {
         if publish.qos == Qos::AtLeastOnce {
             return self.send(from, &ServerPacket::PubAck(ack), effects);
         }
-        if !reason.is_error() {
-            let session = &mut self.sessions[key.index()];
-            session.received.insert(packet_id);
-            session.charge.add(limits::RECEIVED_ID_BYTES);
-            if session.is_durable() {
-                effects.store(&StoreOp::Taken {
-                    session: session.id,
-                    packet_id,
-                });
-            }
+        let session = &mut self.sessions[key.index()];
+        session.received.insert(packet_id);
+        session.charge.add(limits::RECEIVED_ID_BYTES);
+        if session.is_durable() {
+            effects.store(&StoreOp::Taken {
+                session: session.id,
+                packet_id,
+            });
         }
         self.send(from, &ServerPacket::PubRec(ack), effects);
+    }
+
+    /// Answers a PUBLISH that is not taken: at QoS 0 by silence, and an MQTT 3 client by an acknowledgement like any other.
+    fn refuse<E: Effects>(
+        &mut self,
+        from: ConnectionId,
+        publish: &Publish<'_>,
+        reason: ReasonCode,
+        why: &'static str,
+        effects: &mut E,
+    ) {
+        let Some(packet_id) = publish.packet_id else {
+            return;
+        };
+        let packet = ServerPacket::Refusal {
+            ack: Ack { packet_id, reason },
+            qos: publish.qos,
+            reason_string: why,
+        };
+        self.send(from, &packet, effects);
     }
 
     /// Takes a message that may be published: retains it if it says so, and routes it. How many sessions it is for.

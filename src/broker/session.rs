@@ -11,7 +11,7 @@ use super::queue::{Queue, SubscriptionIds};
 use super::timers::Time;
 use super::will::PendingWill;
 use crate::acl::Permissions;
-use crate::mqtt::{Charge, Message, Qos, Tally, Version};
+use crate::mqtt::{Capabilities, Charge, Message, Qos, Tally, Version};
 
 /// A session's position in the broker's table; used again after the session's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -122,6 +122,8 @@ pub(super) struct Connection {
     pub version: Version,
     /// Whether the client said in CONNECT that it is a bridge, as bridges of 3.1 and 3.1.1 do.
     pub bridge: bool,
+    /// What of MQTT the client may use, as its CONNACK said.
+    pub offer: Capabilities,
     pub permissions: Permissions,
     /// One and a half times the Keep Alive, 0 for none (3.1.2.10).
     pub keep_alive_ms: u64,

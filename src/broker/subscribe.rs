@@ -12,7 +12,9 @@ use super::session::{Replay, SessionKey};
 use super::timers::Time;
 use super::{Broker, limits, share};
 use crate::acl::Action;
-use crate::mqtt::packet::{RetainHandling, ServerPacket, Subscribe, SubscribeFilter, Unsubscribe};
+use crate::mqtt::packet::{
+    RetainHandling, ServerPacket, Subscribe, SubscriptionOptions, Unsubscribe,
+};
 use crate::mqtt::{ReasonCode, topic};
 
 /// The codes of a SUBACK or UNSUBACK; most have one.
@@ -29,29 +31,39 @@ impl Broker {
         effects: &mut E,
     ) {
         // A bridge of 3.1 or 3.1.1 cannot ask for what it needs: it gets it, as mosquitto gives it.
-        let is_bridge = self
-            .connection(from)
-            .is_some_and(|connection| connection.bridge && !connection.version.is_v5());
+        let Some(connection) = self.connection(from) else {
+            return;
+        };
+        let is_bridge = connection.bridge && !connection.version.is_v5();
+        let max_qos = connection.offer.max_qos;
         let subscription_id = subscribe.subscription_id;
-        let reasons: Reasons = subscribe
-            .filters
-            .iter()
-            .map(
-                |asked| match self.may_subscribe(now, from, key, asked.filter, effects) {
-                    Ok(()) => self.subscribe_one(key, asked, subscription_id, is_bridge, effects),
-                    Err(reason) => reason,
-                },
-            )
-            .collect();
-        let packet_id = subscribe.packet_id;
-        self.send(
-            from,
-            &ServerPacket::SubAck {
-                packet_id,
-                reasons: &reasons,
-            },
-            effects,
-        );
+        let mut reasons = Reasons::new();
+        // One Reason String is for all filters: it is about the first that was refused.
+        let mut reason_string = None;
+        for asked in &subscribe.filters {
+            let reason = match self.may_subscribe(now, from, key, asked.filter, effects) {
+                Ok(()) => {
+                    let mut options = asked.options;
+                    if is_bridge {
+                        (options.no_local, options.retain_as_published) = (true, true);
+                    }
+                    // [MQTT-3.2.2-10]: any QoS may be asked for.
+                    options.qos = options.qos.min(max_qos);
+                    self.subscribe_one(key, asked.filter, options, subscription_id, effects)
+                }
+                Err((reason, why)) => {
+                    reason_string = reason_string.or(Some(why));
+                    reason
+                }
+            };
+            reasons.push(reason);
+        }
+        let packet = ServerPacket::SubAck {
+            packet_id: subscribe.packet_id,
+            reasons: &reasons,
+            reason_string,
+        };
+        self.send(from, &packet, effects);
         self.pump(now, from, effects);
     }
 
@@ -62,12 +74,13 @@ impl Broker {
         key: SessionKey,
         filter: &str,
         effects: &mut E,
-    ) -> Result<(), ReasonCode> {
+    ) -> Result<(), (ReasonCode, &'static str)> {
+        let quota = |why| Err((ReasonCode::QUOTA_EXCEEDED, why));
         let Some(subscribed) = topic::subscribed(filter) else {
-            return Err(ReasonCode::TOPIC_FILTER_INVALID);
+            return Err((ReasonCode::TOPIC_FILTER_INVALID, "not a topic filter"));
         };
         if subscribed.share.is_some() && share::is_full(&self.shares, filter) {
-            return Err(ReasonCode::QUOTA_EXCEEDED);
+            return quota("the shared subscription has too many members");
         }
         let levels = filter.bytes().filter(|byte| *byte == b'/').count() + 1;
         let filters = &self.sessions[key.index()].filters;
@@ -75,19 +88,23 @@ impl Broker {
             .binary_search_by(|known| (**known).cmp(filter))
             .is_err();
         let is_full = is_new && filters.len() >= limits::SUBSCRIPTIONS_PER_SESSION_MAX;
-        if levels > limits::FILTER_LEVELS_MAX || is_full {
-            return Err(ReasonCode::QUOTA_EXCEEDED);
+        if levels > limits::FILTER_LEVELS_MAX {
+            return quota("the filter has too many levels");
+        }
+        if is_full {
+            return quota("too many subscriptions");
         }
         let permitted = self
             .connection(from)
             .is_some_and(|connection| connection.permissions.may_subscribe(subscribed.filter));
         if !permitted {
             effects.denied(from, Action::Subscribe, filter);
-            return Err(ReasonCode::NOT_AUTHORIZED);
+            let why = "not authorized to subscribe to this filter";
+            return Err((ReasonCode::NOT_AUTHORIZED, why));
         }
         let cost = cost(filter) + Router::cost(filter, levels);
         if is_new && !self.make_room(now, cost, Some(key), effects) {
-            return Err(ReasonCode::QUOTA_EXCEEDED);
+            return quota("no memory for the subscription");
         }
         Ok(())
     }
@@ -96,19 +113,19 @@ impl Broker {
     fn subscribe_one<E: Effects>(
         &mut self,
         key: SessionKey,
-        asked: &SubscribeFilter<'_>,
+        asked: &str,
+        options: SubscriptionOptions,
         subscription_id: Option<u32>,
-        is_bridge: bool,
         effects: &mut E,
     ) -> ReasonCode {
         let session = &mut self.sessions[key.index()];
         let (filter, is_new) = match session
             .filters
-            .binary_search_by(|filter| (**filter).cmp(asked.filter))
+            .binary_search_by(|filter| (**filter).cmp(asked))
         {
             Ok(position) => (session.filters[position].clone(), false),
             Err(position) => {
-                let filter: Rc<str> = Rc::from(asked.filter);
+                let filter: Rc<str> = Rc::from(asked);
                 if session.filters.capacity() == 0 {
                     // Most sessions have one subscription for ever.
                     session.filters.reserve_exact(1);
@@ -118,10 +135,6 @@ impl Broker {
                 (filter, true)
             }
         };
-        let mut options = asked.options;
-        if is_bridge {
-            (options.no_local, options.retain_as_published) = (true, true);
-        }
         let subscriber = Subscriber {
             session: key,
             subscription_id: subscription_id.unwrap_or(0),

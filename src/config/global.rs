@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::section::Reader;
 use super::value;
+use crate::acl::Pattern;
 use crate::log::Level;
 
 /// What holds for the whole bus.
@@ -28,6 +29,12 @@ pub struct Global {
     pub session_expiry: Duration,
     /// The longest that an MQTT 5 client may ask for; `None`: no limit, and never expiring is possible.
     pub max_session_expiry: Option<Duration>,
+    /// The longest Keep Alive of an MQTT 5 client in seconds; 0: any.
+    pub max_keep_alive_s: u16,
+    /// The topic below which a client may expect responses.
+    pub response_information: Pattern,
+    /// The servers to use when this one stops, with a space between them.
+    pub server_reference: Option<String>,
     /// How often the `$SYS` topics are renewed; zero: never.
     pub sys_interval: Duration,
     /// The time for the TLS handshake and CONNECT together; not zero.
@@ -60,6 +67,12 @@ impl Global {
             qos0_queue_ttl: reader.required("qos0_queue_ttl", value::duration),
             session_expiry: reader.required("session_expiry", value::duration),
             max_session_expiry: reader.optional("max_session_expiry", value::duration),
+            max_keep_alive_s: reader.required("max_keep_alive", |text| {
+                u16::try_from(value::duration(text)?.as_secs()).ok()
+            }),
+            response_information: reader
+                .required("response_information", |text| Pattern::new(text).ok()),
+            server_reference: servers(reader, "server_reference"),
             sys_interval: reader.required("sys_interval", value::duration),
             connect_timeout: reader.required("connect_timeout", value::duration),
             max_unauthenticated: reader.number("max_unauthenticated"),
@@ -68,6 +81,12 @@ impl Global {
             acl_default_allow: reader.required("acl_default", |text| Some(text == "allow")),
         }
     }
+}
+
+/// Servers as a Server Reference names them (4.11).
+pub(super) fn servers(reader: &Reader<'_>, option: &str) -> Option<String> {
+    let servers = reader.texts(option);
+    (!servers.is_empty()).then(|| servers.join(" "))
 }
 
 fn level(text: &str) -> Option<Level> {

@@ -7,9 +7,11 @@
 use std::path::{Path, PathBuf};
 
 use super::bind::{self, Bind, EVERYWHERE, LOOPBACK, tcp};
+use super::global::servers;
 use super::network::Network;
 use super::section::{Reader, text};
 use super::value;
+use crate::mqtt::{Capabilities, Qos};
 
 /// MQTT's registered ports, without and with TLS.
 const PORT: u16 = 1883;
@@ -45,6 +47,10 @@ pub struct Listener {
     pub max_connections: u32,
     /// What is put before every topic of its clients.
     pub mount_point: Option<String>,
+    /// What its clients may use of MQTT.
+    pub offer: Capabilities,
+    /// Where its clients are to go, servers with a space between them; none is let in then.
+    pub moved_to: Option<String>,
 }
 
 impl PartialEq for Listener {
@@ -64,6 +70,8 @@ impl PartialEq for Listener {
             allow_anonymous,
             max_connections,
             mount_point,
+            offer,
+            moved_to,
             ..
         } = self;
         *name == other.name
@@ -75,6 +83,8 @@ impl PartialEq for Listener {
             && *allow_anonymous == other.allow_anonymous
             && *max_connections == other.max_connections
             && *mount_point == other.mount_point
+            && *offer == other.offer
+            && *moved_to == other.moved_to
     }
 }
 
@@ -147,6 +157,8 @@ impl Listener {
             allow_anonymous: false,
             max_connections: CONNECTIONS_MAX,
             mount_point: None,
+            offer: Capabilities::default(),
+            moved_to: None,
         })
     }
 
@@ -173,6 +185,8 @@ impl Listener {
             allow_anonymous: false,
             max_connections: CONNECTIONS_MAX,
             mount_point: None,
+            offer: Capabilities::default(),
+            moved_to: None,
         })
     }
 
@@ -198,8 +212,18 @@ impl Listener {
             allow_anonymous: reader.flag("allow_anonymous"),
             max_connections: reader.number("max_connections"),
             mount_point: reader.optional("mount_point", text),
+            offer: offer(reader),
+            moved_to: servers(reader, "moved_to"),
         };
         reader.flag("enabled").then_some(listener)
+    }
+}
+
+fn offer(reader: &Reader<'_>) -> Capabilities {
+    Capabilities {
+        max_qos: reader.required("max_qos", |text| Qos::from_bits(text.parse().ok()?)),
+        retain_available: reader.flag("retain_available"),
+        max_topic_alias: reader.number("max_topic_alias"),
     }
 }
 

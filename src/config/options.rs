@@ -56,6 +56,10 @@ pub enum Kind {
     MountPoint,
     /// Where a web page comes from, as browsers say it, or `*`.
     Origin,
+    /// A topic without wildcards in which `%u` and `%c` may stand for a level.
+    OwnTopic,
+    /// Another server, as MQTT clients are told of it.
+    Server,
 }
 
 impl Kind {
@@ -78,8 +82,9 @@ impl Kind {
             Kind::Device => "device".into(),
             Kind::Fingerprint => "SHA-256 fingerprint".into(),
             Kind::Topic => "topic filter".into(),
-            Kind::MountPoint => "topic".into(),
+            Kind::MountPoint | Kind::OwnTopic => "topic".into(),
             Kind::Origin => "origin".into(),
+            Kind::Server => "host:port".into(),
         }
     }
 
@@ -120,6 +125,10 @@ impl Kind {
             Kind::Origin => {
                 "an origin (https://host or http://host:port without a path, or *)".into()
             }
+            Kind::OwnTopic => {
+                "a topic (no +, # or $; '%u' and '%c' must be alone in their level)".into()
+            }
+            Kind::Server => "a server (host, host:port, or [IPv6 address]:port)".into(),
         }
     }
 }

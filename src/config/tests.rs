@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::acl::{Action, Decision, Subject};
+use crate::acl::{Action, Decision, Pattern, Subject};
 use crate::log::Level;
 
 const NETWORK: &str = "config interface 'lan'\n\toption device 'br-lan'\n\
@@ -60,6 +60,9 @@ fn an_empty_file_is_the_local_side_with_every_default() {
         qos0_queue_ttl: Duration::from_secs(60),
         session_expiry: Duration::from_secs(86_400),
         max_session_expiry: None,
+        max_keep_alive_s: 0,
+        response_information: Pattern::new("reply/%c").expect("a pattern"),
+        server_reference: None,
         sys_interval: Duration::from_secs(10),
         connect_timeout: Duration::from_secs(15),
         max_unauthenticated: 64,

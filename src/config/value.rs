@@ -131,6 +131,8 @@ pub fn is_valid(text: &str, kind: Kind) -> bool {
         Kind::Topic => crate::acl::Pattern::new(text).is_ok(),
         Kind::MountPoint => mount_point(text),
         Kind::Origin => text == "*" || origin(text),
+        Kind::OwnTopic => mount_point(text) && crate::acl::Pattern::new(text).is_ok(),
+        Kind::Server => server(text),
     }
 }
 
@@ -144,6 +146,25 @@ fn origin(text: &str) -> bool {
         && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric())
         && !authority.is_empty()
         && authority.bytes().all(is_plain)
+}
+
+/// A reference to a server in the form of 4.11 of MQTT 5.0: a name or an address, and a port if it is another than MQTT's.
+fn server(text: &str) -> bool {
+    let (host, port) = match text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((ip, rest)) if ip.parse::<Ipv6Addr>().is_ok() => match rest.strip_prefix(':') {
+            Some(port) => (ip, Some(port)),
+            None if rest.is_empty() => (ip, None),
+            None => return false,
+        },
+        Some(_) => return false,
+        None => match text.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (text, None),
+        },
+    };
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"[]/,".contains(&byte);
+    let is_port = |port: &str| count(port).is_some_and(|port| (1..=65_535).contains(&port));
+    (1..=255).contains(&host.len()) && host.bytes().all(is_plain) && port.is_none_or(is_port)
 }
 
 /// A topic's beginning: what is put before every topic of a listener's clients.
@@ -250,6 +271,41 @@ mod tests {
             "https://a b",
         ] {
             assert!(!is_valid(wrong, Kind::Origin), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_server_is_a_host_with_or_without_a_port() {
+        for right in [
+            "router.lan",
+            "router.lan:8883",
+            "192.0.2.1:1883",
+            "[2001:db8::1]:1883",
+            "[::1]",
+        ] {
+            assert!(is_valid(right, Kind::Server), "{right}");
+        }
+        for wrong in [
+            "",
+            ":1883",
+            "a b",
+            "a:",
+            "a:0",
+            "a:65536",
+            "2001:db8::1",
+            "[::1",
+            "[a]:1",
+            "mqtt://a",
+        ] {
+            assert!(!is_valid(wrong, Kind::Server), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_topic_of_a_clients_own_has_no_wildcards() {
+        assert!(is_valid("reply/%u/%c", Kind::OwnTopic));
+        for wrong in ["", "reply/#", "reply/+", "$SYS/%c", "reply/x%c"] {
+            assert!(!is_valid(wrong, Kind::OwnTopic), "{wrong}");
         }
     }
 

@@ -68,3 +68,25 @@ impl Qos {
         }
     }
 }
+
+/// What of MQTT a client may use; MQTT 5 tells it in CONNACK (3.2.2.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Maximum QoS.
+    pub max_qos: Qos,
+    /// Retain Available.
+    pub retain_available: bool,
+    /// Topic Alias Maximum; 0: no alias.
+    pub max_topic_alias: u16,
+}
+
+impl Default for Capabilities {
+    /// All of MQTT, and aliases for the busy topics of any client here.
+    fn default() -> Self {
+        Capabilities {
+            max_qos: Qos::ExactlyOnce,
+            retain_available: true,
+            max_topic_alias: 16,
+        }
+    }
+}

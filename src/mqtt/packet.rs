@@ -242,12 +242,23 @@ pub enum ServerPacket<'a> {
     PubRel(Ack),
     /// PUBCOMP (3.7).
     PubComp(Ack),
+    /// PUBACK or PUBREC, as the QoS of the message asks, that says no.
+    Refusal {
+        /// The identifier and an error.
+        ack: Ack,
+        /// The QoS of the message, never 0.
+        qos: Qos,
+        /// Reason String, left out where the client did not ask for problem information.
+        reason_string: &'a str,
+    },
     /// SUBACK (3.9).
     SubAck {
         /// The Packet Identifier of the SUBSCRIBE.
         packet_id: PacketId,
         /// One code a filter, in order.
         reasons: &'a [ReasonCode],
+        /// Reason String, left out where the client did not ask for problem information.
+        reason_string: Option<&'a str>,
     },
     /// UNSUBACK (3.11).
     UnsubAck {
@@ -264,6 +275,8 @@ pub enum ServerPacket<'a> {
         reason: ReasonCode,
         /// Reason String, left out where the client did not ask for problem information.
         reason_string: Option<&'a str>,
+        /// Server Reference, with 0x9C and 0x9D.
+        server_reference: Option<&'a str>,
     },
     /// AUTH (3.15); there is none for a 3.1.1 client.
     Auth(Auth<'a>),
@@ -287,6 +300,10 @@ pub struct ConnAckProperties<'a> {
     pub session_expiry_s: Option<u32>,
     /// Receive Maximum of the broker.
     pub receive_maximum: Option<u16>,
+    /// Maximum QoS, when it is not 2.
+    pub maximum_qos: Option<Qos>,
+    /// Retain Available, when it is not.
+    pub retain_available: Option<bool>,
     /// Maximum Packet Size that the broker takes, in bytes.
     pub maximum_packet_size: Option<u32>,
     /// The Client Identifier that the broker chose.
@@ -299,10 +316,28 @@ pub struct ConnAckProperties<'a> {
     pub shared_subscription_available: Option<bool>,
     /// Server Keep Alive in seconds, when it is not what the client asked for.
     pub server_keep_alive_s: Option<u16>,
+    /// Response Information: the topic below which the client may expect responses.
+    pub response_information: Option<&'a str>,
+    /// Server Reference, with 0x9C and 0x9D.
+    pub server_reference: Option<&'a str>,
     /// Authentication Method, after a successful exchange of enhanced authentication.
     pub authentication_method: Option<&'a str>,
     /// Authentication Data: the end of that exchange.
     pub authentication_data: Option<&'a [u8]>,
+}
+
+impl<'a> ConnAck<'a> {
+    /// One that says no, and why in words.
+    pub fn refusal(reason: ReasonCode, why: &'a str) -> ConnAck<'a> {
+        ConnAck {
+            session_present: false,
+            reason,
+            properties: ConnAckProperties {
+                reason_string: Some(why),
+                ..ConnAckProperties::default()
+            },
+        }
+    }
 }
 
 impl Default for ReasonCode {

@@ -86,6 +86,8 @@ impl ReasonCode {
             ReasonCode::BAD_USER_NAME_OR_PASSWORD => 4,
             ReasonCode::NOT_AUTHORIZED
             | ReasonCode::BAD_AUTHENTICATION_METHOD
+            | ReasonCode::QOS_NOT_SUPPORTED
+            | ReasonCode::RETAIN_NOT_SUPPORTED
             | ReasonCode::BANNED => 5,
             _ => 3,
         }

@@ -1,13 +1,15 @@
-//! One connection on the event loop: its TLS and WebSocket handshakes, its CONNECT, its packets, its end.
+//! One connection on the event loop: its packets and its end.
 //!
-//! [`accept`] is entered with a new socket. The handshake is a future of its own; what follows is the hand-written
+//! [`accept`] is entered with a new socket; the handshakes are a future of their own, in `handshake`. What follows is the hand-written
 //! `Connection`, which keeps little while its client is idle: bytes are parsed where they were read, and only a packet larger than a
 //! read is gathered. It handles a bounded number of packets a turn and decides nothing: what a packet means, the broker says; what is sent,
 //! the [table](super::table) holds. Until its CONNECT is accepted a client may send one packet of bounded size and nothing else, but for
 //! the AUTH packets of enhanced authentication.
 
+mod connect;
 mod delay;
 mod exchange;
+mod handshake;
 
 use std::future::Future;
 use std::io::Read as _;
@@ -17,161 +19,28 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use ntex::io::{Filter, Io, IoBoxed};
-use ntex::service::cfg::SharedCfg;
-use ntex::tls::openssl::PeerCert;
+use ntex::io::IoBoxed;
 
-use super::codec::{self, Fault, Peer, Scratch};
+use super::codec::{self, Fault};
 use super::door::{Crowd, Door};
 use super::frame::{self, Assembler, FrameFault, Scan};
 use super::hub::Hub;
-use super::listener::{Accepted, Stream};
 use super::mount::Prefixed;
-use super::table::{Address, Client};
-use super::tls::filter;
-use super::{websocket, write};
-use crate::auth::{Denied, Identity, Step, Verdict};
-use crate::broker::{Close, ConnectionId, Effects, Input, Owner, Time};
-use crate::config::Protocol;
-use crate::log::Escaped;
-use crate::mqtt::packet::{ClientPacket, ConnAck, Connect, ServerPacket};
+use super::websocket;
+use crate::broker::{Close, ConnectionId, Effects, Input};
+use crate::mqtt::packet::ClientPacket;
 use crate::mqtt::{ReasonCode, Version};
+use connect::stranger;
 use delay::Delay;
 use exchange::{Handshake, Reauthentication};
+use handshake::left;
+pub use handshake::{Due, accept};
 
 /// The largest CONNECT: it may name a Will, a user and a password of 65,535 bytes each; more than that is nobody's.
 const CONNECT_BYTES_MAX: usize = 256 * 1024;
 
 /// Packets of one connection that are handled before others have their turn.
 const PACKETS_PER_TURN: usize = 1024;
-
-/// When a connection was accepted, and when it must be past CONNECT.
-#[derive(Debug, Clone, Copy)]
-pub struct Due {
-    /// The present.
-    pub now: Time,
-    /// The end of its time.
-    pub deadline: Time,
-}
-
-/// Takes a socket that was accepted: makes it a connection of the table, which runs to its end by itself.
-pub fn accept<H: Hub>(hub: Rc<H>, accepted: Accepted, door: Rc<Door>, due: Due, cfg: SharedCfg) {
-    let crowd = accepted.crowd;
-    let is_plain = door.tls.is_none() && door.listener.protocol == Protocol::Mqtt;
-    let spare = door
-        .tls
-        .as_ref()
-        .and_then(|_| accepted.stream.try_clone().ok());
-    let remains = match &accepted.stream {
-        Stream::Unix(stream) if is_plain => stream.try_clone().ok(),
-        _ => None,
-    };
-    let (io, address) = match accepted.stream {
-        Stream::Tcp(stream, address) => {
-            (ntex::rt::from_tcp_stream(stream, cfg), Address::Ip(address))
-        }
-        Stream::Unix(stream) => (ntex::rt::from_unix_stream(stream, cfg), Address::Unix),
-    };
-    let io = match io {
-        Ok(io) => io,
-        Err(error) => {
-            log::warn!("{address}: cannot be served: {error}");
-            left(&*hub, &crowd, true);
-            return;
-        }
-    };
-    let id =
-        hub.table()
-            .borrow_mut()
-            .add(io.get_ref(), door.clone(), address, due.now, due.deadline);
-    let connection = move |hub, io, door, crowd| Connection {
-        hub,
-        io,
-        id,
-        remains,
-        door,
-        crowd,
-        state: State::Connect,
-        reauthentication: Reauthentication::Never,
-        assembler: None,
-    };
-    if is_plain {
-        // Nothing is to be awaited, and the future of handshakes is large.
-        ntex::rt::spawn(connection(hub, io.boxed(), door, crowd));
-        return;
-    }
-    ntex::rt::spawn(async move {
-        match shake_hands(io, &hub, &door, spare).await {
-            Ok(io) => {
-                ntex::rt::spawn(connection(hub, io, door, crowd));
-            }
-            Err(what) => fail(&*hub, id, &what, &crowd),
-        }
-    });
-}
-
-/// Ends a connection whose handshake has failed.
-fn fail<H: Hub>(hub: &H, id: ConnectionId, what: &str, crowd: &Crowd) {
-    let close = Close {
-        reason: ReasonCode::UNSPECIFIED_ERROR,
-        what: "handshake failed",
-    };
-    let mut table = hub.table().borrow_mut();
-    if !table.is_closing(id)
-        && let Some(live) = table.live(id)
-    {
-        let (address, name) = (live.address(), live.door().listener.name.clone());
-        table.say(format!("{address} on listener '{name}': closed: {what}"));
-    }
-    table.close_silently(id, close);
-    table.clear_deadline(id);
-    table.remove(id);
-    drop(table);
-    left(hub, crowd, true);
-}
-
-/// Speaks TLS and WebSocket if the listener does. The connection's deadline ends a handshake that takes too long.
-async fn shake_hands<H: Hub>(
-    io: Io,
-    hub: &Rc<H>,
-    door: &Door,
-    spare: Option<Stream>,
-) -> Result<IoBoxed, String> {
-    let Some(tls) = &door.tls else {
-        if door.listener.protocol == Protocol::WebSocket {
-            io.register_filter_callbacks(write::Watch::default());
-        }
-        return upgrade(io, hub, door).await;
-    };
-    let failed = |what| format!("TLS handshake failed: {what}");
-    let ssl = tls.ssl().map_err(|error| failed(error.to_string()))?;
-    io.register_filter_callbacks(write::Watch::default());
-    let io = filter::accept(io, ssl, spare).await.map_err(failed)?;
-    upgrade(io, hub, door).await
-}
-
-/// Speaks WebSocket if the listener does.
-async fn upgrade<F: Filter, H: Hub>(
-    io: Io<F>,
-    hub: &Rc<H>,
-    door: &Door,
-) -> Result<IoBoxed, String> {
-    if door.listener.protocol == Protocol::Mqtt {
-        return Ok(io.boxed());
-    }
-    match websocket::accept(io, hub.clone(), &door.listener).await {
-        Ok(io) => Ok(io.boxed()),
-        Err(what) => Err(format!("WebSocket handshake failed: {what}")),
-    }
-}
-
-/// A connection is gone: its listener has room for another.
-fn left<H: Hub>(hub: &H, crowd: &Crowd, before_connect: bool) {
-    crowd.leave();
-    if before_connect && crowd.admit() {
-        hub.accept_more();
-    }
-}
 
 /// The future of a connection after its TLS handshake.
 struct Connection<H: Hub> {
@@ -185,6 +54,8 @@ struct Connection<H: Hub> {
     /// A second descriptor of a Unix socket, for what its client sent before it closed.
     remains: Option<UnixStream>,
     state: State,
+    /// The largest packet that its CONNACK permits, in bytes.
+    packet_max: usize,
     reauthentication: Reauthentication,
     /// A packet larger than one read, as far as it has arrived.
     assembler: Option<Box<Assembler>>,
@@ -279,10 +150,11 @@ impl<H: Hub> Connection<H> {
 
     /// The largest packet that the client may send now, in bytes.
     fn packet_max(&self) -> usize {
-        let max = self.hub.max_packet_size();
         match self.state {
-            State::Running(_) => max,
-            _ => CONNECT_BYTES_MAX.min(max),
+            // [MQTT-3.2.2-15] binds the client to what it was told; older ones are told nothing.
+            State::Running(version) if version.is_v5() => self.packet_max,
+            State::Running(_) => self.hub.max_packet_size(),
+            _ => CONNECT_BYTES_MAX.min(self.hub.max_packet_size()),
         }
     }
 
@@ -426,176 +298,9 @@ impl<H: Hub> Connection<H> {
         }
     }
 
-    /// The first packet: a CONNECT from somebody who is still to be known.
-    fn connect(&mut self, first: u8, body: &[u8], whole: &[u8]) {
-        if self.is_closing() {
-            // Its time was over.
-            self.state = State::Closing;
-            return;
-        }
-        let hub = self.hub.clone();
-        let mut scratch = Scratch::new();
-        let connect = match codec::decode_connect(first, body, &mut scratch) {
-            Ok(connect) => connect,
-            Err(refused) => {
-                if let Some(version) = refused.answer {
-                    self.answer_connect(version, refused.fault.reason);
-                }
-                return self.close(refused.fault.reason, refused.fault.what);
-            }
-        };
-        if let Some(method) = connect.properties.authentication_method {
-            return self.begin_exchange(&connect, method, whole);
-        }
-        let certificate = self.io.query::<PeerCert>();
-        let certificate = certificate.as_ref().map(|certificate| &*certificate.0);
-        let step = self
-            .door
-            .policy
-            .begin(certificate, connect.user_name, connect.password);
-        match step {
-            Step::Granted(identity) => self.granted(&connect, identity, whole),
-            Step::Denied(denied) => self.denied(&connect, user_of(&connect), denied),
-            Step::Verify(attempt) => {
-                // The password is checked elsewhere; the packet is read again when the verdict is there. That always comes, and
-                // how long it takes is not the client's fault.
-                hub.table().borrow_mut().gathers(self.id, whole.len());
-                self.state = State::Verifying(whole.into());
-                hub.table().borrow_mut().clear_deadline(self.id);
-                hub.verify(self.id, attempt);
-            }
-        }
-    }
-
-    /// Goes on with a CONNECT when the verdict about its password is there.
-    fn take_verdict(&mut self) {
-        let Some(verdict) = self.hub.table().borrow_mut().take_verdict(self.id) else {
-            return;
-        };
-        let State::Verifying(packet) = std::mem::replace(&mut self.state, State::Connect) else {
-            return;
-        };
-        self.hub.table().borrow_mut().gathers(self.id, 0);
-        let mut scratch = Scratch::new();
-        let Some(connect) = reread(&packet, &mut scratch) else {
-            return;
-        };
-        match verdict {
-            Verdict::Granted(identity) => self.granted(&connect, identity, &packet),
-            Verdict::Denied(denied) => self.denied(&connect, user_of(&connect), denied),
-            Verdict::Busy => {
-                self.answer_connect(connect.version, ReasonCode::SERVER_BUSY);
-                self.close(
-                    ReasonCode::SERVER_BUSY,
-                    "too many passwords wait to be checked",
-                );
-            }
-        }
-    }
-
-    /// The client is who it says: the broker decides about the rest.
-    fn join(&mut self, connect: &Connect<'_>, identity: Identity) {
-        let hub = self.hub.clone();
-        let id = self.id;
-        let identity = match hub.current(&self.door, &identity, &self.io) {
-            Ok((door, identity)) => {
-                self.door = door;
-                identity
-            }
-            Err(what) => {
-                self.answer_connect(connect.version, ReasonCode::NOT_AUTHORIZED);
-                return self.close(ReasonCode::NOT_AUTHORIZED, what);
-            }
-        };
-        let owner = owner_of(&identity);
-        let reserve = self.door.listener.is_local();
-        let permissions = hub.permissions(&self.door, &identity, connect.client_id);
-        let peer = peer_of(connect);
-        let client = Client {
-            client_id: Rc::from(connect.client_id),
-            identity,
-        };
-        let mount = self.door.listener.mount_point.as_ref();
-        let prefixed = match mount.map(|mount| Prefixed::of_will(mount, connect)) {
-            None => None,
-            Some(Ok(prefixed)) => Some(prefixed),
-            Some(Err(Fault { reason, what })) => {
-                self.answer_connect(connect.version, reason);
-                return self.close(reason, what);
-            }
-        };
-        let aliases_max = connect.properties.topic_alias_maximum;
-        hub.table()
-            .borrow_mut()
-            .introduce(id, peer, aliases_max, client);
-        match &prefixed {
-            None => hub.handle(Input::Connect {
-                connection: id,
-                connect,
-                owner,
-                permissions,
-                reserve,
-            }),
-            Some(prefixed) => {
-                let connect = &prefixed.connect(connect.clone());
-                hub.handle(Input::Connect {
-                    connection: id,
-                    connect,
-                    owner,
-                    permissions,
-                    reserve,
-                });
-            }
-        }
-        let mut table = hub.table().borrow_mut();
-        if table.is_closing(id) {
-            self.state = State::Closing;
-            return;
-        }
-        self.state = State::Running(connect.version);
-        table.admit(id, connect);
-        drop(table);
-        if self.crowd.admit() {
-            hub.accept_more();
-        }
-    }
-
-    /// The client is not let in as `user`.
-    fn denied(&mut self, connect: &Connect<'_>, user: &str, denied: Denied) {
-        let user = Escaped(user);
-        let address = self
-            .hub
-            .table()
-            .borrow_mut()
-            .live(self.id)
-            .map(|live| live.address());
-        if let Some(address) = address
-            && let Some(left_out) = self.hub.guard().tells_of_denial()
-        {
-            let (client, what) = (Escaped(connect.client_id), denied.describe());
-            log::info!(
-                "client '{client}' from {address}: refused: {what} (user '{user}'){left_out}"
-            );
-        }
-        self.refuse_connect(connect.version, denied);
-    }
-
     /// Whether nothing is to be read for now, although there may be something.
     fn waits(&self) -> bool {
         matches!(self.state, State::Verifying(_) | State::Delayed(_))
-    }
-
-    /// Answers a CONNECT that the broker never sees.
-    fn answer_connect(&mut self, version: Version, reason: ReasonCode) {
-        let mut table = self.hub.table().borrow_mut();
-        table.set_version(self.id, version);
-        table.send(
-            self.id,
-            &ServerPacket::ConnAck(ConnAck {
-                reason,
-                ..ConnAck::default()
-            }),
-        );
     }
 
     /// The client broke the protocol.
@@ -611,7 +316,14 @@ impl<H: Hub> Connection<H> {
         } else {
             if let State::Exchanging(_) = self.state {
                 // No DISCONNECT before CONNACK [MQTT-3.14.0-1].
-                self.answer_connect(Version::V5, fault.reason);
+                let peer = self
+                    .hub
+                    .table()
+                    .borrow_mut()
+                    .live(self.id)
+                    .map(|live| live.peer());
+                let peer = peer.unwrap_or(stranger(Version::V5));
+                self.answer_connect(peer, fault.reason, fault.what);
             }
             self.close(fault.reason, fault.what);
         }
@@ -723,36 +435,4 @@ impl<H: Hub> Connection<H> {
         left(&*self.hub, &self.crowd, before_connect);
         Poll::Ready(())
     }
-}
-
-/// Reads a CONNECT again that was read before and kept.
-fn reread<'a>(packet: &'a [u8], scratch: &'a mut Scratch) -> Option<Connect<'a>> {
-    let Ok(Scan::Frame {
-        first,
-        header,
-        size,
-    }) = frame::scan(packet, packet.len())
-    else {
-        return None;
-    };
-    codec::decode_connect(first, &packet[header..size], scratch).ok()
-}
-
-/// What a CONNECT says about the packets that its sender takes.
-fn peer_of(connect: &Connect<'_>) -> Peer {
-    Peer {
-        version: connect.version,
-        maximum_packet_size: connect.properties.maximum_packet_size,
-        problem_information: connect.properties.request_problem_information,
-    }
-}
-
-/// The user name for the log.
-fn user_of<'a>(connect: &Connect<'a>) -> &'a str {
-    connect.user_name.unwrap_or_default()
-}
-
-/// The broker's name for an identity: the one place where an owner is made of one.
-fn owner_of(identity: &Identity) -> Owner {
-    Owner::of(identity.user())
 }

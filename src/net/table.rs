@@ -240,13 +240,6 @@ impl Table {
         }
     }
 
-    /// How to encode for a client of which nothing else is known.
-    pub fn set_version(&mut self, id: ConnectionId, version: Version) {
-        if let Some(live) = self.live(id) {
-            live.peer.version = version;
-        }
-    }
-
     /// A connection is past CONNECT: its deadline is void.
     pub fn admit(&mut self, id: ConnectionId, connect: &Connect<'_>) {
         self.clear_deadline(id);
@@ -518,6 +511,13 @@ impl Effects for Table {
             ServerPacket::PubRec(ack) => answer(AckKind::PubRec, ack),
             ServerPacket::PubRel(ack) => answer(AckKind::PubRel, ack),
             ServerPacket::PubComp(ack) => answer(AckKind::PubComp, ack),
+            ServerPacket::Refusal {
+                ack,
+                qos,
+                reason_string,
+            } => {
+                codec::refusal(*ack, *qos, reason_string, &live.peer, live.output.bytes());
+            }
             ServerPacket::PingResp => live.output.bytes().extend_from_slice(&[0xD0, 0]),
             _ => live.send_rare(packet),
         }
@@ -532,7 +532,9 @@ impl Effects for Table {
         let name = live.name();
         match close.reason {
             ReasonCode::SUCCESS => log::debug!("{name}: disconnected"),
-            ReasonCode::DISCONNECT_WITH_WILL | ReasonCode::SERVER_SHUTTING_DOWN => {
+            ReasonCode::DISCONNECT_WITH_WILL
+            | ReasonCode::SERVER_SHUTTING_DOWN
+            | ReasonCode::USE_ANOTHER_SERVER => {
                 log::debug!("{name}: closed: {}", close.what);
             }
             _ => self.say(format!(

@@ -233,6 +233,7 @@ impl Bus {
                 connection,
                 reason: ReasonCode::QUOTA_EXCEEDED,
                 what: "memory is short, and it does not read what it gets",
+                server_reference: None,
             };
             broker.handle(now, input, table);
             table.abandon(connection);
@@ -266,6 +267,9 @@ pub fn settings_of(global: &Global) -> Settings {
         qos0_queue_ttl_ms: millis(global.qos0_queue_ttl),
         session_expiry_s: seconds(global.session_expiry),
         max_session_expiry_s: global.max_session_expiry.map_or(u32::MAX, seconds),
+        max_keep_alive_s: global.max_keep_alive_s,
+        response_information: Some(global.response_information.clone()),
+        server_reference: global.server_reference.as_deref().map(Rc::from),
         sys_interval_ms: millis(global.sys_interval),
         ..Settings::default()
     }

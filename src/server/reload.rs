@@ -58,15 +58,26 @@ fn review_clients(bus: &Rc<Bus>) {
             }),
             Ok(None) => {}
             Err(what) => {
-                let reason = ReasonCode::NOT_AUTHORIZED;
+                let moved_to = moved_to(bus, id);
                 bus.handle(Input::Disconnect {
                     connection: id,
-                    reason,
+                    reason: match moved_to {
+                        Some(_) => ReasonCode::SERVER_MOVED,
+                        None => ReasonCode::NOT_AUTHORIZED,
+                    },
                     what,
+                    server_reference: moved_to.as_deref(),
                 });
             }
         }
     }
+}
+
+/// Where a client's listener says that it is to go.
+fn moved_to(bus: &Rc<Bus>, id: ConnectionId) -> Option<String> {
+    let mut table = bus.table.borrow_mut();
+    let name = &table.live(id)?.door().listener.name;
+    bus.doors.borrow().by_name(name)?.listener.moved_to.clone()
 }
 
 /// What a client may do now, or why it must go. `None` for a connection before CONNECT: it is judged then.
@@ -86,6 +97,9 @@ fn review(
         .borrow()
         .by_name(&live.door().listener.name)
         .ok_or("the listener was removed")?;
+    if current.listener.moved_to.is_some() {
+        return Err("the bus has moved");
+    }
     let identity = judge::renew(
         live.door(),
         &current,

@@ -222,6 +222,7 @@ fn a_violation_and_an_administrator_close_a_connection_with_their_reason() {
                 connection,
                 reason,
                 what,
+                server_reference: None,
             }
         } else {
             Input::Violation {

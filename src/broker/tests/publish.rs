@@ -4,7 +4,7 @@ use super::world::{Packet, World, ack, ack_with, qos0, qos1, qos2, v3, v3_durabl
 use crate::acl::{Access, Action};
 use crate::broker::{ConnectionId, Input, limits};
 use crate::mqtt::packet::{ClientPacket, Publish};
-use crate::mqtt::{Qos, ReasonCode};
+use crate::mqtt::{Capabilities, Qos, ReasonCode};
 
 fn pair(qos: Qos) -> (World, ConnectionId, ConnectionId) {
     let mut world = World::new();
@@ -137,7 +137,7 @@ fn a_topic_alias_stands_for_its_topic_3_3_2_3_4() {
         topic_alias: Some(alias),
         ..qos0(topic, payload)
     };
-    let max = limits::TOPIC_ALIASES_MAX;
+    let max = Capabilities::default().max_topic_alias;
     world.publish(publisher, aliased("t", "a", max));
     world.publish(publisher, aliased("", "b", max));
     world.publish(publisher, aliased("u", "c", max));

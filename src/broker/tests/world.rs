@@ -15,7 +15,7 @@ use crate::mqtt::packet::{
     Ack, ClientPacket, ConnAck, Connect, ConnectProperties, Disconnect, Publish, ServerPacket,
     Subscribe, SubscribeFilter, SubscriptionOptions, Unsubscribe, Will,
 };
-use crate::mqtt::{PacketId, Qos, ReasonCode, Version};
+use crate::mqtt::{Capabilities, PacketId, Qos, ReasonCode, Version};
 
 /// A packet as a client got it.
 #[derive(Debug, Clone, PartialEq)]
@@ -120,11 +120,17 @@ impl Effects for Recorder {
             ServerPacket::ConnAck(connack) => seen_connack(connack),
             ServerPacket::PubAck(ack) => Packet::PubAck(id(ack), ack.reason),
             ServerPacket::PubRec(ack) => Packet::PubRec(id(ack), ack.reason),
+            ServerPacket::Refusal {
+                ack,
+                qos: Qos::ExactlyOnce,
+                ..
+            } => Packet::PubRec(id(ack), ack.reason),
+            ServerPacket::Refusal { ack, .. } => Packet::PubAck(id(ack), ack.reason),
             ServerPacket::PubRel(ack) => Packet::PubRel(id(ack), ack.reason),
             ServerPacket::PubComp(ack) => Packet::PubComp(id(ack), ack.reason),
-            ServerPacket::SubAck { packet_id, reasons } => {
-                Packet::SubAck(packet_id.value(), reasons.to_vec())
-            }
+            ServerPacket::SubAck {
+                packet_id, reasons, ..
+            } => Packet::SubAck(packet_id.value(), reasons.to_vec()),
             ServerPacket::UnsubAck { packet_id, reasons } => {
                 Packet::UnsubAck(packet_id.value(), reasons.to_vec())
             }
@@ -278,6 +284,8 @@ impl World {
             owner: Owner::of(user),
             permissions,
             reserve: self.reserve,
+            offer: Capabilities::default(),
+            mount: "",
         });
         connection
     }

@@ -33,6 +33,9 @@ const YEARS_100_S: u64 = 36_500 * 86_400;
 /// MQTT's packet identifiers limit the messages in flight.
 const INFLIGHT_MAX: u64 = 65_535;
 
+/// The Keep Alive has two bytes.
+const KEEP_ALIVE_MAX_S: u64 = 65_535;
+
 pub(super) const TABLES: &[SectionTable] = &[
     SectionTable {
         kind: "global",
@@ -123,6 +126,29 @@ pub(super) const TABLES: &[SectionTable] = &[
                 },
                 Said("no limit"),
                 "The longest that an MQTT 5 client may ask its session to be kept.",
+            ),
+            option(
+                "max_keep_alive",
+                Duration {
+                    min_s: 0,
+                    max_s: KEEP_ALIVE_MAX_S,
+                },
+                Is("0"),
+                "The longest keep alive of an MQTT 5 client: one that asks for more, or for none, is told this one. MQTT 3 \
+                 has no words for it, and keeps what it asks for. 0: any.",
+            ),
+            option(
+                "response_information",
+                Kind::OwnTopic,
+                Is("reply/%c"),
+                "The topic below which an MQTT 5 client that asks for it may expect responses; a level `%u` is the user \
+                 name, a level `%c` the client id. Told only to who may subscribe to all below it.",
+            ),
+            list(
+                "server_reference",
+                Kind::Server,
+                Said("none"),
+                "A server that MQTT 5 clients are told to use when this one stops.",
             ),
             option(
                 "sys_interval",
@@ -327,6 +353,30 @@ pub(super) const TABLES: &[SectionTable] = &[
                 Kind::MountPoint,
                 Said("none"),
                 "Put before every topic of this listener's clients.",
+            ),
+            option(
+                "max_qos",
+                Word(&["0", "1", "2"]),
+                Is("2"),
+                "The highest QoS that this listener's clients publish with, and get. A client that sends more is closed.",
+            ),
+            option(
+                "retain_available",
+                Bool,
+                Is("1"),
+                "Whether this listener's clients may have messages retained. One that does it all the same is closed.",
+            ),
+            option(
+                "max_topic_alias",
+                Count { min: 0, max: 1_000 },
+                Is("16"),
+                "So many topic aliases an MQTT 5 client may set up.",
+            ),
+            list(
+                "moved_to",
+                Kind::Server,
+                Said("none"),
+                "Where clients find the bus now: they are told so, whoever they are, and closed.",
             ),
         ],
     },

@@ -12,6 +12,9 @@ use ntex_mqtt::{QoS, v3, v5};
 use crate::mqtt::packet::{Ack, ConnAck, ServerPacket};
 use crate::mqtt::{PacketId, Qos, ReasonCode, Version};
 
+/// The identifier of the property Reason String.
+const REASON_STRING: u8 = 0x1F;
+
 /// What encoding has to know of the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Peer {
@@ -44,19 +47,31 @@ pub enum AckKind {
 
 /// Appends `packet` to `out` in the form that `to` understands, or nothing when there is none.
 ///
-/// A Reason String is left out where the client did not ask for it or has no room [MQTT-3.2.2-19] [MQTT-3.9.2-1]
-/// [MQTT-3.14.2-3]. A Reason Code that the packet cannot have goes out as 0x80.
+/// A Reason String is left out where the client did not ask for it or has no room [MQTT-3.2.2-19] [MQTT-3.4.2-2]
+/// [MQTT-3.5.2-2] [MQTT-3.9.2-1] [MQTT-3.14.2-3]; where there is no room, Response Information is too. A Reason Code that the packet cannot have goes out as 0x80.
 pub fn encode(packet: &ServerPacket<'_>, to: &Peer, out: &mut BytePages) -> Result<(), TooLarge> {
     match *packet {
         ServerPacket::PubAck(ack) => small(&ack_bytes(AckKind::PubAck, ack, to.version), to, out),
         ServerPacket::PubRec(ack) => small(&ack_bytes(AckKind::PubRec, ack, to.version), to, out),
         ServerPacket::PubRel(ack) => small(&ack_bytes(AckKind::PubRel, ack, to.version), to, out),
         ServerPacket::PubComp(ack) => small(&ack_bytes(AckKind::PubComp, ack, to.version), to, out),
+        ServerPacket::Refusal {
+            ack,
+            qos,
+            reason_string,
+        } => {
+            let mut bytes = Vec::new();
+            refusal(ack, qos, reason_string, to, &mut bytes);
+            append(&bytes, to, out)
+        }
         ServerPacket::PingResp => append(&[0xD0, 0], to, out),
-        _ if to.version.is_v5() => match encode_v5(packet, reason_string(packet, to), to, out) {
-            Err(TooLarge) => encode_v5(packet, None, to, out),
-            written => written,
-        },
+        _ if to.version.is_v5() => {
+            let extras = Extras::of(packet, to);
+            match encode_v5(packet, extras, to, out) {
+                Err(TooLarge) => encode_v5(packet, Extras::default(), to, out),
+                written => written,
+            }
+        }
         _ => encode_v3(packet, to, out),
     }
 }
@@ -74,6 +89,30 @@ pub fn acks(
 ) {
     let (bytes, size) = ack_bytes(kind, Ack { packet_id, reason }, version);
     out.extend_from_slice(bytes.get(..size).unwrap_or(&bytes));
+}
+
+/// Appends the answer to a PUBLISH of QoS 1 or 2 that was refused: with its reason in words, if the client wants that and it fits.
+///
+/// That it fits without words is not looked at here, as with [`acks`].
+pub fn refusal(ack: Ack, qos: Qos, reason_string: &str, to: &Peer, out: &mut Vec<u8>) {
+    let kind = match qos {
+        Qos::ExactlyOnce => AckKind::PubRec,
+        _ => AckKind::PubAck,
+    };
+    let text = reason_string.as_bytes();
+    // The packet identifier, the code, the length of the properties, and one property with its length.
+    let remaining = 2 + 1 + 1 + 3 + text.len();
+    let maximum = to.maximum_packet_size.unwrap_or(u32::MAX);
+    // A length of one byte is enough for every sentence of this program.
+    let fits = remaining <= 0x7F && remaining as u64 + 2 <= u64::from(maximum);
+    if !(to.version.is_v5() && to.problem_information && fits) {
+        return acks(kind, ack.packet_id, ack.reason, to.version, out);
+    }
+    let [high, low] = ack.packet_id.value().to_be_bytes();
+    let (remaining, properties, size) = (remaining as u8, text.len() as u8 + 3, text.len() as u8);
+    out.extend_from_slice(&[kind as u8, remaining, high, low, ack.reason.0, properties]);
+    out.extend_from_slice(&[REASON_STRING, 0, size]);
+    out.extend_from_slice(text);
 }
 
 /// An answer to PUBLISH and how many bytes it has: success is said by silence in 5.0, and anything else cannot be said
@@ -103,21 +142,40 @@ fn append(bytes: &[u8], to: &Peer, out: &mut BytePages) -> Result<(), TooLarge> 
     Ok(())
 }
 
-/// The Reason String that may be sent, as far as the client's wish and the format's limit go.
-fn reason_string<'a>(packet: &ServerPacket<'a>, to: &Peer) -> Option<&'a str> {
-    let text = match packet {
-        ServerPacket::ConnAck(packet) => packet.properties.reason_string,
-        ServerPacket::Disconnect { reason_string, .. } => *reason_string,
-        _ => None,
-    };
-    // [MQTT-3.1.2-29] allows one in CONNACK and DISCONNECT at all times; whoever did not ask has no use for it.
-    text.filter(|text| to.problem_information && text.len() <= usize::from(u16::MAX))
+/// What a packet goes out without where it would be too large for the client.
+#[derive(Clone, Copy, Default)]
+struct Extras<'a> {
+    reason_string: Option<&'a str>,
+    response_information: Option<&'a str>,
+}
+
+impl<'a> Extras<'a> {
+    /// Those that may be sent, as far as the client's wish and the format's limit go.
+    fn of(packet: &ServerPacket<'a>, to: &Peer) -> Extras<'a> {
+        let (text, response_information) = match packet {
+            ServerPacket::ConnAck(packet) => {
+                let properties = &packet.properties;
+                (properties.reason_string, properties.response_information)
+            }
+            ServerPacket::Disconnect { reason_string, .. } => (*reason_string, None),
+            ServerPacket::SubAck { reason_string, .. } => (*reason_string, None),
+            _ => (None, None),
+        };
+        Extras {
+            // [MQTT-3.1.2-29] allows one in CONNACK and DISCONNECT at all times; whoever did not ask has no use for it.
+            reason_string: text
+                .filter(|text| to.problem_information && text.len() <= usize::from(u16::MAX)),
+            response_information,
+        }
+    }
 }
 
 fn encode_v3(packet: &ServerPacket<'_>, to: &Peer, out: &mut BytePages) -> Result<(), TooLarge> {
     let packet = match packet {
         ServerPacket::ConnAck(packet) => v3_connack(packet, to.version),
-        ServerPacket::SubAck { packet_id, reasons } => v3::codec::Packet::SubscribeAck {
+        ServerPacket::SubAck {
+            packet_id, reasons, ..
+        } => v3::codec::Packet::SubscribeAck {
             packet_id: nonzero(*packet_id),
             status: reasons.iter().copied().map(v3_subscribed).collect(),
         },
@@ -145,16 +203,14 @@ fn v3_connack(packet: &ConnAck<'_>, version: Version) -> v3::codec::Packet {
 /// cannot be taken for a granted QoS.
 fn v3_subscribed(reason: ReasonCode) -> v3::codec::SubscribeReturnCode {
     match Qos::from_bits(reason.0) {
-        Some(Qos::AtMostOnce) => v3::codec::SubscribeReturnCode::Success(QoS::AtMostOnce),
-        Some(Qos::AtLeastOnce) => v3::codec::SubscribeReturnCode::Success(QoS::AtLeastOnce),
-        Some(Qos::ExactlyOnce) => v3::codec::SubscribeReturnCode::Success(QoS::ExactlyOnce),
+        Some(qos) => v3::codec::SubscribeReturnCode::Success(level(qos)),
         None => v3::codec::SubscribeReturnCode::Failure,
     }
 }
 
 fn encode_v5(
     packet: &ServerPacket<'_>,
-    reason_string: Option<&str>,
+    extras: Extras<'_>,
     to: &Peer,
     out: &mut BytePages,
 ) -> Result<(), TooLarge> {
@@ -162,10 +218,12 @@ fn encode_v5(
         Auth, AuthReasonCode, Disconnect, DisconnectReasonCode, SubscribeAck, SubscribeAckReason,
         UnsubscribeAck, UnsubscribeAckReason,
     };
-    let reason_string = reason_string.map(ByteString::from);
+    let reason_string = extras.reason_string.map(ByteString::from);
     let packet = match packet {
-        ServerPacket::ConnAck(packet) => v5_connack(packet, reason_string).into(),
-        ServerPacket::SubAck { packet_id, reasons } => SubscribeAck {
+        ServerPacket::ConnAck(packet) => v5_connack(packet, extras).into(),
+        ServerPacket::SubAck {
+            packet_id, reasons, ..
+        } => SubscribeAck {
             packet_id: nonzero(*packet_id),
             properties: Vec::new(),
             reason_string,
@@ -179,10 +237,16 @@ fn encode_v5(
             status: codes(reasons, UnsubscribeAckReason::UnspecifiedError),
         }
         .into(),
-        ServerPacket::Disconnect { reason, .. } => {
-            Disconnect::new(code(*reason, DisconnectReasonCode::UnspecifiedError))
-                .reason_string(reason_string)
-                .into()
+        ServerPacket::Disconnect {
+            reason,
+            server_reference,
+            ..
+        } => {
+            let mut disconnect =
+                Disconnect::new(code(*reason, DisconnectReasonCode::UnspecifiedError))
+                    .reason_string(reason_string);
+            disconnect.server_reference = server_reference.map(ByteString::from);
+            disconnect.into()
         }
         ServerPacket::Auth(auth) => Auth {
             reason_code: code(auth.reason, AuthReasonCode::Success),
@@ -198,7 +262,7 @@ fn encode_v5(
     apart(&v5::codec::Codec::new(), packet.into(), to, out)
 }
 
-fn v5_connack(packet: &ConnAck<'_>, reason_string: Option<ByteString>) -> v5::codec::ConnectAck {
+fn v5_connack(packet: &ConnAck<'_>, extras: Extras<'_>) -> v5::codec::ConnectAck {
     use v5::codec::{ConnectAck, ConnectAckReason};
     let properties = &packet.properties;
     ConnectAck {
@@ -210,15 +274,28 @@ fn v5_connack(packet: &ConnAck<'_>, reason_string: Option<ByteString>) -> v5::co
             .receive_maximum
             .and_then(NonZeroU16::new)
             .unwrap_or(NonZeroU16::MAX),
+        max_qos: properties.maximum_qos.map_or(QoS::ExactlyOnce, level),
+        retain_available: properties.retain_available.unwrap_or(true),
         max_packet_size: properties.maximum_packet_size,
         assigned_client_id: properties.assigned_client_id.map(ByteString::from),
         topic_alias_max: properties.topic_alias_maximum.unwrap_or(0),
         server_keepalive_sec: properties.server_keep_alive_s,
         shared_subscription_available: properties.shared_subscription_available.unwrap_or(true),
-        reason_string,
+        response_info: extras.response_information.map(ByteString::from),
+        server_reference: properties.server_reference.map(ByteString::from),
+        reason_string: extras.reason_string.map(ByteString::from),
         auth_method: properties.authentication_method.map(ByteString::from),
         auth_data: properties.authentication_data.map(Bytes::copy_from_slice),
         ..ConnectAck::default()
+    }
+}
+
+/// A QoS in the words of ntex-mqtt.
+fn level(qos: Qos) -> QoS {
+    match qos {
+        Qos::AtMostOnce => QoS::AtMostOnce,
+        Qos::AtLeastOnce => QoS::AtLeastOnce,
+        Qos::ExactlyOnce => QoS::ExactlyOnce,
     }
 }
 

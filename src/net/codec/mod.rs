@@ -2,7 +2,7 @@
 //! [`ServerPacket`](crate::mqtt::packet::ServerPacket) to bytes, for MQTT 3.1, 3.1.1 and 5.0.
 //!
 //! A connection's first frame goes to [`decode_connect`], all later ones to [`decode`]. Packets go out by
-//! [`encode()`], the broker's PUBLISH by [`PublishHead`] and its four answers by [`acks`].
+//! [`encode()`], the broker's PUBLISH by [`PublishHead`] and its four answers by [`acks`] and [`refusal`].
 //!
 //! **Decoding is written here, strict and in one pass.** The packets borrow from the frame, and every rule of the
 //! specification that one packet alone can break is held, so that nobody behind the codec checks a string or a
@@ -28,7 +28,7 @@ mod subscribe;
 mod tests;
 
 pub use connect::{ConnectFault, decode_connect};
-pub use encode::{AckKind, Peer, TooLarge, acks, encode};
+pub use encode::{AckKind, Peer, TooLarge, acks, encode, refusal};
 pub use publish_head::PublishHead;
 pub use subscribe::FILTERS_MAX;
 

@@ -1,12 +1,13 @@
 //! What waits on a connection because the [guard](crate::auth::Guard) says so: the answer to a wrong password, and a takeover of a client id that
 //! is fought for. Nothing is read from the client meanwhile, and the loop's timer wakes the connection; no thread waits.
 
-use super::{Connection, State, reread};
+use super::connect::{peer_of, reread};
+use super::{Connection, State};
 use crate::auth::{Denied, Identity, Takeover};
 use crate::broker::{Close, Time};
+use crate::mqtt::ReasonCode;
 use crate::mqtt::packet::Connect;
-use crate::mqtt::{ReasonCode, Version};
-use crate::net::codec::Scratch;
+use crate::net::codec::{Peer, Scratch};
 use crate::net::hub::Hub;
 use crate::net::table::Address;
 
@@ -19,7 +20,7 @@ pub(super) struct Delay {
 /// What comes after the wait.
 enum Then {
     /// The client is refused.
-    Refuse(Version, Close),
+    Refuse(Peer, Close),
     /// The CONNECT goes to the broker.
     Join(Box<[u8]>, Identity),
 }
@@ -37,17 +38,18 @@ impl<H: Hub> Connection<H> {
             Takeover::After(ms) => self.wait(ms, Then::Join(whole.into(), identity)),
             Takeover::Refuse => {
                 let reason = ReasonCode::SERVER_BUSY;
-                self.answer_connect(connect.version, reason);
-                self.close(reason, "its client id changes hands too often");
+                let what = "the client id changes hands too often";
+                self.answer_connect(peer_of(connect), reason, what);
+                self.close(reason, what);
             }
         }
     }
 
     /// Answers a client that is not let in: at once, unless its address has tried too many passwords.
-    pub(super) fn refuse_connect(&mut self, version: Version, denied: Denied) {
-        let reason = denied.reason(version);
+    pub(super) fn refuse_connect(&mut self, peer: Peer, denied: Denied) {
+        let reason = denied.reason(peer.version);
         let what = denied.describe();
-        let then = Then::Refuse(version, Close { reason, what });
+        let then = Then::Refuse(peer, Close { reason, what });
         let delay_ms = match denied {
             Denied::BadUserNameOrPassword => self.hub.guard().failed(self.ip()),
             _ => 0,
@@ -94,8 +96,8 @@ impl<H: Hub> Connection<H> {
 
     fn go_on(&mut self, then: Then) {
         match then {
-            Then::Refuse(version, close) => {
-                self.answer_connect(version, close.reason);
+            Then::Refuse(peer, close) => {
+                self.answer_connect(peer, close.reason, close.what);
                 self.hub.table().borrow_mut().close_silently(self.id, close);
                 self.hub.end_turn_soon();
                 self.state = State::Closing;

@@ -8,7 +8,8 @@
 
 use ntex::tls::openssl::PeerCert;
 
-use super::{Connection, Fault, State, reread};
+use super::connect::{peer_of, reread};
+use super::{Connection, Fault, State};
 use crate::auth::{Exchange, MECHANISM, Progress};
 use crate::broker::{Effects, Input};
 use crate::mqtt::packet::{Auth, ClientPacket, Connect, ServerPacket};
@@ -40,8 +41,9 @@ impl<H: Hub> Connection<H> {
         if method != MECHANISM || !self.door.policy.takes_passwords(certificate) {
             // [MQTT-4.12.0-1]
             let reason = ReasonCode::BAD_AUTHENTICATION_METHOD;
-            self.answer_connect(connect.version, reason);
-            return self.close(reason, "no such authentication method");
+            let what = "no such authentication method";
+            self.answer_connect(peer_of(connect), reason, what);
+            return self.close(reason, what);
         }
         let handshake = Handshake {
             packet: whole.into(),
@@ -86,7 +88,7 @@ impl<H: Hub> Connection<H> {
     ) {
         match self.advance(&mut handshake.exchange, data) {
             Progress::Continue(answer) => {
-                let peer = super::peer_of(connect);
+                let peer = peer_of(connect);
                 self.hub.table().borrow_mut().set_peer(self.id, peer);
                 self.state = State::Exchanging(Box::new(handshake));
                 // [MQTT-4.12.0-2]

@@ -101,6 +101,11 @@ impl Live {
         self.door.crowd.room() == Room::Wait
     }
 
+    /// How packets are encoded for it.
+    pub fn peer(&self) -> Peer {
+        self.peer
+    }
+
     /// The socket.
     pub fn io(&self) -> &IoRef {
         &self.io

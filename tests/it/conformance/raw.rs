@@ -106,6 +106,27 @@ pub fn frames_after(broker: &Broker, connect: &Connect, bytes: &[u8]) -> Vec<(u8
     split(&client.bytes_until_close())
 }
 
+/// The Server Reference and the Reason String among properties that may hold those two alone, after their length.
+pub fn reference_and_reason(properties: &[u8]) -> (Option<String>, Option<String>) {
+    let (mut reference, mut reason) = (None, None);
+    let [length, rest @ ..] = properties else {
+        return (None, None);
+    };
+    let mut rest = &rest[..usize::from(*length)];
+    while let [id, high, low, after @ ..] = rest {
+        let (text, after) = after.split_at(usize::from(u16::from_be_bytes([*high, *low])));
+        let text = String::from_utf8(text.to_vec()).expect("a string is UTF-8");
+        let place = match id {
+            0x1C => &mut reference,
+            0x1F => &mut reason,
+            other => panic!("an unexpected property {other:#04x}"),
+        };
+        assert_eq!(place.replace(text), None, "{id:#04x} stands twice");
+        rest = after;
+    }
+    (reference, reason)
+}
+
 /// Cuts bytes into packets. A Remaining Length has one byte here: no answer of these tests is longer.
 pub fn split(mut bytes: &[u8]) -> Vec<(u8, Vec<u8>)> {
     let mut frames = Vec::new();

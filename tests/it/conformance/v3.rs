@@ -1,21 +1,30 @@
 //! Statements of MQTT 3.1.1 (OASIS standard of 29 October 2014) that 5.0 says otherwise or not at all.
 
-use crate::conformance::raw::too_deep;
+use crate::conformance::raw::{is_malformed, too_deep};
 use crate::harness::broker::{Broker, LOCAL, OPEN};
 use crate::harness::client::Client;
-use crate::harness::packet::{Connect, Packet, Publish, Version, subscribe};
+use crate::harness::packet::{Connect, DISCONNECT, Packet, Publish, Version, subscribe};
 
 #[test]
 fn an_unacceptable_protocol_level_gets_return_code_one_3_1_2_2() {
     let broker = Broker::start(LOCAL);
     let connect = broker.as_local(&Connect::new(Version::V311, "a"));
-    let mut client = broker.dial();
-    client.send(&connect.encode_as(b"MQTT", 6, connect.flags()));
-    for packet in client.closed() {
-        // 0x84 is what 5.0 adds for clients of versions yet to come.
-        assert!(
-            matches!(packet, Packet::Connack(connack) if connack.code == 1 || connack.code == 0x84)
-        );
+    for (name, level) in [
+        (&b"MQTT"[..], 0),
+        (b"MQTT", 3),
+        (b"MQIsdp", 4),
+        (b"MQIsdp", 2),
+    ] {
+        let mut client = broker.dial();
+        client.send(&connect.encode_as(name, level, connect.flags()));
+        assert_eq!(client.bytes_until_close(), [0x20, 2, 0, 1], "{level}");
+    }
+    // 0x84 is what 5.0 has for clients of versions yet to come.
+    for level in [6, 0x7F, 0xFF] {
+        let mut client = broker.dial();
+        client.send(&connect.encode_as(b"MQTT", level, connect.flags()));
+        let bytes = client.bytes_until_close();
+        assert_eq!((bytes[0], bytes[3]), (0x20, 0x84), "{level}");
     }
 }
 
@@ -24,9 +33,8 @@ fn a_password_needs_a_user_name_3_1_2_22() {
     let broker = Broker::start(LOCAL);
     let mut connect = broker.as_local(&Connect::new(Version::V311, "a"));
     connect.user_name = None;
-    let mut client = broker.dial();
-    client.send(&connect.encode());
-    client.refused();
+    // Anything but a close without a word would be about credentials, not about the form.
+    is_malformed(&broker, Version::V311, &connect.encode());
 }
 
 #[test]
@@ -44,7 +52,7 @@ fn an_empty_client_id_without_a_clean_session_gets_return_code_two_3_1_3_8() {
     connect.clean = false;
     let (mut client, connack) = broker.attempt(&connect);
     assert_eq!(connack.code, 2);
-    client.refused();
+    assert_eq!(client.closed(), []);
 }
 
 #[test]
@@ -69,17 +77,6 @@ fn unacknowledged_messages_are_sent_again_4_4_0_1() {
     drop(client);
     let again = broker.join(&connect).message();
     assert_eq!((again.packet_id, again.dup), (first.packet_id, true));
-}
-
-#[test]
-fn bytes_after_the_payload_of_connect_close_the_connection_3_1_4_1() {
-    let broker = Broker::start(LOCAL);
-    let mut bytes = broker.as_local(&Connect::new(Version::V311, "a")).encode();
-    bytes[1] += 1;
-    bytes.push(0);
-    let mut client = broker.dial();
-    client.send(&bytes);
-    client.refused();
 }
 
 #[test]
@@ -196,6 +193,46 @@ fn the_reserved_flags_of_disconnect_are_0_3_14_1_1() {
         client.closed_because(0);
         assert_eq!(watcher.text(), "gone", "no orderly end");
     }
+}
+
+#[test]
+fn an_old_client_is_closed_when_there_is_no_room_for_what_it_would_be_promised_4_8_0_2() {
+    let memory = "config global 'global'\n\toption memory_limit '1M'\n\
+        \toption max_packet_size '256K'\n\toption queue_bytes '1M'\n\n";
+    let open = OPEN.replace(LOCAL, "");
+    let broker = Broker::start(&format!("{memory}{LOCAL}{open}"));
+    let mut client =
+        Client::dial(broker.address("open")).join(&Connect::new(Version::V311, "hoarder"));
+    let large = "x".repeat(200_000);
+    let mut acknowledged = 0;
+    loop {
+        let topic = format!("kept/{acknowledged}");
+        client.send_publish(&Publish::new(&topic, &large).qos(1, 1).retained());
+        match client.receive_or_close() {
+            Some(Packet::Puback { packet_id: 1, .. }) => acknowledged += 1,
+            None => break,
+            other => panic!("neither an acknowledgement nor a close: {other:?}"),
+        }
+        assert!(acknowledged < 10, "more than the limit was taken");
+    }
+    assert!(acknowledged > 0, "there was room for some");
+    broker
+        .join(&Connect::new(Version::V311, "bystander"))
+        .ping();
+}
+
+#[test]
+fn what_follows_a_disconnect_is_not_handled_and_the_broker_closes_3_14_4_1_and_3_14_4_2() {
+    let broker = Broker::start(LOCAL);
+    let mut watcher = broker.join(&Connect::new(Version::V311, "watcher"));
+    watcher.subscribe("a", 0);
+    let mut client = broker.join(&Connect::new(Version::V311, "a").will("a", "the will"));
+    let late = Publish::new("a", "too late").encode(Version::V311);
+    client.send(&[&DISCONNECT[..], &late].concat());
+    // It does not close itself: the broker does.
+    assert_eq!(client.closed(), []);
+    watcher.publish("a", "end");
+    assert_eq!(watcher.text(), "end");
 }
 
 #[test]

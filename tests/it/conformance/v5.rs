@@ -2,11 +2,15 @@
 
 mod acks;
 mod auth;
+mod capabilities;
 mod connack;
 mod connect;
 mod disconnect;
 mod message;
 mod publish;
 mod qos;
+mod reasons;
+mod redirect;
+mod responses;
 mod share;
 mod subscribe;

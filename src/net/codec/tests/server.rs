@@ -59,6 +59,10 @@ fn connack(reason: ReasonCode) -> ServerPacket<'static> {
             topic_alias_maximum: Some(4),
             reason_string: Some("in words"),
             server_keep_alive_s: Some(5),
+            maximum_qos: Some(Qos::AtLeastOnce),
+            retain_available: Some(false),
+            response_information: Some("reply/a"),
+            server_reference: Some("b.lan"),
             authentication_method: Some("method"),
             authentication_data: Some(b"data"),
         },
@@ -82,6 +86,10 @@ fn a_connack_of_5_0_says_all_its_properties() {
             topic_alias_max: 4,
             reason_string: Some("in words".into()),
             server_keepalive_sec: Some(5),
+            max_qos: QoS::AtLeastOnce,
+            retain_available: false,
+            response_info: Some("reply/a".into()),
+            server_reference: Some("b.lan".into()),
             auth_method: Some("method".into()),
             auth_data: Some(Bytes::from_static(b"data")),
             shared_subscription_available: false,
@@ -164,6 +172,7 @@ fn a_suback_says_what_its_version_can_say() {
     let packet = ServerPacket::SubAck {
         packet_id: packet_id(),
         reasons: &reasons,
+        reason_string: Some("in words"),
     };
     let v3::codec::Packet::SubscribeAck { status, .. } =
         read_v3(&sent(&packet, &V3).expect("no limit"))
@@ -185,6 +194,7 @@ fn a_suback_says_what_its_version_can_say() {
     else {
         panic!("a SUBACK");
     };
+    assert_eq!(read.reason_string.as_deref(), Some("in words"));
     let codes: Vec<u8> = read.status.into_iter().map(u8::from).collect();
     assert_eq!(codes, [0, 1, 2, 0x87, 0x97]);
 }
@@ -204,6 +214,7 @@ fn a_disconnect_says_its_reason_in_5_0_and_nothing_before() {
     let packet = ServerPacket::Disconnect {
         reason: ReasonCode::SESSION_TAKEN_OVER,
         reason_string: Some("elsewhere"),
+        server_reference: Some("b.lan"),
     };
     assert_eq!(sent(&packet, &V3), Ok(Vec::new()));
     let v5::codec::Packet::Disconnect(read) = read_v5(&sent(&packet, &V5).expect("no limit"))
@@ -212,6 +223,7 @@ fn a_disconnect_says_its_reason_in_5_0_and_nothing_before() {
     };
     assert_eq!(u8::from(read.reason_code), 0x8E);
     assert_eq!(read.reason_string.as_deref(), Some("elsewhere"));
+    assert_eq!(read.server_reference.as_deref(), Some("b.lan"));
 }
 
 #[test]
@@ -219,6 +231,7 @@ fn a_reason_string_is_left_out_where_nobody_asked_or_there_is_no_room_3_14_2_3()
     let packet = ServerPacket::Disconnect {
         reason: ReasonCode::SERVER_SHUTTING_DOWN,
         reason_string: Some("until later"),
+        server_reference: None,
     };
     let silent = vec![0xE0, 2, 0x8B, 0];
     let full = sent(&packet, &V5).expect("no limit");
@@ -239,6 +252,54 @@ fn a_reason_string_is_left_out_where_nobody_asked_or_there_is_no_room_3_14_2_3()
 }
 
 #[test]
+fn a_refused_publish_is_told_why_where_that_is_wanted_and_fits_3_4_2_2_and_3_5_2_2() {
+    for (qos, first) in [(Qos::AtLeastOnce, 0x40), (Qos::ExactlyOnce, 0x50)] {
+        let packet = ServerPacket::Refusal {
+            ack: Ack {
+                packet_id: packet_id(),
+                reason: ReasonCode::NOT_AUTHORIZED,
+            },
+            qos,
+            reason_string: "no",
+        };
+        let full = vec![first, 9, 1, 2, 0x87, 5, 0x1F, 0, 2, b'n', b'o'];
+        let silent = vec![first, 3, 1, 2, 0x87];
+        read_v5(&full);
+        assert_eq!(sent(&packet, &V3), Ok(vec![first, 2, 1, 2]));
+        for (problem_information, maximum, expected) in [
+            (true, None, &full),
+            (true, Some(11), &full),
+            (true, Some(10), &silent),
+            (false, None, &silent),
+        ] {
+            let to = Peer {
+                maximum_packet_size: maximum,
+                problem_information,
+                ..V5
+            };
+            assert_eq!(sent(&packet, &to).as_ref(), Ok(expected));
+        }
+    }
+}
+
+#[test]
+fn response_information_is_left_out_where_there_is_no_room() {
+    let packet = connack(ReasonCode::SUCCESS);
+    let full = sent(&packet, &V5).expect("no limit").len();
+    for (maximum, is_there) in [(full, true), (full - 1, false)] {
+        let to = Peer {
+            maximum_packet_size: u32::try_from(maximum).ok(),
+            ..V5
+        };
+        let v5::codec::Packet::ConnectAck(read) = read_v5(&sent(&packet, &to).expect("room"))
+        else {
+            panic!("a CONNACK");
+        };
+        assert_eq!(read.response_info.is_some(), is_there);
+    }
+}
+
+#[test]
 fn what_exceeds_the_maximum_packet_size_leaves_no_bytes_3_1_2_24() {
     let to = Peer {
         maximum_packet_size: Some(1),
@@ -255,6 +316,7 @@ fn what_exceeds_the_maximum_packet_size_leaves_no_bytes_3_1_2_24() {
         ServerPacket::SubAck {
             packet_id: packet_id(),
             reasons: &[ReasonCode::SUCCESS],
+            reason_string: None,
         },
     ] {
         let mut out = BytePages::default();

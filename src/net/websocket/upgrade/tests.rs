@@ -17,6 +17,8 @@ fn listener() -> Listener {
         allow_anonymous: false,
         max_connections: 1,
         mount_point: None,
+        offer: crate::mqtt::Capabilities::default(),
+        moved_to: None,
     }
 }
 

@@ -1,19 +1,47 @@
 //! Chapter 4.6: what keeps its order.
 
 use crate::harness::broker::{Broker, LOCAL};
+use crate::harness::client::Client;
 use crate::harness::packet::{self, BOTH, Connect, Packet, Publish};
+
+/// The next message, past the PUBRELs of former ones, and answered to its end: more come than are sent at once.
+fn answered(client: &mut Client) -> Publish {
+    loop {
+        match client.receive() {
+            Packet::Pubrel { packet_id, .. } => client.send(&packet::ack(0x70, packet_id)),
+            Packet::Publish(message) => {
+                match message.qos {
+                    1 => client.send(&packet::ack(0x40, message.packet_id)),
+                    2 => client.send(&packet::ack(0x50, message.packet_id)),
+                    _ => {}
+                }
+                return message;
+            }
+            other => panic!("neither a message nor a PUBREL: {other:?}"),
+        }
+    }
+}
 
 #[test]
 fn the_order_of_a_publisher_and_topic_is_kept_4_6_0_5() {
     let broker = Broker::start(LOCAL);
     for version in BOTH {
         let mut client = broker.join(&Connect::new(version, "a"));
-        client.subscribe("a", 0);
-        for number in 0..100 {
-            client.publish("a", &number.to_string());
-        }
-        for number in 0..100 {
-            assert_eq!(client.text(), number.to_string());
+        client.subscribe("a", 2);
+        let mut publisher = broker.join(&Connect::new(version, "publisher"));
+        for qos in 0..=2 {
+            for number in 0..100 {
+                let message = Publish::new("a", number.to_string()).qos(qos, 0);
+                match qos {
+                    0 => publisher.send_publish(&message),
+                    _ => assert!(publisher.publish_acknowledged(message) < 0x80),
+                }
+            }
+            for number in 0..100 {
+                let message = answered(&mut client);
+                let expected = (qos, number.to_string().into_bytes());
+                assert_eq!((message.qos, message.payload), expected);
+            }
         }
     }
 }

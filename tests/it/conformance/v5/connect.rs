@@ -12,6 +12,12 @@ const REQUEST_RESPONSE_INFORMATION: u8 = 0x19;
 const RESPONSE_INFORMATION: u8 = 0x1A;
 const TOPIC_ALIAS: u8 = 0x23;
 
+fn is_a_protocol_error(broker: &Broker, connect: &Connect) {
+    let (mut client, connack) = broker.attempt(connect);
+    assert_eq!(connack.code, 0x82);
+    assert_eq!(client.closed(), []);
+}
+
 #[test]
 fn a_keep_alive_that_is_exceeded_ends_in_reason_8d_3_1_2_22() {
     let broker = Broker::start(LOCAL);
@@ -87,9 +93,7 @@ fn the_same_property_twice_is_a_protocol_error_3_1_2_11_2() {
         60u32.to_be_bytes().to_vec(),
     );
     connect.properties = vec![expiry.clone(), expiry];
-    let mut client = broker.dial();
-    client.send(&connect.encode());
-    client.refused();
+    is_a_protocol_error(&broker, &connect);
 }
 
 #[test]
@@ -99,9 +103,7 @@ fn a_receive_maximum_of_0_is_a_protocol_error_3_1_2_11_3() {
     connect
         .properties
         .push((property::RECEIVE_MAXIMUM, vec![0, 0]));
-    let mut client = broker.dial();
-    client.send(&connect.encode());
-    client.refused();
+    is_a_protocol_error(&broker, &connect);
 }
 
 #[test]
