@@ -148,9 +148,9 @@ impl OwnRule {
     }
 }
 
-/// What one client may do: only the rules that can concern it. Cloning copies a pointer.
+/// What one client may do: only the rules that can concern it; nothing is held for one that may do everything. Cloning copies a pointer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Permissions(Arc<Own>);
+pub struct Permissions(Option<Arc<Own>>);
 
 #[derive(Debug, PartialEq, Eq)]
 struct Own {
@@ -162,6 +162,9 @@ struct Own {
 
 impl Permissions {
     fn new(allow_by_default: bool, rules: Vec<OwnRule>) -> Self {
+        if allow_by_default && rules.is_empty() {
+            return Permissions::allow_all();
+        }
         let all = |action| {
             allow_by_default
                 && rules
@@ -169,37 +172,37 @@ impl Permissions {
                     .all(|rule| rule.allow || !rule.access.is_about(action))
         };
         let (writes_all, reads_all) = (all(Action::Write), all(Action::Read));
-        Permissions(Arc::new(Own {
+        Permissions(Some(Arc::new(Own {
             allow_by_default,
             writes_all,
             reads_all,
             rules,
-        }))
+        })))
     }
 
     /// Everything is allowed.
     pub fn allow_all() -> Self {
-        Permissions::new(true, Vec::new())
+        Permissions(None)
     }
 
     /// Whether no topic at all is forbidden to publish to, so that asking for each message is idle.
     pub fn writes_all(&self) -> bool {
-        self.0.writes_all
+        self.0.as_ref().is_none_or(|own| own.writes_all)
     }
 
     /// Whether no topic at all is kept back, so that asking for each delivery is idle.
     pub fn reads_all(&self) -> bool {
-        self.0.reads_all
+        self.0.as_ref().is_none_or(|own| own.reads_all)
     }
 
     /// Whether the client may publish to the topic name.
     pub fn may_write(&self, topic: &str) -> bool {
-        self.0.writes_all || self.why(Action::Write, topic).allowed
+        self.writes_all() || self.why(Action::Write, topic).allowed
     }
 
     /// Whether a message of the topic name may be delivered to the client.
     pub fn may_read(&self, topic: &str) -> bool {
-        self.0.reads_all || self.why(Action::Read, topic).allowed
+        self.reads_all() || self.why(Action::Read, topic).allowed
     }
 
     /// Whether the client may subscribe to the filter. Of `$share/GROUP/FILTER` only FILTER MUST be given.
@@ -209,13 +212,19 @@ impl Permissions {
 
     /// The decision and the rule that made it. For `Subscribe` the topic is a filter.
     pub fn why(&self, action: Action, topic: &str) -> Decision {
-        match self.0.rules.iter().find(|rule| rule.decides(action, topic)) {
+        let Some(own) = &self.0 else {
+            return Decision {
+                allowed: true,
+                line: None,
+            };
+        };
+        match own.rules.iter().find(|rule| rule.decides(action, topic)) {
             Some(rule) => Decision {
                 allowed: rule.allow,
                 line: Some(rule.line),
             },
             None => Decision {
-                allowed: self.0.allow_by_default,
+                allowed: own.allow_by_default,
                 line: None,
             },
         }

@@ -25,8 +25,14 @@ pub(super) struct Queued {
 
 /// A queue that drops its oldest message when a new one would exceed its bounds: the newest state is
 /// worth more to a client that comes back than the oldest.
+///
+/// An empty one, as nearly all are, is a pointer.
 #[derive(Debug, Default)]
-pub(super) struct Queue {
+pub(super) struct Queue(Option<Box<Waiting>>);
+
+/// What waits, at least one message.
+#[derive(Debug, Default)]
+struct Waiting {
     messages: VecDeque<Queued>,
     bytes: usize,
     /// No message expires before this moment; `None` when none ever does. It may lie too early, but not too late.
@@ -42,16 +48,18 @@ impl Queue {
 
     /// Appends a message whatever the bounds; the caller MUST trim later.
     pub fn append(&mut self, queued: Queued) {
-        self.bytes += queued.message.size();
-        self.expires_from = sooner(self.expires_from, &queued);
-        self.messages.push_back(queued);
+        let waiting = self.0.get_or_insert_default();
+        waiting.bytes += queued.message.size();
+        waiting.expires_from = sooner(waiting.expires_from, &queued);
+        waiting.messages.push_back(queued);
     }
 
     /// Drops the oldest messages until the others are within bounds, and gives them back.
     pub fn trim(&mut self, messages_max: usize, bytes_max: usize) -> Vec<Queued> {
         let mut dropped = Vec::new();
-        while self.messages.len() > messages_max
-            || (self.bytes > bytes_max && self.messages.len() > 1)
+        while let Some(waiting) = &self.0
+            && (waiting.messages.len() > messages_max
+                || (waiting.bytes > bytes_max && waiting.messages.len() > 1))
         {
             dropped.extend(self.pop());
         }
@@ -60,17 +68,17 @@ impl Queue {
 
     /// Takes the oldest message.
     pub fn pop(&mut self) -> Option<Queued> {
-        let queued = self.messages.pop_front()?;
-        self.bytes -= queued.message.size();
-        if self.messages.is_empty() {
+        let Waiting {
+            messages, bytes, ..
+        } = self.0.as_deref_mut()?;
+        let queued = messages.pop_front()?;
+        *bytes -= queued.message.size();
+        if messages.is_empty() {
             // An idle session holds no buffer.
-            self.messages = VecDeque::new();
-            self.expires_from = None;
-        } else if self.messages.capacity() > 64
-            && self.messages.len() < self.messages.capacity() / 4
-        {
+            self.0 = None;
+        } else if messages.capacity() > 64 && messages.len() < messages.capacity() / 4 {
             // Nor does one that was busy hold what it will hardly need again.
-            self.messages.shrink_to(self.messages.len() * 2);
+            messages.shrink_to(messages.len() * 2);
         }
         Some(queued)
     }
@@ -90,17 +98,17 @@ impl Queue {
 
     /// Takes out the messages whose Message Expiry Interval is over. It costs a look at all of them where there may be one, else nothing.
     pub fn drop_expired(&mut self, now: Time) -> Vec<Queued> {
-        if self.expires_from.is_none_or(|from| from > now) {
+        let expires_from = self.0.as_ref().and_then(|waiting| waiting.expires_from);
+        if expires_from.is_none_or(|from| from > now) {
             return Vec::new();
         }
-        let expired = self.take_where(|queued| expiry(queued).is_some_and(|at| at <= now));
-        self.expires_from = self.messages.iter().fold(None, sooner);
-        expired
+        self.take_where(|queued| expiry(queued).is_some_and(|at| at <= now))
     }
 
     /// Whether the message with this id waits.
     pub fn contains(&self, id: u64) -> bool {
-        self.messages.iter().any(|queued| queued.message.id() == id)
+        let mut waiting = self.0.iter().flat_map(|waiting| &waiting.messages);
+        waiting.any(|queued| queued.message.id() == id)
     }
 
     /// Takes the messages whose Shared Subscription is asked for.
@@ -109,35 +117,40 @@ impl Queue {
     }
 
     fn take_where(&mut self, is_asked: impl Fn(&Queued) -> bool) -> Vec<Queued> {
-        let all = std::mem::take(&mut self.messages);
-        let (taken, kept): (Vec<Queued>, Vec<Queued>) = all.into_iter().partition(is_asked);
-        self.messages = kept.into();
-        self.bytes -= taken
-            .iter()
-            .map(|queued| queued.message.size())
-            .sum::<usize>();
+        let Some(waiting) = self.0.take() else {
+            return Vec::new();
+        };
+        let all = waiting.messages.into_iter();
+        let (taken, kept): (Vec<Queued>, Vec<Queued>) = all.partition(is_asked);
+        self.0 = (!kept.is_empty()).then(|| {
+            Box::new(Waiting {
+                bytes: kept.iter().map(|queued| queued.message.size()).sum(),
+                expires_from: kept.iter().fold(None, sooner),
+                messages: kept.into(),
+            })
+        });
         taken
     }
 
     /// The oldest message.
     pub fn front(&self) -> Option<&Queued> {
-        self.messages.front()
+        self.0.as_ref()?.messages.front()
     }
 
     /// All messages, the oldest first.
     pub fn iter(&self) -> impl Iterator<Item = &Queued> {
-        self.messages.iter()
+        self.0.iter().flat_map(|waiting| &waiting.messages)
     }
 
     /// Whether nothing waits.
     #[inline]
     pub fn is_empty(&self) -> bool {
-        self.messages.is_empty()
+        self.0.is_none()
     }
 
     /// How many messages wait.
     pub fn len(&self) -> usize {
-        self.messages.len()
+        self.0.as_ref().map_or(0, |waiting| waiting.messages.len())
     }
 }
 
@@ -192,7 +205,7 @@ mod tests {
         assert_eq!(ids(queue.push(queued(3, 10), 2, 10_000)), [1]);
         assert_eq!(ids(queue.push(queued(4, 9_990), 9, 10_000)), [2, 3]);
         assert_eq!(queue.pop().map(|queued| queued.message.id()), Some(4));
-        assert_eq!((queue.bytes, queue.len()), (0, 0));
+        assert!(queue.is_empty() && queue.0.is_none());
     }
 
     #[test]
@@ -209,10 +222,14 @@ mod tests {
         }
         assert!(queue.drop_expired(Time(99)).is_empty());
         assert_eq!(ids(queue.drop_expired(Time(100))), [3]);
-        assert_eq!(queue.expires_from, Some(Time(500)));
+        assert_eq!(
+            queue.0.as_ref().and_then(|it| it.expires_from),
+            Some(Time(500))
+        );
         assert_eq!(ids(queue.drop_expired(Time(1000))), [2, 4]);
-        assert_eq!((queue.expires_from, queue.len()), (None, 1));
+        assert_eq!(queue.len(), 1);
+        assert_eq!(queue.0.as_ref().and_then(|it| it.expires_from), None);
         queue.pop();
-        assert_eq!(queue.bytes, 0);
+        assert!(queue.0.is_none());
     }
 }

@@ -73,6 +73,11 @@ impl Crowd {
         }
     }
 
+    /// How many connections there are.
+    pub fn open(&self) -> u32 {
+        self.open.load(Ordering::Acquire)
+    }
+
     /// One comes in.
     pub fn enter(&self) {
         self.open.fetch_add(1, Ordering::AcqRel);

@@ -6,41 +6,31 @@
 //! CONNECT leaves the next ones in the kernel's queue. The process's signals arrive here too, since this thread waits for
 //! descriptors anyway. It reads nothing from a connection and knows nothing of TLS.
 
-use std::collections::HashMap;
-use std::fs;
+mod accept;
+mod open;
+
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
-use socket2::{Domain, Protocol, SockAddr, Socket, TcpKeepalive, Type};
+use socket2::Socket;
+
+pub use open::{clean_up, describe, open};
 
 use super::door::{Crowd, Room};
 use crate::auth::Guard;
-use crate::config::Bind;
-
-/// The kernel's queue of connections that wait to be accepted; it takes its own bound if that is lower.
-const BACKLOG: i32 = 1024;
+use accept::{accept, is_ample, is_descriptor_left};
 
 /// Connections that are accepted in a row before they are handed over.
 const BATCH: usize = 64;
 
-/// Descriptors that connections leave to the rest of the program: a reload opens files.
-const DESCRIPTORS_KEPT: RawFd = 16;
-
 /// How long the thread stays away from its sockets when the process has no descriptors or memory left, in milliseconds:
 /// a connection that cannot be accepted stays ready, and asking again at once would be a loop.
 const EXHAUSTED_PAUSE_MS: i32 = 200;
-
-/// A dead client is noticed by the kernel after about two minutes, also where it asked for no keep alive.
-const TCP_KEEPALIVE: (Duration, Duration, u32) =
-    (Duration::from_secs(60), Duration::from_secs(15), 4);
 
 /// The number of a listening socket; never used twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -125,6 +115,7 @@ impl Acceptor {
             guard,
             sockets: Vec::new(),
             report,
+            polled: Vec::new(),
             is_exhausted: false,
         };
         let thread = std::thread::Builder::new()
@@ -192,6 +183,8 @@ struct Worker<F> {
     guard: Arc<Guard>,
     sockets: Vec<Listening>,
     report: F,
+    /// What the thread waited for last, and what came of it.
+    polled: Vec<libc::pollfd>,
     /// Whether the process had no descriptors or memory left at the last attempt.
     is_exhausted: bool,
 }
@@ -199,8 +192,10 @@ struct Worker<F> {
 impl<F: Fn(Event)> Worker<F> {
     fn run(mut self) {
         loop {
-            let ready = self.wait();
-            drain(&self.woken);
+            self.wait();
+            if self.is_ready(&self.woken) {
+                drain(&self.woken);
+            }
             while let Ok(command) = self.inbox.try_recv() {
                 match command {
                     Command::Listen(id, socket, crowd, name) => {
@@ -221,13 +216,15 @@ impl<F: Fn(Event)> Worker<F> {
                     Command::Stop => return,
                 }
             }
-            if drain(&self.signals) {
+            if self.is_ready(&self.signals) && drain(&self.signals) {
                 (self.report)(Event::Signalled);
             }
+            let open = self.sockets.iter().map(|listening| listening.crowd.open());
+            let is_ample = is_ample(open.sum());
             let mut batch = Vec::new();
             for listening in &mut self.sockets {
-                if ready.contains_key(&listening.socket.as_raw_fd()) {
-                    self.is_exhausted |= !listening.accept(&mut batch, &self.guard);
+                if is_ready(&self.polled, &listening.socket) {
+                    self.is_exhausted |= !listening.accept(&mut batch, &self.guard, is_ample);
                 }
             }
             if !batch.is_empty() {
@@ -236,17 +233,17 @@ impl<F: Fn(Event)> Worker<F> {
         }
     }
 
-    /// Waits for something to do: the descriptors that are ready.
-    fn wait(&mut self) -> HashMap<RawFd, ()> {
+    /// Waits for something to do.
+    fn wait(&mut self) {
         let poll_fd = |fd: RawFd| libc::pollfd {
             fd,
             events: libc::POLLIN,
             revents: 0,
         };
-        let mut fds = vec![
-            poll_fd(self.woken.as_raw_fd()),
-            poll_fd(self.signals.as_raw_fd()),
-        ];
+        let fds = &mut self.polled;
+        fds.clear();
+        fds.push(poll_fd(self.woken.as_raw_fd()));
+        fds.push(poll_fd(self.signals.as_raw_fd()));
         let mut timeout_ms = -1;
         if std::mem::take(&mut self.is_exhausted) {
             timeout_ms = EXHAUSTED_PAUSE_MS;
@@ -261,27 +258,33 @@ impl<F: Fn(Event)> Worker<F> {
         let count = unsafe { libc::poll(fds.as_mut_ptr(), fds.len() as libc::nfds_t, timeout_ms) };
         if count < 0 {
             // Interrupted: nothing is known to be ready.
-            return HashMap::new();
+            fds.clear();
         }
-        fds.iter()
-            .filter(|fd| fd.revents != 0)
-            .map(|fd| (fd.fd, ()))
-            .collect()
+    }
+
+    fn is_ready(&self, descriptor: &impl AsRawFd) -> bool {
+        is_ready(&self.polled, descriptor)
     }
 }
 
+fn is_ready(polled: &[libc::pollfd], descriptor: &impl AsRawFd) -> bool {
+    let fd = descriptor.as_raw_fd();
+    polled.iter().any(|of| of.fd == fd && of.revents != 0)
+}
+
 impl Listening {
-    /// Accepts what waits, as far as there is room. `false` when the process has nothing left to accept with.
-    fn accept(&mut self, batch: &mut Vec<Accepted>, guard: &Guard) -> bool {
+    /// Accepts what waits, as far as there is room. `false` when the process has nothing left to accept with; `is_ample` says that
+    /// this cannot be for a batch.
+    fn accept(&mut self, batch: &mut Vec<Accepted>, guard: &Guard, is_ample: bool) -> bool {
         for _ in 0..BATCH {
             let room = self.crowd.room();
             if room == Room::Wait {
                 return true;
             }
-            if let Err(error) = is_descriptor_left(&self.socket) {
+            if !is_ample && let Err(error) = is_descriptor_left(&self.socket) {
                 return self.is_harmless(&error);
             }
-            let (socket, address) = match self.socket.accept() {
+            let (socket, address) = match accept(&self.socket) {
                 Ok(accepted) => accepted,
                 Err(error) => return self.is_harmless(&error),
             };
@@ -331,24 +334,6 @@ impl Listening {
     }
 }
 
-/// Whether there is a descriptor for one more connection. The kernel always gives the lowest that is free, so a copy of another tells
-/// which is next; a connection that was accepted could not be put back.
-fn is_descriptor_left(socket: &Socket) -> io::Result<()> {
-    let mut limit = libc::rlimit {
-        rlim_cur: 0,
-        rlim_max: 0,
-    };
-    // SAFETY: `limit` is a valid rlimit for the whole call, which cannot fail with valid arguments.
-    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) };
-    let limit = RawFd::try_from(limit.rlim_cur).unwrap_or(RawFd::MAX);
-    let next = socket.try_clone()?;
-    if next.as_raw_fd() < limit.saturating_sub(DESCRIPTORS_KEPT) {
-        Ok(())
-    } else {
-        Err(io::Error::from_raw_os_error(libc::EMFILE))
-    }
-}
-
 /// Reads what there is; whether there was anything.
 fn drain(mut stream: &UnixStream) -> bool {
     let mut bytes = [0; 64];
@@ -359,104 +344,12 @@ fn drain(mut stream: &UnixStream) -> bool {
     was_there
 }
 
-/// Opens a listening socket.
-///
-/// An address that the router does not have yet is bound all the same (IP_FREEBIND): it may come later, and then the
-/// listener is there.
-///
-/// # Errors
-/// The address is in use, or the system refuses for another reason.
-pub fn open(bind: &Bind) -> io::Result<Socket> {
-    let socket = match bind {
-        Bind::Tcp { address, device } => open_tcp(*address, device.as_deref())?,
-        Bind::Unix(path) => open_unix(path)?,
-    };
-    socket.listen(BACKLOG)?;
-    Ok(socket)
-}
-
-fn open_tcp(address: SocketAddr, device: Option<&str>) -> io::Result<Socket> {
-    let domain = Domain::for_address(address);
-    let socket = Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
-    if address.is_ipv6() {
-        socket.set_only_v6(true)?;
-        socket.set_freebind_v6(true)?;
-    } else {
-        socket.set_freebind_v4(true)?;
-    }
-    if let Some(device) = device {
-        socket.bind_device(Some(device.as_bytes()))?;
-    }
-    // Accepted sockets inherit both.
-    socket.set_tcp_nodelay(true)?;
-    let (time, interval, retries) = TCP_KEEPALIVE;
-    let keepalive = TcpKeepalive::new()
-        .with_time(time)
-        .with_interval(interval)
-        .with_retries(retries);
-    socket.set_tcp_keepalive(&keepalive)?;
-    socket.bind(&SockAddr::from(address))?;
-    Ok(socket)
-}
-
-/// A Unix socket that its owner and group may connect to. One that a former process left behind is replaced; one that is
-/// listened on is not.
-fn open_unix(path: &Path) -> io::Result<Socket> {
-    let is_left_behind = fs::symlink_metadata(path)
-        .is_ok_and(|metadata| metadata.file_type().is_socket())
-        && UnixStream::connect(path).is_err();
-    if is_left_behind {
-        fs::remove_file(path)?;
-    }
-    let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
-    socket.bind(&SockAddr::unix(path)?)?;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
-    Ok(socket)
-}
-
-/// Removes what a listening socket leaves behind in the file system.
-pub fn clean_up(bind: &Bind) {
-    if let Bind::Unix(path) = bind {
-        // An error means that it is gone already.
-        let _ = fs::remove_file(path);
-    }
-}
-
-/// Where a socket listens: with the port that the kernel chose, if it was to.
-pub fn describe(bind: &Bind, socket: &Socket) -> String {
-    match bind {
-        Bind::Unix(path) => path.display().to_string(),
-        Bind::Tcp { address, device } => {
-            let bound = socket
-                .local_addr()
-                .ok()
-                .and_then(|bound| bound.as_socket())
-                .unwrap_or(*address);
-            match device {
-                Some(device) => format!("{bound} ({device})"),
-                None => bound.to_string(),
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::Duration;
 
-    #[test]
-    fn an_address_that_is_not_there_yet_can_be_listened_on() {
-        // 192.0.2.0/24 is nobody's (RFC 5737).
-        let address = SocketAddr::from(([192, 0, 2, 1], 0));
-        assert!(
-            open(&Bind::Tcp {
-                address,
-                device: None
-            })
-            .is_ok()
-        );
-    }
+    use super::*;
+    use crate::config::Bind;
 
     #[test]
     fn connections_are_accepted_only_while_there_is_room() {

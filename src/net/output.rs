@@ -6,9 +6,17 @@ use ntex_bytes::{BytePages, Bytes};
 #[derive(Debug, Default)]
 pub struct Output {
     bytes: Vec<u8>,
-    /// Payloads that are not copied, each with the position in `bytes` that it goes to.
-    shared: Vec<(usize, Bytes)>,
-    shared_bytes: usize,
+    /// Payloads that are not copied, if there are any; a pointer, since each idle connection has room for it.
+    shared: Option<Box<Shared>>,
+}
+
+/// Payloads that are not copied.
+#[derive(Debug, Default)]
+struct Shared {
+    /// Each with the position in the copied bytes that it goes to.
+    payloads: Vec<(usize, Bytes)>,
+    /// Their bytes.
+    bytes: usize,
 }
 
 /// A buffer above this many bytes is freed rather than used again.
@@ -30,14 +38,15 @@ impl Output {
 
     /// Appends a payload without copying it.
     pub fn share(&mut self, payload: Bytes) {
-        self.shared_bytes += payload.len();
-        self.shared.push((self.bytes.len(), payload));
+        let shared = self.shared.get_or_insert_default();
+        shared.bytes += payload.len();
+        shared.payloads.push((self.bytes.len(), payload));
     }
 
     /// How many bytes there are.
     #[inline]
     pub fn len(&self) -> usize {
-        self.bytes.len() + self.shared_bytes
+        self.bytes.len() + self.shared.as_ref().map_or(0, |shared| shared.bytes)
     }
 
     /// Whether there is nothing.
@@ -58,34 +67,33 @@ impl Output {
     /// MUST NOT be divided.
     pub fn drain_to(&mut self, pages: &mut BytePages, count: usize, pool: &mut Pool) {
         let (mut from, mut left) = (0, count);
-        let mut drained = 0;
-        for (position, payload) in &self.shared {
-            if position - from >= left {
-                break;
+        if let Some(shared) = &mut self.shared {
+            let mut drained = 0;
+            for (position, payload) in &shared.payloads {
+                if position - from >= left {
+                    break;
+                }
+                pages.extend_from_slice(&self.bytes[from..*position]);
+                pages.append(payload.clone());
+                left -= position - from + payload.len();
+                shared.bytes -= payload.len();
+                (from, drained) = (*position, drained + 1);
             }
-            pages.extend_from_slice(&self.bytes[from..*position]);
-            pages.append(payload.clone());
-            left -= position - from + payload.len();
-            self.shared_bytes -= payload.len();
-            (from, drained) = (*position, drained + 1);
+            shared.payloads.drain(..drained);
+            for (position, _) in &mut shared.payloads {
+                *position -= from + left;
+            }
         }
         pages.extend_from_slice(&self.bytes[from..from + left]);
-        from += left;
-        if drained == self.shared.len() && from == self.bytes.len() {
+        self.bytes.drain(..from + left);
+        if self.is_empty() {
             self.clear(pool);
-            return;
-        }
-        self.shared.drain(..drained);
-        self.bytes.drain(..from);
-        for (position, _) in &mut self.shared {
-            *position -= from;
         }
     }
 
     /// Forgets everything and gives the buffer back.
     pub fn clear(&mut self, pool: &mut Pool) {
-        self.shared = Vec::new();
-        self.shared_bytes = 0;
+        self.shared = None;
         let mut bytes = std::mem::take(&mut self.bytes);
         // One that owns nothing would be handed out before those that do.
         if (1..=REUSED_MAX).contains(&bytes.capacity()) && pool.0.len() < POOL_MAX {

@@ -246,7 +246,7 @@ impl Table {
     /// Enhanced authentication has succeeded: the server's last data, which goes out with the CONNACK if the broker accepts.
     pub fn set_exchange_end(&mut self, id: ConnectionId, data: Box<str>) {
         if let Some(live) = self.live(id) {
-            live.exchange_end = Some(data);
+            live.exchange_end = Some(Box::new(data));
         }
     }
 
@@ -317,14 +317,14 @@ impl Table {
     /// The verdict about a connection's password has come.
     pub fn set_verdict(&mut self, id: ConnectionId, verdict: Verdict) {
         if let Some(live) = self.live(id) {
-            live.verdict = Some(verdict);
+            live.verdict = Some(Box::new(verdict));
             live.io.notify_dispatcher();
         }
     }
 
     /// Takes the verdict about a connection's password.
     pub fn take_verdict(&mut self, id: ConnectionId) -> Option<Verdict> {
-        self.live(id)?.verdict.take()
+        self.live(id)?.verdict.take().map(|verdict| *verdict)
     }
 
     /// Whether the broker was told that a connection's output is full.

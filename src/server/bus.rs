@@ -4,7 +4,7 @@
 //! that are due, then every output to its socket. The order matters: whatever an acknowledgement promises holds before it leaves.
 
 use std::cell::{Cell, RefCell};
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::path::PathBuf;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -80,6 +80,8 @@ pub struct Bus {
     /// The time of the turn at hand.
     now: Cell<Option<Time>>,
     turn: LocalWaker,
+    has_ended: Cell<bool>,
+    end: LocalWaker,
 }
 
 /// What a [`Bus`] is made of.
@@ -123,6 +125,8 @@ impl Bus {
             handle: Handle::current(),
             now: Cell::new(None),
             turn: LocalWaker::new(),
+            has_ended: Cell::new(false),
+            end: LocalWaker::new(),
         });
         BUS.set(Some(bus.clone()));
         ntex::rt::spawn(Turns {
@@ -148,6 +152,25 @@ impl Bus {
             limit - limits::reserve(limit)
         };
         self.broker.borrow().held_bytes() + Table::cost(door) <= limit
+    }
+
+    /// Ends the bus: nothing of it is served any more.
+    pub fn end(&self) {
+        self.has_ended.set(true);
+        self.end.wake();
+    }
+
+    /// Waits for the end of the bus.
+    pub async fn ended(&self) {
+        poll_fn(|cx| {
+            self.end.register(cx.waker());
+            if self.has_ended.get() {
+                Poll::Ready(())
+            } else {
+                Poll::Pending
+            }
+        })
+        .await;
     }
 
     /// Runs `act` with the bus of this thread, if it has one.

@@ -56,7 +56,9 @@ pub fn recover(root: &Path, settings: Settings, seed: u64) -> Option<Recovery> {
         boot: boot(seed),
         boot_ms: clock::boot_ms,
         wall_s: clock::wall_s,
-    });
+    })
+    .inspect_err(|error| log::error!("store: nothing is kept: {error}"))
+    .ok()?;
     clock::go_on(recovery.clock().offset_ms);
     Some(recovery)
 }

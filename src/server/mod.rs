@@ -2,7 +2,8 @@
 //!
 //! Threads, each with its reason: the event loop does all network I/O and owns the broker; `fosquitto-accept` waits for new
 //! connections and signals, so that a flood of them costs the loop nothing; `fosquitto-auth` computes hashes, which take
-//! milliseconds; and ntex has one that closes sockets and one for its timers.
+//! milliseconds. The loop is ntex's runtime without its `System`: only that would give the closing of sockets to a pool of threads,
+//! which costs a connection more than its CONNECT, and the sockets here do not linger, so closing one never blocks.
 //!
 //! `bus` is the loop's state, `doors` the open listeners, `reload` and `judge` what SIGHUP does, `signals` and `clock` what their names
 //! say. What a command line means is `cli`'s matter.
@@ -23,7 +24,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use ntex::rt::{Handle, System};
+use ntex::rt::{DefaultRuntime, Handle, Runner as _};
 use ntex::service::cfg::SharedCfg;
 use ntex::time::{Millis, sleep};
 use ntex::util::BytePageSize;
@@ -92,14 +93,8 @@ fn serve(root: PathBuf, config: Config) -> io::Result<ExitCode> {
     let mut seed = [0; 8];
     openssl::rand::rand_bytes(&mut seed)?;
     let verifier = Verifier::start()?;
-    let (started, outcome) = std::sync::mpsc::channel();
-    let system = System::build()
-        .name("fosquitto")
-        .ping_interval(0)
-        // Sockets are closed through this pool, and nothing else is.
-        .thread_pool_limit(1)
-        .build(ntex::rt::DefaultRuntime);
-    system.run(move || {
+    let (tell, outcome) = std::sync::mpsc::channel::<io::Result<ExitCode>>();
+    let run = async move {
         let handle = Handle::current();
         let guard = Arc::new(Guard::new(bus::rates_of(&config.global), || clock::now().0));
         let acceptor = Acceptor::start(told, guard.clone(), move |event| {
@@ -117,25 +112,33 @@ fn serve(root: PathBuf, config: Config) -> io::Result<ExitCode> {
         });
         let config = bus.config.borrow().clone();
         bus.doors.borrow_mut().follow(&bus, &config);
-        bus.restore(seed);
         if bus.doors.borrow().sockets() == 0 {
             log::error!("no listener could be opened");
-            // An error means that nobody waits for the outcome any more, and nobody does not.
-            let _ = started.send(ExitCode::FAILURE);
-            System::current().stop();
-        } else {
-            // Not before: a second one by mistake must not take the first one's place.
-            write_pid_file(&bus.root.join(PID_FILE));
-            log::info!("ready");
+            return Ok(ExitCode::FAILURE);
         }
-        Ok(())
-    })?;
-    if let Ok(failure) = outcome.try_recv() {
-        return Ok(failure);
+        bus.restore(seed);
+        // Not before: a second one by mistake must not take the first one's place.
+        write_pid_file(&bus.root.join(PID_FILE));
+        log::info!("ready");
+        bus.ended().await;
+        Ok(ExitCode::SUCCESS)
+    };
+    let ended = DefaultRuntime.block_on(Box::pin(async move {
+        // An error means that nobody waits for the outcome any more, and nobody does not.
+        let _ = tell.send(run.await);
+    }));
+    // SAFETY: nothing of the loop runs any more, so nobody is in the middle of using an item. They must go while the thread's other
+    // local values are there.
+    unsafe { ntex::rt::remove_all_items() };
+    if let Err(panic) = ended {
+        std::panic::resume_unwind(panic);
     }
-    // An error means that it is gone already.
-    let _ = fs::remove_file(pid_file);
-    Ok(ExitCode::SUCCESS)
+    let outcome = outcome.recv().map_err(io::Error::other)?;
+    if let Ok(ExitCode::SUCCESS) = outcome {
+        // An error means that it is gone already.
+        let _ = fs::remove_file(pid_file);
+    }
+    outcome
 }
 
 /// Passes what the accept thread has to say to the event loop.
@@ -169,7 +172,7 @@ fn accept(bus: &Rc<Bus>, batch: Vec<Accepted>) {
         match door {
             Some(door) if bus.has_room_for(&door) => {
                 let cfg = io_config();
-                ntex::rt::spawn(connection::accept(bus.clone(), accepted, door, due, cfg));
+                connection::accept(bus.clone(), accepted, door, due, cfg);
             }
             // There is no memory for it; or the listening socket was closed in the meantime, and with it goes who came through it.
             _ if accepted.crowd.turn_back() => bus.accept_more(),
@@ -211,7 +214,7 @@ fn stop(bus: &Rc<Bus>) {
         }
         bus.stop_store();
         log::info!("stopped");
-        System::current().stop();
+        bus.end();
     });
 }
 

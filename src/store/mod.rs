@@ -49,6 +49,7 @@ pub mod vfs;
 mod worker;
 mod write;
 
+use std::fs::File;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
@@ -201,6 +202,8 @@ pub struct Store {
     is_told: Arc<AtomicBool>,
     status: Arc<Mutex<Status>>,
     thread: Option<JoinHandle<()>>,
+    /// Held until the thread is done.
+    _lock: File,
 }
 
 impl Store {

@@ -4,13 +4,15 @@
 //! What the journal has and the database lacks is written to flash first, so that there is one state to read. Where flash cannot be
 //! written, a copy of the database in memory takes it, and the journal stays until flash can.
 
-use std::fs::{self, DirBuilder};
+use std::fs::{self, DirBuilder, File};
 use std::io;
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use rusqlite::Row;
 
@@ -60,6 +62,7 @@ pub struct Recovery {
     applied: u64,
     last: u64,
     failing: Option<String>,
+    lock: File,
 }
 
 /// A segment of the time before.
@@ -71,8 +74,17 @@ struct Leftover {
     count: u64,
 }
 
-/// Finds out what is there. It never fails: what cannot be used is said in the log.
-pub fn recover(parts: Parts) -> Recovery {
+/// Finds out what is there. What cannot be used is said in the log.
+///
+/// # Errors
+/// Another process keeps its state in the same place, or the place cannot be made: nothing can be kept.
+pub fn recover(parts: Parts) -> io::Result<Recovery> {
+    let directory = parts.directory;
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&directory)?;
+    let lock = lock(&directory)?;
     let mut failing = None;
     let place = Place {
         path: parts.settings.path.clone(),
@@ -92,22 +104,8 @@ pub fn recover(parts: Parts) -> Recovery {
         }
     };
     let state = database.as_ref().map(Database::state);
-    let directory = parts.directory;
-    let made = DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(&directory);
-    let (leftovers, chunks) = made
-        .and_then(|()| {
-            read_journal(
-                &directory,
-                state.map(|state| (state.store, state.applied == 0)),
-            )
-        })
-        .unwrap_or_else(|error| {
-            log::error!("store: {}: {error}", directory.display());
-            Default::default()
-        });
+    let of = state.map(|state| (state.store, state.applied == 0));
+    let (leftovers, chunks) = read_journal(&directory, of)?;
     let boot_ms = (parts.boot_ms)();
     let clock = Clock {
         boot: parts.boot,
@@ -137,9 +135,33 @@ pub fn recover(parts: Parts) -> Recovery {
         leftovers,
         applied,
         failing,
+        lock,
     };
     recovery.catch_up(parts.seed);
-    recovery
+    Ok(recovery)
+}
+
+/// How long a process that is just ending may keep the place, in steps of 10 ms.
+const LOCK_STEPS: u32 = 200;
+
+/// Keeps other processes away from the journal and the database as long as the file is open.
+fn lock(directory: &Path) -> io::Result<File> {
+    let path = directory.join("lock");
+    let mut open = File::options();
+    open.write(true).create(true).truncate(false).mode(0o600);
+    let file = open.custom_flags(libc::O_NOFOLLOW).open(&path)?;
+    for _ in 0..LOCK_STEPS {
+        // SAFETY: the descriptor is open during the call.
+        if unsafe { libc::flock(file.as_raw_fd(), libc::LOCK_EX | libc::LOCK_NB) } == 0 {
+            return Ok(file);
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let what = format!(
+        "{} is locked: another bus keeps its state there",
+        path.display()
+    );
+    Err(io::Error::new(io::ErrorKind::WouldBlock, what))
 }
 
 /// The journal's segments with their records; those that another one has taken up are removed. `of` is the database's number, and
@@ -374,6 +396,7 @@ impl Recovery {
             orders,
             is_told,
             status,
+            _lock: self.lock,
             thread: None,
         };
         (store, Worker::new(beginning), received)

@@ -115,7 +115,8 @@ impl World {
             boot: 1,
             boot_ms: || 1000,
             wall_s: || None,
-        });
+        })
+        .expect("nobody else is there");
         let (mut found, mut messages) = (Model::default(), BTreeMap::new());
         let mut numbers = (0, 0);
         recovery.load(|item| {

@@ -76,11 +76,37 @@ const WILDCARDS: Flow = Flow {
 /// Messages on their way to a subscriber: well below mosquitto's `max_queued_messages` of 1,000.
 const QUEUE_MESSAGES: u32 = 400;
 
-/// The flow whose instructions are counted. Its window fits into what a broker reads at once.
-pub const COUNTED: Flow = Flow {
-    window: 500,
-    ..ONE_TO_ONE
-};
+/// A flow whose instructions are counted.
+#[derive(Clone, Copy)]
+pub struct Counted {
+    /// Its name among the numbers that are kept.
+    pub name: &'static str,
+    /// The flow.
+    pub flow: Flow,
+    /// Messages in the shorter run.
+    pub messages: u32,
+}
+
+/// The flows whose instructions are counted. Their windows fit into what a broker reads at once.
+pub fn counted() -> [Counted; 4] {
+    let flow = |qos, subscribers, window| Flow {
+        qos,
+        subscribers,
+        window,
+        ..ONE_TO_ONE
+    };
+    let case = |name, flow, messages| Counted {
+        name,
+        flow,
+        messages,
+    };
+    [
+        case("1-1-qos0-64B", flow(0, 1, 500), 20_000),
+        case("1-1-qos1-64B", flow(1, 1, QUEUE_MESSAGES), 10_000),
+        case("1-1-qos2-64B", flow(2, 1, QUEUE_MESSAGES), 10_000),
+        case("1-100-qos0", flow(0, 100, QUEUE_MESSAGES), 1_000),
+    ]
+}
 
 /// All cases, in the order of the report.
 pub fn all() -> Vec<Case> {

@@ -38,8 +38,7 @@ const USAGE: &str = "usage: bus --bench [options]
   --only BROKER      mosquitto, fosquitto or relay alone; may be given several times
   --fosquitto PATH   the binary to measure (the one that was built with the benchmark)
   --mosquitto PATH   the mosquitto to measure against (/usr/sbin/mosquitto)
-  --instructions     callgrind's instructions a message instead: 1→1, QoS 0, 64 B
-  --max N            with --instructions: fail if fosquitto takes more than N
+  --instructions     callgrind's instructions a message instead, held against tests/bench/instructions.txt
 Without any option it prints this and ends: `cargo test --all-targets` starts it like that.";
 
 /// What the command line asks for.
@@ -51,7 +50,6 @@ struct Options {
     only: Vec<Kind>,
     programs: Programs,
     instructions: bool,
-    instructions_max: f64,
     relay: Option<u16>,
 }
 
@@ -87,7 +85,6 @@ impl Options {
                 wrapper: Vec::new(),
             },
             instructions: false,
-            instructions_max: f64::INFINITY,
             relay: None,
         };
         let mut arguments = arguments.into_iter();
@@ -121,7 +118,6 @@ impl Options {
             "--fosquitto" => self.programs.fosquitto = PathBuf::from(value()?),
             "--mosquitto" => self.programs.mosquitto = PathBuf::from(value()?),
             "--instructions" => self.instructions = true,
-            "--max" => self.instructions_max = number(&value()?)?,
             "--relay" => self.relay = Some(number(&value()?)?),
             _ => {
                 return Err(io::Error::other(format!(
@@ -154,7 +150,7 @@ impl Options {
         machine::raise_open_files()?;
         self.share_processor()?;
         if self.instructions {
-            return self.count_instructions();
+            return instructions::hold(&self.kinds(), &self.programs);
         }
         self.measure(&cases)
     }
@@ -249,17 +245,6 @@ impl Options {
             }
             good &= !rounds.is_faulty();
             rounds.lines().iter().for_each(|line| println!("{line}"));
-        }
-        Ok(good)
-    }
-
-    fn count_instructions(&self) -> io::Result<bool> {
-        let mut good = true;
-        println!("| broker | instructions a message, 1→1 QoS 0 64 B |\n|---|---:|");
-        for kind in self.kinds().into_iter().filter(|&kind| kind != Kind::Relay) {
-            let instructions = instructions::a_message(kind, &self.programs)?;
-            println!("| {} | {instructions:.0} |", kind.name());
-            good &= kind != Kind::Fosquitto || instructions <= self.instructions_max;
         }
         Ok(good)
     }

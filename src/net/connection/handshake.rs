@@ -9,7 +9,7 @@ use ntex::service::cfg::SharedCfg;
 
 use super::exchange::Reauthentication;
 use super::{Connection, State};
-use crate::broker::{Close, Time};
+use crate::broker::{Close, ConnectionId, Time};
 use crate::config::Protocol;
 use crate::mqtt::ReasonCode;
 use crate::net::door::{Crowd, Door};
@@ -28,20 +28,17 @@ pub struct Due {
     pub deadline: Time,
 }
 
-/// Takes a socket that was accepted: makes it a connection of the table and runs it to its end.
-pub async fn accept<H: Hub>(
-    hub: Rc<H>,
-    accepted: Accepted,
-    door: Rc<Door>,
-    due: Due,
-    cfg: SharedCfg,
-) {
+/// Takes a socket that was accepted: makes it a connection of the table, which runs to its end by itself.
+pub fn accept<H: Hub>(hub: Rc<H>, accepted: Accepted, door: Rc<Door>, due: Due, cfg: SharedCfg) {
     let crowd = accepted.crowd;
-    let is_websocket = door.listener.protocol == Protocol::WebSocket;
-    let (spare, remains) = match (&door.tls, &accepted.stream) {
-        (Some(_), stream) => (stream.try_clone().ok(), None),
-        (None, Stream::Unix(stream)) if !is_websocket => (None, stream.try_clone().ok()),
-        (None, _) => (None, None),
+    let is_plain = door.tls.is_none() && door.listener.protocol == Protocol::Mqtt;
+    let spare = door
+        .tls
+        .as_ref()
+        .and_then(|_| accepted.stream.try_clone().ok());
+    let remains = match &accepted.stream {
+        Stream::Unix(stream) if is_plain => stream.try_clone().ok(),
+        _ => None,
     };
     let (io, address) = match accepted.stream {
         Stream::Tcp(stream, address) => {
@@ -61,42 +58,52 @@ pub async fn accept<H: Hub>(
         hub.table()
             .borrow_mut()
             .add(io.get_ref(), door.clone(), address, due.now, due.deadline);
-    match shake_hands(io, &hub, &door, spare).await {
-        Ok(io) => {
-            ntex::rt::spawn(Connection {
-                hub,
-                io,
-                id,
-                remains,
-                door,
-                crowd,
-                state: State::Connect,
-                connect_ms: due.deadline.since_ms(due.now),
-                packet_max: 0,
-                reauthentication: Reauthentication::Never,
-                assembler: None,
-            });
-        }
-        Err(what) => {
-            let reason = ReasonCode::UNSPECIFIED_ERROR;
-            let mut table = hub.table().borrow_mut();
-            if !table.is_closing(id) {
-                let name = &door.listener.name;
-                table.say(format!("{address} on listener '{name}': closed: {what}"));
-            }
-            table.close_silently(
-                id,
-                Close {
-                    reason,
-                    what: "handshake failed",
-                },
-            );
-            table.clear_deadline(id);
-            table.remove(id);
-            drop(table);
-            left(&*hub, &crowd, true);
-        }
+    let connection = move |hub, io, door, crowd| Connection {
+        hub,
+        io,
+        id,
+        remains,
+        door,
+        crowd,
+        state: State::Connect,
+        connect_ms: due.deadline.since_ms(due.now),
+        packet_max: 0,
+        reauthentication: Reauthentication::Never,
+        assembler: None,
+    };
+    if is_plain {
+        // Nothing is to be awaited, and the future of handshakes is large.
+        ntex::rt::spawn(connection(hub, io.boxed(), door, crowd));
+        return;
     }
+    ntex::rt::spawn(async move {
+        match shake_hands(io, &hub, &door, spare).await {
+            Ok(io) => {
+                ntex::rt::spawn(connection(hub, io, door, crowd));
+            }
+            Err(what) => fail(&*hub, id, &what, &crowd),
+        }
+    });
+}
+
+/// Ends a connection whose handshake has failed.
+fn fail<H: Hub>(hub: &H, id: ConnectionId, what: &str, crowd: &Crowd) {
+    let close = Close {
+        reason: ReasonCode::UNSPECIFIED_ERROR,
+        what: "handshake failed",
+    };
+    let mut table = hub.table().borrow_mut();
+    if !table.is_closing(id)
+        && let Some(live) = table.live(id)
+    {
+        let (address, name) = (live.address(), live.door().listener.name.clone());
+        table.say(format!("{address} on listener '{name}': closed: {what}"));
+    }
+    table.close_silently(id, close);
+    table.clear_deadline(id);
+    table.remove(id);
+    drop(table);
+    left(hub, crowd, true);
 }
 
 /// Speaks TLS and WebSocket if the listener does. The connection's deadline ends a handshake that takes too long.

@@ -51,9 +51,11 @@ pub struct Live {
     pub(super) door: Rc<Door>,
     pub(super) address: Address,
     pub(super) client: Option<Client>,
-    pub(super) verdict: Option<Verdict>,
-    /// The Authentication Data of the CONNACK, between the end of enhanced authentication and that packet.
-    pub(super) exchange_end: Option<Box<str>>,
+    /// The verdict about its password, between the worker and the connection's future.
+    pub(super) verdict: Option<Box<Verdict>>,
+    /// The Authentication Data of the CONNACK, between the end of enhanced authentication and that packet; boxed twice because hardly
+    /// a connection ever has it.
+    pub(super) exchange_end: Option<Box<Box<str>>>,
     /// Whether it is past CONNECT, so that its listener no longer counts it among those that are not.
     pub(super) is_admitted: bool,
     pub(super) denials: u32,
@@ -152,7 +154,7 @@ impl Live {
         {
             client.client_id = Rc::from(assigned);
         }
-        let end = self.exchange_end.take();
+        let end = self.exchange_end.take().map(|end| *end);
         let with_end = end
             .as_deref()
             .and_then(|end| with_exchange_end(packet, end));
