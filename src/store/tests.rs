@@ -157,6 +157,7 @@ impl World {
         store.end_turn();
         worker.turn(orders.try_iter());
         worker.end();
+        drop(store);
         self.start();
     }
 }
@@ -225,6 +226,12 @@ impl Model {
                     None => session.queue.push(waiting),
                 }
             }
+            item => self.take_rest(item, messages),
+        }
+    }
+
+    fn take_rest(&mut self, item: Restored<'_>, messages: &BTreeMap<u64, (String, Vec<u8>)>) {
+        match item {
             Restored::PubRel { session, packet_id } => {
                 self.of(session).inflight.push((packet_id.value(), None));
             }
@@ -244,6 +251,7 @@ impl Model {
                 let payload = messages[&message].1.clone();
                 self.of(session).will = Some((payload, delay_s, expiry_s));
             }
+            _ => unreachable!("take knows the others"),
         }
     }
 
