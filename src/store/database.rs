@@ -45,6 +45,8 @@ pub struct Database {
     connection: Connection,
     content: Content,
     state: State,
+    /// Whether a write has failed since the state was known.
+    is_in_doubt: bool,
 }
 
 /// The row that says how far the database is.
@@ -150,12 +152,17 @@ impl Database {
             content: read_content(&connection)?,
             connection,
             state,
+            is_in_doubt: false,
         })
     }
 
     /// A database in memory, with the content of the one of a path as far as that can be read.
     pub fn in_memory(place: &Place, seed: u64) -> rusqlite::Result<Database> {
-        Database::memory_of(connect_to_read(&place.path, place.vfs).ok().as_ref(), seed)
+        // What is no plain file is not looked into.
+        let source = look_at(&place.path)
+            .ok()
+            .and_then(|()| connect_to_read(&place.path, place.vfs).ok());
+        Database::memory_of(source.as_ref(), seed)
     }
 
     /// The same content in memory.
@@ -174,6 +181,7 @@ impl Database {
             state: read_state(&connection)?,
             content: read_content(&connection)?,
             connection,
+            is_in_doubt: false,
         })
     }
 
@@ -192,9 +200,45 @@ impl Database {
         &self.connection
     }
 
+    /// Finds out whether a write that failed has happened all the same: a commit can fail after its last write. The caller MUST look at
+    /// [`Database::state`] again before it writes.
+    ///
+    /// # Errors
+    /// It cannot be read either, so that it is still in doubt.
+    pub fn make_sure(&mut self) -> rusqlite::Result<()> {
+        if self.is_in_doubt {
+            let (state, content) = (
+                read_state(&self.connection)?,
+                read_content(&self.connection)?,
+            );
+            // A span that changed nothing was not written.
+            let applied = self.state.applied.max(state.applied);
+            self.state = State { applied, ..state };
+            self.content = content;
+            self.is_in_doubt = false;
+        }
+        Ok(())
+    }
+
+    /// Whether a write has failed since and nobody could find out whether it happened.
+    pub fn is_in_doubt(&self) -> bool {
+        self.is_in_doubt
+    }
+
     /// Writes what is left of a span, whose last record has the number `applied`, in one transaction; the rows that it changed. Where
-    /// there is nothing to write, nothing is written.
+    /// there is nothing to write, nothing is written. After an error, [`Database::make_sure`] says how far the database is.
     pub fn write(
+        &mut self,
+        span: &Coalesced<'_>,
+        applied: u64,
+        stamp: Stamp,
+    ) -> rusqlite::Result<usize> {
+        let written = self.try_to_write(span, applied, stamp);
+        self.is_in_doubt |= written.is_err();
+        written
+    }
+
+    fn try_to_write(
         &mut self,
         span: &Coalesced<'_>,
         applied: u64,

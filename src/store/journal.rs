@@ -115,13 +115,25 @@ pub fn path(directory: &Path, number: u64) -> PathBuf {
     directory.join(format!("journal-{number}"))
 }
 
-/// The numbers of the segments that are there, in order.
+/// Numbers above this are nobody's: there must be room for those that follow.
+const NUMBER_MAX: u64 = u64::MAX / 2;
+
+/// The numbers of the segments that are there, in order. What a compaction left that did not come to its end is removed.
 pub fn list(directory: &Path) -> io::Result<Vec<u64>> {
     let mut numbers = Vec::new();
     for entry in fs::read_dir(directory)? {
-        let name = entry?.file_name();
+        let entry = entry?;
+        let name = entry.file_name();
+        if name.as_encoded_bytes().starts_with(b"compacting-") {
+            // One that stays is memory lost, and nothing else.
+            let _ = fs::remove_file(entry.path());
+        }
         let number = name.to_str().and_then(|name| name.strip_prefix("journal-"));
-        numbers.extend(number.and_then(|number| number.parse::<u64>().ok()));
+        let number = number.and_then(|number| number.parse::<u64>().ok());
+        // `journal-07` is none of ours.
+        let is_ours =
+            |number: &u64| *number < NUMBER_MAX && path(directory, *number).ends_with(&name);
+        numbers.extend(number.filter(is_ours));
     }
     numbers.sort_unstable();
     Ok(numbers)
@@ -209,10 +221,22 @@ pub struct Content {
     pub is_torn: bool,
 }
 
+/// Opens a segment to read. What is no plain file neither keeps it waiting nor leads it elsewhere.
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.read(true);
+    options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC);
+    let file = options.open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
 /// The header of a segment.
 pub fn read_header(path: &Path) -> io::Result<Option<Header>> {
     let mut bytes = [0; HEADER_BYTES];
-    match File::open(path)?.read_exact(&mut bytes) {
+    match open(path)?.read_exact(&mut bytes) {
         Ok(()) => Ok(Header::decode(&bytes)),
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
         Err(error) => Err(error),
@@ -221,7 +245,7 @@ pub fn read_header(path: &Path) -> io::Result<Option<Header>> {
 
 /// The frames of a segment from `from` on; 0 for all.
 pub fn read(path: &Path, from: u64) -> io::Result<Content> {
-    let mut file = File::open(path)?;
+    let mut file = open(path)?;
     let from = from.max(HEADER_BYTES as u64);
     file.seek(SeekFrom::Start(from))?;
     let mut bytes = Vec::new();

@@ -283,6 +283,8 @@ impl Worker {
             Ok(read) => read,
             Err(error) => {
                 self.fail(format!("the journal cannot be read: {error}"), now);
+                // Nothing is served by waiting for it. No number of a record is as high.
+                (self.notify)(Event::Committed(u64::MAX - 1));
                 return;
             }
         };
@@ -307,17 +309,31 @@ impl Worker {
                     (self.notify)(Event::JournalIsFree);
                 }
             }
-            Err(what) => self.fail(what, now),
+            Err(what) => {
+                // If it is still in doubt, the next write begins with it.
+                let _ = self.make_sure();
+                self.fail(what, now);
+            }
         }
         self.account();
         // Where flash fails, nothing is served by waiting for it.
         (self.notify)(Event::Committed(last));
     }
 
+    /// Finds out how far the database is, where a write has failed.
+    fn make_sure(&mut self) -> Result<(), String> {
+        if let Some(database) = &mut self.database {
+            database.make_sure().map_err(|error| error.to_string())?;
+            self.applied = self.applied.max(database.state().applied);
+        }
+        Ok(())
+    }
+
     fn write(&mut self, chunks: &[Chunk], last: u64) -> Result<(), String> {
         if self.database.is_none() {
             self.reopen()?;
         }
+        self.make_sure()?;
         let stamp = self.clocks.stamp();
         let Some(database) = &mut self.database else {
             return Err("there is no database".into());
@@ -331,20 +347,31 @@ impl Worker {
         Ok(())
     }
 
-    /// Opens a database that could not be opened before. One that was not read at the start is not what the bus goes on from:
-    /// it is set aside.
+    /// Opens a database that could not be opened before. One that is not as it was read at the start is not what the bus goes on
+    /// from: it is set aside.
     fn reopen(&mut self) -> Result<(), String> {
-        let path = &self.place.path;
-        if path.exists() {
-            set_aside_whole(path, "stale").map_err(|why| why.to_string())?;
+        let mut database = self.open()?;
+        let state = database.state();
+        if (state.store, state.applied) != (self.store, self.applied) {
+            drop(database);
+            let aside =
+                set_aside_whole(&self.place.path, "stale").map_err(|why| why.to_string())?;
+            log::warn!(
+                "store: {} came back with another content: it is now {}",
+                self.place.path.display(),
+                aside.display()
+            );
+            database = self.open()?;
         }
-        let opened = Database::open(&self.place, self.store).map_err(|why| why.to_string())?;
-        opened
-            .said
-            .iter()
-            .for_each(|said| log::warn!("store: {said}"));
-        self.database = Some(opened.database);
+        self.database = Some(database);
         Ok(())
+    }
+
+    fn open(&self) -> Result<Database, String> {
+        let opened = Database::open(&self.place, self.store).map_err(|why| why.to_string())?;
+        let said = opened.said.iter();
+        said.for_each(|said| log::warn!("store: {said}"));
+        Ok(opened.database)
     }
 
     fn fail(&mut self, what: String, now: Instant) {
@@ -485,7 +512,8 @@ impl Worker {
             self.compact();
         }
         let in_memory: usize = self.frames.iter().map(|frame| frame.records.len()).sum();
-        if self.frames.len() > 1 && in_memory as u64 > COMPACT_BYTES {
+        let is_in_doubt = self.database.as_ref().is_some_and(Database::is_in_doubt);
+        if self.frames.len() > 1 && in_memory as u64 > COMPACT_BYTES && !is_in_doubt {
             self.compact_frames();
         }
     }
@@ -499,6 +527,10 @@ impl Worker {
     }
 
     fn try_to_compact(&mut self) -> io::Result<()> {
+        if self.database.as_ref().is_some_and(Database::is_in_doubt) {
+            // What came and went is only known to cost nothing where it is known what flash has.
+            return Ok(());
+        }
         let Some((current, closed)) = self.segments.split_last().filter(|(_, it)| !it.is_empty())
         else {
             return Ok(());
