@@ -21,7 +21,6 @@ mod memory;
 pub(crate) mod model;
 #[cfg(test)]
 mod publish;
-#[cfg(test)]
 mod restart;
 #[cfg(test)]
 mod retained;
