@@ -154,12 +154,13 @@ impl Tail {
         self.bytes >= SEGMENT_BYTES
     }
 
-    /// Appends a frame. After an error the segment ends where it did before.
-    pub fn append(&mut self, records: &Writer) -> io::Result<()> {
+    /// Appends a frame; its bytes. After an error the segment ends where it did before.
+    pub fn append(&mut self, records: &Writer) -> io::Result<u64> {
         frame(records, &mut self.frame);
+        let bytes = self.frame.len() as u64;
         let written = self.file.write_all(&self.frame);
         match written {
-            Ok(()) => self.bytes += self.frame.len() as u64,
+            Ok(()) => self.bytes += bytes,
             Err(_) => {
                 // What was written of it must not stand before the next frame.
                 self.file.set_len(self.bytes)?;
@@ -168,7 +169,7 @@ impl Tail {
         }
         self.frame.clear();
         self.frame.shrink_to(SEGMENT_BYTES as usize);
-        written
+        written.map(|()| bytes)
     }
 }
 
