@@ -250,7 +250,11 @@ impl Broker {
                 continue;
             };
             let skip = if at == index { skip } else { 0 };
-            for (held, told) in self.held_by(session).skip(skip as usize).zip(skip + 1..) {
+            for (held, told) in self
+                .held_by(session)
+                .skip(skip as usize)
+                .zip(skip.saturating_add(1)..)
+            {
                 let item = self.item(SessionKey(at), session, held, now);
                 if item.is_some_and(|item| page.add(item).is_break()) {
                     return Some(Place::Session {
