@@ -252,7 +252,7 @@ impl Store {
             return self.last;
         }
         let (first, count) = (self.last + 1, u64::from(self.writer.count()));
-        let appended = self.tail.as_mut().map(|tail| tail.append(&self.writer));
+        let appended = self.tail.as_mut().map(|tail| tail.append(&mut self.writer));
         if let Some(Ok(bytes)) = &appended {
             self.journal_bytes += bytes;
         }

@@ -142,6 +142,18 @@ impl Disk {
         disk
     }
 
+    /// A disk with one empty file, which is durable.
+    pub fn with_empty(name: &Path) -> Disk {
+        let content = Content::default();
+        let names = BTreeMap::from([(name.to_owned(), 0)]);
+        Disk {
+            contents: vec![content],
+            seen: names.clone(),
+            durable: names,
+            unsynced: Vec::new(),
+        }
+    }
+
     /// Carries out one change.
     pub fn apply(&mut self, step: &Step) {
         let index = match (self.seen.get(&step.name), &step.change) {

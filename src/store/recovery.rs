@@ -23,7 +23,7 @@ use super::record::{Record, Writer, options_of};
 use super::status::Status;
 use super::vfs::Vfs;
 use super::worker::{Beginning, Chunk, Order, Worker, add};
-use super::{Clocks, Notify, Settings, Store};
+use super::{Clocks, Notify, Settings, Stamp, Store};
 use crate::broker::effect::SessionId;
 use crate::broker::{Owner, Restored, Time};
 use crate::mqtt::{PacketId, Qos};
@@ -91,20 +91,22 @@ pub fn recover(parts: Parts) -> io::Result<Recovery> {
         vfs: parts.vfs,
     };
     take_kept(&place.path);
-    let database = match Database::open(&place, parts.seed) {
+    let (database, memory) = match Database::open(&place, parts.seed) {
         Ok(opened) => {
-            opened
-                .said
-                .iter()
-                .for_each(|said| log::warn!("store: {said}"));
-            Some(opened.database)
+            let said = opened.said.iter();
+            said.for_each(|said| log::warn!("store: {said}"));
+            (Some(opened.database), None)
         }
         Err(why) => {
             failing = Some(why.to_string());
-            None
+            // What can only be read is gone on from all the same.
+            let memory = Database::in_memory(&place, parts.seed);
+            let memory = memory.inspect_err(|error| log::error!("store: {error}"));
+            (None, memory.ok())
         }
     };
-    let state = database.as_ref().map(Database::state);
+    let readable = database.as_ref().or(memory.as_ref());
+    let state = readable.map(Database::state);
     let of = state.map(|state| (state.store, state.applied == 0));
     let (leftovers, chunks) = read_journal(&directory, of)?;
     let boot_ms = (parts.boot_ms)();
@@ -114,8 +116,8 @@ pub fn recover(parts: Parts) -> io::Result<Recovery> {
             parts.boot,
             boot_ms,
             (parts.wall_s)(),
-            &leftovers,
-            database.as_ref(),
+            leftovers.iter().rev().map(|leftover| leftover.header.clock),
+            state.map(|state| state.stamp).unwrap_or_default(),
         ),
     };
     let applied = state.map_or(0, |state| state.applied);
@@ -131,7 +133,7 @@ pub fn recover(parts: Parts) -> io::Result<Recovery> {
             wall_s: parts.wall_s,
         },
         database,
-        memory: None,
+        memory,
         chunks,
         leftovers,
         applied,
@@ -189,35 +191,26 @@ fn lock(directory: &Path) -> io::Result<File> {
     Err(io::Error::new(io::ErrorKind::WouldBlock, what))
 }
 
-/// The journal's segments with their records; those that another one has taken up are removed. `of` is the database's number, and
-/// whether it is new.
+/// The journal's segments with their records; those that another one has taken up are removed, and what is no segment is set aside.
+/// `of` is the database's number, and whether it is new.
 fn read_journal(
     directory: &Path,
     of: Option<(u64, bool)>,
 ) -> io::Result<(Vec<Leftover>, Vec<Chunk>)> {
+    let is_ours = |header: Header| of.is_none_or(|(store, is_new)| is_new || header.store == store);
     let (mut leftovers, mut chunks) = (Vec::new(), Vec::new());
     let mut covered_from = u64::MAX;
     for number in journal::list(directory)?.into_iter().rev() {
         let path = journal::path(directory, number);
-        let header = journal::read_header(&path)?;
-        let is_ours = header
-            .is_some_and(|header| of.is_none_or(|(store, is_new)| is_new || header.store == store));
-        let Some(header) = header.filter(|_| is_ours && number < covered_from) else {
-            if number < covered_from && path.metadata()?.len() > 0 {
-                let aside = directory.join(format!("foreign-{number}"));
-                log::warn!(
-                    "store: {} is no journal of this database: it is now {}",
-                    path.display(),
-                    aside.display()
-                );
-                fs::rename(&path, aside)?;
-            } else {
-                fs::remove_file(&path)?;
-            }
+        let header = journal::read_header(&path).ok().flatten();
+        let segment = header
+            .filter(|header| is_ours(*header) && number < covered_from)
+            .and_then(|header| Some((header, journal::read(&path, 0).ok()?)));
+        let Some((header, content)) = segment else {
+            put_away(directory, number, number >= covered_from);
             continue;
         };
         covered_from = header.covers_from;
-        let content = journal::read(&path, 0)?;
         if content.is_torn {
             log::warn!("store: {}: the last frame was cut off", path.display());
         }
@@ -239,21 +232,37 @@ fn read_journal(
     Ok((leftovers, chunks))
 }
 
+/// Removes a segment of which nothing is needed, and gives another name to what is no segment of this journal.
+fn put_away(directory: &Path, number: u64, is_covered: bool) {
+    let path = journal::path(directory, number);
+    let is_empty = fs::symlink_metadata(&path).is_ok_and(|it| it.is_file() && it.len() == 0);
+    let aside = directory.join(format!("foreign-{number}"));
+    let done = match is_covered || is_empty {
+        true => fs::remove_file(&path),
+        false => fs::rename(&path, &aside),
+    };
+    match done {
+        Err(error) => log::warn!("store: {} is in the way: {error}", path.display()),
+        Ok(()) if is_covered || is_empty => {}
+        Ok(()) => log::warn!(
+            "store: {} is no journal of this database: it is now {}",
+            path.display(),
+            aside.display()
+        ),
+    }
+}
+
 /// What the broker's time has more than the boot clock. It goes on by what is known to have passed: all of it within one boot, by the
 /// date over several if the machine knew it at both ends, and else not at all.
 fn offset(
     boot: u64,
     boot_ms: u64,
     wall_s: Option<u64>,
-    leftovers: &[Leftover],
-    database: Option<&Database>,
+    of_journal: impl Iterator<Item = Clock>,
+    stamp: Stamp,
 ) -> u64 {
-    let of_journal = leftovers.iter().rev().map(|leftover| leftover.header.clock);
-    let stamp = database
-        .map(|database| database.state().stamp)
-        .unwrap_or_default();
-    let clocks = of_journal.chain([stamp.clock]);
-    if let Some(clock) = clocks.into_iter().find(|clock| clock.boot == boot) {
+    let mut clocks = of_journal.chain([stamp.clock]);
+    if let Some(clock) = clocks.find(|clock| clock.boot == boot) {
         return clock.offset_ms;
     }
     let passed_s = stamp
@@ -269,28 +278,26 @@ impl Recovery {
     /// Writes to flash what it lacks, or to a copy in memory.
     fn catch_up(&mut self, seed: u64) {
         let stamp = self.clocks.stamp();
-        let written = match &mut self.database {
-            Some(database) => write(database, &self.chunks, self.applied, self.last, stamp),
-            None => Err(self.failing.clone().unwrap_or_default()),
-        };
-        match written {
-            Ok(()) => self.applied = self.last,
-            Err(what) => {
-                // The database may be locked by its connection, which reads it as well as another would.
-                let memory = match &self.database {
-                    Some(database) => database.copy_in_memory(seed),
-                    None => Database::in_memory(&self.place, seed),
-                };
-                self.memory = memory
-                    .map_err(|error| error.to_string())
-                    .and_then(|mut memory| {
-                        write(&mut memory, &self.chunks, self.applied, self.last, stamp)?;
-                        Ok(memory)
-                    })
-                    .inspect_err(|error| log::error!("store: {error}"))
-                    .ok();
-                self.failing = Some(what);
-            }
+        if let Some(database) = &mut self.database {
+            let written = write(database, &self.chunks, self.last, stamp);
+            let Err(what) = written else {
+                self.applied = self.last;
+                return;
+            };
+            self.failing = Some(what);
+            // The database may be locked by its connection, which reads it as well as another would.
+            let memory = database
+                .make_sure()
+                .and_then(|()| database.copy_in_memory(seed));
+            self.memory = memory
+                .inspect_err(|error| log::error!("store: {error}"))
+                .ok();
+            self.applied = database.state().applied;
+        }
+        if let Some(memory) = &mut self.memory
+            && let Err(error) = write(memory, &self.chunks, self.last, stamp)
+        {
+            log::error!("store: {error}");
         }
     }
 
@@ -315,7 +322,8 @@ impl Recovery {
         // Everything that is for flash stands in the database that was read.
         let mut span = Coalesced::new(u64::MAX);
         add(&mut span, &self.chunks, &super::write::Content::default());
-        let state = self.database.as_ref().map(Database::state);
+        let readable = self.memory.as_ref().or(self.database.as_ref());
+        let state = readable.map(Database::state);
         let numbers = state.map_or(span.numbers(), |state| state.numbers.max(span.numbers()));
         give(Restored::Numbers {
             message: numbers.message,
@@ -436,14 +444,8 @@ impl Recovery {
     }
 }
 
-fn write(
-    database: &mut Database,
-    chunks: &[Chunk],
-    applied: u64,
-    last: u64,
-    stamp: super::Stamp,
-) -> Result<(), String> {
-    let mut span = Coalesced::new(applied);
+fn write(database: &mut Database, chunks: &[Chunk], last: u64, stamp: Stamp) -> Result<(), String> {
+    let mut span = Coalesced::new(database.state().applied);
     add(&mut span, chunks, database.content());
     let written = database.write(&span, last, stamp);
     written.map(drop).map_err(|error| error.to_string())
@@ -467,17 +469,10 @@ impl Refused {
 
 /// Gives every row, each kind after those that it refers to.
 fn read_all(database: &Database, give: &mut impl FnMut(Restored<'_>)) -> rusqlite::Result<()> {
-    let each = |sql: &str, give: &mut dyn FnMut(&Row<'_>) -> rusqlite::Result<()>| {
-        let mut statement = database.connection().prepare(sql)?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            give(row)?;
-        }
-        Ok::<(), rusqlite::Error>(())
-    };
     each(
+        database,
         "SELECT id, topic, properties, payload, qos, retain, expires_at_ms FROM message",
-        &mut |row| {
+        |row| {
             give(Restored::Message {
                 id: number(row, 0)?,
                 topic: row.get_ref(1)?.as_str()?,
@@ -491,8 +486,9 @@ fn read_all(database: &Database, give: &mut impl FnMut(Restored<'_>)) -> rusqlit
         },
     )?;
     each(
+        database,
         "SELECT id, client_id, user, expiry_s, offline_since_ms FROM session",
-        &mut |row| {
+        |row| {
             give(Restored::Session {
                 session: SessionId(number(row, 0)?),
                 client_id: row.get_ref(1)?.as_str()?,
@@ -504,8 +500,24 @@ fn read_all(database: &Database, give: &mut impl FnMut(Restored<'_>)) -> rusqlit
         },
     )?;
     each(
+        database,
+        "SELECT session, packet_id, position, id, sent_qos, sent_retain, subscription_ids, share FROM message
+         WHERE session IS NOT NULL
+         UNION ALL SELECT session, packet_id, position, message, sent_qos, sent_retain, subscription_ids, share
+         FROM delivery
+         UNION ALL SELECT session, packet_id, position, NULL, NULL, NULL, NULL, NULL FROM release
+         ORDER BY session, position",
+        |row| give_delivery(row, give),
+    )?;
+    read_rest(database, give)
+}
+
+/// What few sessions have many of.
+fn read_rest(database: &Database, give: &mut impl FnMut(Restored<'_>)) -> rusqlite::Result<()> {
+    each(
+        database,
         "SELECT session, filter, options, subscription_id FROM subscription",
-        &mut |row| {
+        |row| {
             if let Some(options) = options_of(row.get(2)?) {
                 give(Restored::Subscription {
                     session: SessionId(number(row, 0)?),
@@ -517,12 +529,7 @@ fn read_all(database: &Database, give: &mut impl FnMut(Restored<'_>)) -> rusqlit
             Ok(())
         },
     )?;
-    each(
-        "SELECT session, packet_id, message, qos, retain, subscription_ids, share FROM delivery
-         ORDER BY session, position",
-        &mut |row| give_delivery(row, give),
-    )?;
-    each("SELECT session, packet_id FROM taken", &mut |row| {
+    each(database, "SELECT session, packet_id FROM taken", |row| {
         if let Some(packet_id) = PacketId::new(row.get(1)?) {
             give(Restored::Taken {
                 session: SessionId(number(row, 0)?),
@@ -531,15 +538,20 @@ fn read_all(database: &Database, give: &mut impl FnMut(Restored<'_>)) -> rusqlit
         }
         Ok(())
     })?;
-    each("SELECT message FROM retained ORDER BY topic", &mut |row| {
-        give(Restored::Retained {
-            message: number(row, 0)?,
-        });
-        Ok(())
-    })?;
     each(
+        database,
+        "SELECT id FROM message WHERE retained = 1",
+        |row| {
+            give(Restored::Retained {
+                message: number(row, 0)?,
+            });
+            Ok(())
+        },
+    )?;
+    each(
+        database,
         "SELECT id, will_message, ifnull(will_delay_s, 0), will_expiry_s FROM session WHERE will_message IS NOT NULL",
-        &mut |row| {
+        |row| {
             give(Restored::Will {
                 session: SessionId(number(row, 0)?),
                 message: number(row, 1)?,
@@ -551,29 +563,42 @@ fn read_all(database: &Database, give: &mut impl FnMut(Restored<'_>)) -> rusqlit
     )
 }
 
+fn each(
+    database: &Database,
+    sql: &str,
+    mut give: impl FnMut(&Row<'_>) -> rusqlite::Result<()>,
+) -> rusqlite::Result<()> {
+    let mut statement = database.connection().prepare(sql)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        give(row)?;
+    }
+    Ok(())
+}
+
 fn give_delivery(row: &Row<'_>, give: &mut impl FnMut(Restored<'_>)) -> rusqlite::Result<()> {
     let session = SessionId(number(row, 0)?);
     let packet_id = PacketId::new(row.get(1)?);
-    let message = number(row, 2)?;
-    match packet_id {
-        Some(packet_id) if message == 0 => give(Restored::PubRel { session, packet_id }),
-        packet_id => {
-            let ids = row.get_ref(5)?.as_blob_or_null()?.unwrap_or_default();
-            let ids: Vec<u32> = ids
-                .chunks_exact(4)
-                .map(|id| u32::from_le_bytes(id.try_into().expect("chunks of 4")))
-                .collect();
-            give(Restored::Queued {
-                session,
-                message,
-                qos: qos(row, 3)?,
-                retain: row.get(4)?,
-                subscription_ids: &ids,
-                share: Some(row.get_ref(6)?.as_str()?).filter(|share| !share.is_empty()),
-                packet_id,
-            });
+    let Some(message) = row.get::<_, Option<i64>>(3)? else {
+        if let Some(packet_id) = packet_id {
+            give(Restored::PubRel { session, packet_id });
         }
-    }
+        return Ok(());
+    };
+    let ids = row.get_ref(6)?.as_blob_or_null()?.unwrap_or_default();
+    let ids: Vec<u32> = ids
+        .chunks_exact(4)
+        .map(|id| u32::from_le_bytes(id.try_into().expect("chunks of 4")))
+        .collect();
+    give(Restored::Queued {
+        session,
+        message: message as u64,
+        qos: qos(row, 4)?,
+        retain: row.get(5)?,
+        subscription_ids: &ids,
+        share: Some(row.get_ref(7)?.as_str()?).filter(|share| !share.is_empty()),
+        packet_id,
+    });
     Ok(())
 }
 

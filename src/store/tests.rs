@@ -3,15 +3,20 @@
 //! The model carries out every operation to the letter. The store's two ends run on the test's thread, so that a crash happens
 //! between any two of its steps. `FOSQUITTO_SEED=` repeats the run whose seed was printed.
 
+mod failures;
+mod power_cuts;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use super::folder::Folder;
 use super::vfs::Vfs;
 use super::worker::{Order, Worker};
-use super::{Class, Event, Parts, Settings, Store, recover};
+use super::{Class, Event, Parts, Recovery, Settings, Store, recover};
 use crate::broker::effect::SessionId;
 use crate::broker::{Owner, Restored, StoreOp, Time};
 use crate::mqtt::message::Parts as MessageParts;
@@ -72,10 +77,17 @@ struct World {
     vfs: &'static Vfs,
     class: Class,
     ends: Option<(Store, Worker, Receiver<Order>)>,
+    /// Until which number everything was said to be safe.
+    committed: Arc<AtomicU64>,
+    /// What else is done when that is said.
+    on_commit: OnCommit,
     message: u64,
     session: u64,
     now: u64,
 }
+
+/// Called with the number up to which everything is said to be safe.
+type OnCommit = Arc<Mutex<dyn FnMut(u64) + Send>>;
 
 fn settings(folder: &Path, class: Class) -> Settings {
     Settings {
@@ -90,13 +102,19 @@ fn settings(folder: &Path, class: Class) -> Settings {
 
 impl World {
     fn new(seed: u64, class: Class) -> World {
+        World::on(seed, class, plain(), Arc::new(Mutex::new(|_| {})))
+    }
+
+    fn on(seed: u64, class: Class, vfs: &'static Vfs, on_commit: OnCommit) -> World {
         let mut world = World {
             folder: Folder::make(),
             random: Random(seed),
             model: Model::default(),
-            vfs: Vfs::register(None).expect("SQLite takes a VFS"),
+            vfs,
             class,
             ends: None,
+            committed: Arc::default(),
+            on_commit,
             message: 0,
             session: 0,
             now: 1000,
@@ -107,26 +125,18 @@ impl World {
 
     /// Starts the store; what it gives back is the model.
     fn start(&mut self) {
-        let recovery = recover(Parts {
-            directory: self.folder.path().join("run"),
-            settings: settings(self.folder.path(), self.class),
-            vfs: self.vfs,
-            seed: 7,
-            boot: 1,
-            boot_ms: || 1000,
-            wall_s: || None,
-        })
-        .expect("nobody else is there");
-        let (mut found, mut messages) = (Model::default(), BTreeMap::new());
-        let mut numbers = (0, 0);
-        recovery.load(|item| {
-            found.take(item, &mut messages, &mut numbers);
-            Ok(())
-        });
-        assert_eq!(found, self.model);
-        let highest = found.sessions.keys().max().copied().unwrap_or(0);
-        assert!(numbers.1 >= highest && numbers.0 >= messages.keys().max().copied().unwrap_or(0));
-        self.ends = Some(recovery.begin(Box::new(|_: Event| {})));
+        let folder = self.folder.path();
+        let recovery = recover(parts(folder, &folder.join("run"), self.class, self.vfs));
+        let recovery = recovery.expect("nobody else is there");
+        assert_eq!(found(&recovery), self.model);
+        let (committed, on_commit) = (self.committed.clone(), self.on_commit.clone());
+        self.ends = Some(recovery.begin(Box::new(move |event: Event| {
+            if let Event::Committed(number) = event {
+                committed.store(number, Ordering::SeqCst);
+                let mut on_commit = on_commit.lock().expect("nobody panics while holding it");
+                on_commit(number);
+            }
+        })));
     }
 
     fn say(&mut self, operation: StoreOp<'_>) {
@@ -134,12 +144,22 @@ impl World {
         store.record(&operation, self.now);
     }
 
-    fn turn_ends(&mut self) {
+    /// Ends a turn, after which the thread may run or not; the number of the last operation.
+    fn turn_ends(&mut self) -> u64 {
         let (store, worker, orders) = self.ends.as_mut().expect("it runs");
-        store.end_turn();
+        let number = store.end_turn();
         if self.random.below(3) == 0 {
             worker.turn(orders.try_iter());
         }
+        number
+    }
+
+    /// Ends the turn, and has its changes written; the number of the last one.
+    fn commit(&mut self) -> u64 {
+        let (store, ..) = self.ends.as_mut().expect("it runs");
+        let number = store.end_turn();
+        self.flush();
+        number
     }
 
     fn flush(&mut self) {
@@ -157,11 +177,67 @@ impl World {
         store.end_turn();
         worker.turn(orders.try_iter());
         worker.end();
+        // The place is one's only, for as long as it runs.
+        drop(store);
         self.start();
     }
 }
 
+/// What a store is made of whose database and whose journal are in these folders.
+fn parts(folder: &Path, journal: &Path, class: Class, vfs: &'static Vfs) -> Parts {
+    Parts {
+        directory: journal.to_owned(),
+        settings: settings(folder, class),
+        vfs,
+        seed: 7,
+        boot: 1,
+        boot_ms: || 1000,
+        wall_s: || None,
+    }
+}
+
+/// What a store gives back.
+fn found(recovery: &Recovery) -> Model {
+    let (mut found, mut messages) = (Model::default(), BTreeMap::new());
+    let mut numbers = (0, 0);
+    recovery.load(|item| {
+        found.take(item, &mut messages, &mut numbers);
+        Ok(())
+    });
+    let highest = found.sessions.keys().max().copied().unwrap_or(0);
+    assert!(numbers.1 >= highest && numbers.0 >= messages.keys().max().copied().unwrap_or(0));
+    found
+}
+
+/// What a folder's database has by itself, without a journal; it is looked at in a folder of its own.
+fn on_flash(folder: &Path) -> Model {
+    let (copy, vfs) = (Folder::make(), plain());
+    for entry in std::fs::read_dir(folder).expect("it can be read") {
+        let from = entry.expect("an entry can be read").path();
+        if from.is_file() {
+            let name = from.file_name().expect("an entry has a name");
+            std::fs::copy(&from, copy.path().join(name)).expect("it can be copied");
+        }
+    }
+    let journal = copy.path().join("run");
+    found(&recover(parts(copy.path(), &journal, Class::Interval, vfs)).expect("it can be made"))
+}
+
+/// A VFS that does what it is asked to. One is enough, as none is ever given back.
+fn plain() -> &'static Vfs {
+    static PLAIN: OnceLock<&'static Vfs> = OnceLock::new();
+    PLAIN.get_or_init(|| Vfs::register(None).expect("SQLite takes a VFS"))
+}
+
 impl Model {
+    /// What of it is for flash: QoS 0 messages that wait are not.
+    fn for_flash(&self) -> Model {
+        let mut model = self.clone();
+        let sessions = model.sessions.values_mut();
+        sessions.for_each(|session| session.waiting.clear());
+        model
+    }
+
     fn take(
         &mut self,
         item: Restored<'_>,
@@ -225,6 +301,12 @@ impl Model {
                     None => session.queue.push(waiting),
                 }
             }
+            item => self.take_rest(item, messages),
+        }
+    }
+
+    fn take_rest(&mut self, item: Restored<'_>, messages: &BTreeMap<u64, (String, Vec<u8>)>) {
+        match item {
             Restored::PubRel { session, packet_id } => {
                 self.of(session).inflight.push((packet_id.value(), None));
             }
@@ -244,6 +326,7 @@ impl Model {
                 let payload = messages[&message].1.clone();
                 self.of(session).will = Some((payload, delay_s, expiry_s));
             }
+            _ => unreachable!("take knows the others"),
         }
     }
 
@@ -500,13 +583,19 @@ impl Session {
     }
 }
 
-fn run(class: Class) {
+/// The seed of a run, which is printed.
+fn seed() -> u64 {
     let given = std::env::var("FOSQUITTO_SEED")
         .ok()
         .and_then(|seed| seed.parse().ok());
     let chance = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     let seed = given.unwrap_or_else(|| chance.map_or(0, |since| since.as_nanos() as u64));
     println!("FOSQUITTO_SEED={seed}");
+    seed
+}
+
+fn run(class: Class) {
+    let seed = seed();
     let mut world = World::new(seed, class);
     for _ in 0..5_000 {
         for _ in 0..world.random.below(12) {

@@ -26,8 +26,12 @@ use super::{Clocks, Event, Notify, Settings};
 const RETRY: Duration = Duration::from_secs(2);
 const RETRY_MAX: Duration = Duration::from_secs(60);
 
-/// Closed segments are compacted when they have so many bytes more than after the last time.
-const COMPACT_BYTES: u64 = 1 << 20;
+/// Closed segments are compacted when so many bytes have come since the last time.
+const COMPACT_BYTES: u64 = 256 << 10;
+
+/// When what flash lacks has so many bytes after it was compacted, it is written before the interval is over: it is read as a whole for
+/// that, which takes up to ten times the memory, and that is dearer than writing early what will hardly be taken back.
+const LACK_BYTES_MAX: u64 = 384 << 10;
 
 /// What the event loop has the thread do.
 pub enum Order {
@@ -97,6 +101,8 @@ pub struct Worker {
     /// Bytes of closed segments after they were compacted last, and those that have come since.
     compacted_bytes: u64,
     closed_bytes: u64,
+    /// Bytes of the compacted segment where flash lacks some of it.
+    lack_bytes: u64,
     /// Records that are in no segment.
     frames: Vec<Chunk>,
     /// Every record up to this one is in the database.
@@ -170,6 +176,7 @@ impl Worker {
             place: beginning.place,
             database: beginning.database,
             compacted_bytes: 0,
+            lack_bytes: 0,
             closed_bytes: 0,
             frames: Vec::new(),
             applied: beginning.applied,
@@ -269,6 +276,7 @@ impl Worker {
             Some(failing) => Some(failing.again),
             // What only memory has is as good as lost.
             None if !self.frames.is_empty() => Some(changed),
+            None if self.lack_bytes > LACK_BYTES_MAX => Some(changed),
             None => Some(changed + self.budget.stretched(self.settings.flush_interval)),
         }
     }
@@ -281,14 +289,20 @@ impl Worker {
             Ok(read) => read,
             Err(error) => {
                 self.fail(format!("the journal cannot be read: {error}"), now);
+                // Nothing is served by waiting for it. No number of a record is as high.
+                (self.notify)(Event::Committed(u64::MAX - 1));
                 return;
             }
         };
         let last = last_of(&chunks).unwrap_or(self.applied);
-        match self.write(&chunks, last) {
+        let read: usize = chunks.iter().map(|chunk| chunk.records.len()).sum();
+        let written = self.write(&chunks, last);
+        drop(chunks);
+        give_back(read);
+        match written {
             Ok(()) => {
                 self.applied = last;
-                self.changed = None;
+                (self.changed, self.lack_bytes) = (None, 0);
                 for (segment, (from, next)) in self.segments.iter_mut().zip(ends) {
                     (segment.from, segment.next) = (from, next);
                 }
@@ -301,17 +315,31 @@ impl Worker {
                     (self.notify)(Event::JournalIsFree);
                 }
             }
-            Err(what) => self.fail(what, now),
+            Err(what) => {
+                // If it is still in doubt, the next write begins with it.
+                let _ = self.make_sure();
+                self.fail(what, now);
+            }
         }
         self.account();
         // Where flash fails, nothing is served by waiting for it.
         (self.notify)(Event::Committed(last));
     }
 
+    /// Finds out how far the database is, where a write has failed.
+    fn make_sure(&mut self) -> Result<(), String> {
+        if let Some(database) = &mut self.database {
+            database.make_sure().map_err(|error| error.to_string())?;
+            self.applied = self.applied.max(database.state().applied);
+        }
+        Ok(())
+    }
+
     fn write(&mut self, chunks: &[Chunk], last: u64) -> Result<(), String> {
         if self.database.is_none() {
             self.reopen()?;
         }
+        self.make_sure()?;
         let stamp = self.clocks.stamp();
         let Some(database) = &mut self.database else {
             return Err("there is no database".into());
@@ -323,27 +351,34 @@ impl Worker {
         });
         let rows = written.map_err(|error| error.to_string())?;
         self.commits += u64::from(rows > 0);
-        // A page that stays in the file is a page that is used again: to fail here costs nothing.
-        if let Err(error) = database.shrink() {
-            log::debug!("store: {error}");
-        }
         Ok(())
     }
 
-    /// Opens a database that could not be opened before. One that was not read at the start is not what the bus goes on from:
-    /// it is set aside.
+    /// Opens a database that could not be opened before. One that is not as it was read at the start is not what the bus goes on
+    /// from: it is set aside.
     fn reopen(&mut self) -> Result<(), String> {
-        let path = &self.place.path;
-        if path.exists() {
-            set_aside_whole(path, "stale").map_err(|why| why.to_string())?;
+        let mut database = self.open()?;
+        let state = database.state();
+        if (state.store, state.applied) != (self.store, self.applied) {
+            drop(database);
+            let aside =
+                set_aside_whole(&self.place.path, "stale").map_err(|why| why.to_string())?;
+            log::warn!(
+                "store: {} came back with another content: it is now {}",
+                self.place.path.display(),
+                aside.display()
+            );
+            database = self.open()?;
         }
-        let opened = Database::open(&self.place, self.store).map_err(|why| why.to_string())?;
-        opened
-            .said
-            .iter()
-            .for_each(|said| log::warn!("store: {said}"));
-        self.database = Some(opened.database);
+        self.database = Some(database);
         Ok(())
+    }
+
+    fn open(&self) -> Result<Database, String> {
+        let opened = Database::open(&self.place, self.store).map_err(|why| why.to_string())?;
+        let said = opened.said.iter();
+        said.for_each(|said| log::warn!("store: {said}"));
+        Ok(opened.database)
     }
 
     fn fail(&mut self, what: String, now: Instant) {
@@ -490,7 +525,8 @@ impl Worker {
             self.compact();
         }
         let in_memory: usize = self.frames.iter().map(|frame| frame.records.len()).sum();
-        if self.frames.len() > 1 && in_memory as u64 > COMPACT_BYTES {
+        let is_in_doubt = self.database.as_ref().is_some_and(Database::is_in_doubt);
+        if self.frames.len() > 1 && in_memory as u64 > COMPACT_BYTES && !is_in_doubt {
             self.compact_frames();
         }
     }
@@ -504,6 +540,10 @@ impl Worker {
     }
 
     fn try_to_compact(&mut self) -> io::Result<()> {
+        if self.database.as_ref().is_some_and(Database::is_in_doubt) {
+            // What came and went is only known to cost nothing where it is known what flash has.
+            return Ok(());
+        }
         let Some((current, closed)) = self.segments.split_last().filter(|(_, it)| !it.is_empty())
         else {
             return Ok(());
@@ -534,18 +574,16 @@ impl Worker {
             self.compacted_bytes =
                 journal::write_compacted(&self.directory, number, header, span.all())?;
             // All of it is read again when flash lacks some of it, and none of it otherwise.
-            let from = if last > self.applied {
-                0
-            } else {
-                self.compacted_bytes
-            };
+            let is_lacking = last > self.applied;
+            self.lack_bytes = if is_lacking { self.compacted_bytes } else { 0 };
+            let from = self.compacted_bytes - self.lack_bytes;
             vec![Segment {
                 number,
                 from,
                 next: last,
             }]
         } else {
-            self.compacted_bytes = 0;
+            (self.compacted_bytes, self.lack_bytes) = (0, 0);
             Vec::new()
         };
         let current = Segment { ..*current };
@@ -556,6 +594,9 @@ impl Worker {
         }
         self.segments = kept;
         self.segments.push(current);
+        let read = chunks.iter().map(|chunk| chunk.records.len()).sum();
+        drop(chunks);
+        give_back(read);
         Ok(())
     }
 
@@ -580,6 +621,19 @@ impl Worker {
             compacted_to: Some(last),
             records,
         }];
+    }
+}
+
+/// Gives memory back to the system after so many bytes were read, where they are many. glibc keeps what a thread frees; other
+/// libraries do not.
+fn give_back(read: usize) {
+    const MANY: usize = 128 << 10;
+    if read > MANY {
+        #[cfg(target_env = "gnu")]
+        // SAFETY: it frees what nobody has, and may be called at any time.
+        unsafe {
+            libc::malloc_trim(0);
+        }
     }
 }
 

@@ -95,10 +95,30 @@ impl Broker {
             // SAFETY: it was made above, and nobody else has it.
             unsafe { libc::close(fd) };
         }
+        broker.log.wait_from(0, "notice: ready");
         broker
     }
 
+    /// Starts, and kills it as soon as its log says this, or as soon as it ends.
+    pub fn killed_at(root: Root, text: &str) -> Root {
+        let broker = Broker::spawn(root, |_| {});
+        broker.log.wait_from(0, text);
+        broker.kill()
+    }
+
     fn launch(root: Root, prepare: impl FnOnce(&mut Command)) -> Broker {
+        let broker = Broker::spawn(root, prepare);
+        let ready = if broker.reference.is_some() {
+            " running"
+        } else {
+            "notice: ready"
+        };
+        broker.log.wait_from(0, ready);
+        broker
+    }
+
+    /// Starts and waits for nothing.
+    fn spawn(root: Root, prepare: impl FnOnce(&mut Command)) -> Broker {
         let reference = Reference::asked_for(&root);
         let mut command = match &reference {
             Some(reference) => reference.command(),
@@ -112,6 +132,7 @@ impl Broker {
         Broker::watch(root, command, reference)
     }
 
+    /// Runs the command and follows its log.
     fn watch(root: Root, mut command: Command, reference: Option<Reference>) -> Broker {
         let mut child = command
             .stdin(Stdio::null())
@@ -120,20 +141,13 @@ impl Broker {
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
         let log = Log::follow(child.stderr.take().expect("the standard error is a pipe"));
-        // Made before the wait, so that a broker that never gets ready is ended all the same.
-        let broker = Broker {
+        // Made before any wait, so that a broker that never gets ready is ended all the same.
+        Broker {
             child,
             root,
             log,
             reference,
-        };
-        let ready = if broker.reference.is_some() {
-            " running"
-        } else {
-            "notice: ready"
-        };
-        broker.log.wait_from(0, ready);
-        broker
+        }
     }
 
     /// The root that it runs on.

@@ -1,0 +1,134 @@
+//! The whole store on flash that fails at each of its changes in turn: full, broken or read-only, once or until it is well again.
+//!
+//! Whatever fails, the loop's end goes on, what waits for flash is let go, a crash meanwhile loses nothing, and when flash is well again it has
+//! what the model has.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+
+use rusqlite::ffi;
+
+use super::super::faults::Faults;
+use super::super::vfs::{Action, Failure, Kind, Layer, Vfs};
+use super::{Class, World, on_flash, seed};
+
+/// Turns before, under and after the failure.
+const TURNS: usize = 12;
+
+/// What a change fails with: ENOSPC, EIO and EROFS.
+const CODES: [i32; 3] = [
+    ffi::SQLITE_FULL,
+    ffi::SQLITE_IOERR_WRITE,
+    ffi::SQLITE_READONLY,
+];
+
+/// What happens to a store while its flash fails.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Meanwhile {
+    Nothing,
+    Crash,
+}
+
+/// Faults on a file system on which SQLite's log may not work.
+struct Flash {
+    faults: Arc<Faults>,
+    has_log: bool,
+}
+
+impl Layer for Flash {
+    fn before(
+        &self,
+        path: &std::path::Path,
+        kind: Kind,
+        action: Action<'_>,
+    ) -> Result<(), Failure> {
+        match kind {
+            Kind::Wal if !self.has_log => Err(Failure {
+                code: ffi::SQLITE_CANTOPEN,
+                written: 0,
+            }),
+            _ => self.faults.before(path, kind, action),
+        }
+    }
+}
+
+/// A turn whose changes are said to be as safe as they get.
+fn turn(world: &mut World) {
+    for _ in 0..4 {
+        world.step();
+    }
+    let number = world.commit();
+    let committed = world.committed.load(Ordering::SeqCst);
+    assert!(committed >= number, "what waits for {number} waits on");
+}
+
+/// Lets changes fail from the one with the number `after` on, and after so many more no longer. Whether one failed.
+fn fail(
+    seed: u64,
+    has_log: bool,
+    (after, count): (usize, usize),
+    code: i32,
+    meanwhile: Meanwhile,
+) -> bool {
+    let faults = Arc::new(Faults::default());
+    let flash = Flash {
+        faults: faults.clone(),
+        has_log,
+    };
+    let vfs = Vfs::register(Some(Arc::new(flash))).expect("SQLite takes a VFS");
+    let mut world = World::on(seed, Class::Commit, vfs, Arc::new(Mutex::new(|_| {})));
+    for _ in 0..TURNS {
+        turn(&mut world);
+    }
+    faults.fail(after..after.saturating_add(count), code);
+    for _ in 0..TURNS {
+        turn(&mut world);
+    }
+    if meanwhile == Meanwhile::Crash {
+        world.crash();
+        turn(&mut world);
+    }
+    let has_failed = faults.failed() > 0;
+    faults.heal();
+    for _ in 0..3 {
+        turn(&mut world);
+    }
+    assert_eq!(on_flash(world.folder.path()), world.model.for_flash());
+    world.crash();
+    world.stop();
+    has_failed
+}
+
+/// Each change in turn fails, alone or with all that follow.
+fn fails_at_each_change(has_log: bool, meanwhile: Meanwhile) {
+    let seed = seed();
+    for code in CODES {
+        for count in [1, 7, usize::MAX] {
+            let mut after = 0;
+            while fail(seed, has_log, (after, count), code, meanwhile) {
+                after += 1 + after / 8;
+            }
+            assert!(after > 20, "few changes could fail");
+        }
+    }
+}
+
+#[test]
+fn flash_that_fails_at_any_change_gets_all_when_it_is_well_again() {
+    fails_at_each_change(true, Meanwhile::Nothing);
+}
+
+#[test]
+fn the_same_holds_where_the_log_does_not_work() {
+    fails_at_each_change(false, Meanwhile::Nothing);
+}
+
+#[test]
+fn a_crash_while_flash_fails_loses_nothing() {
+    fails_at_each_change(true, Meanwhile::Crash);
+}
+
+#[test]
+fn a_crash_loses_nothing_either_where_the_log_does_not_work() {
+    fails_at_each_change(false, Meanwhile::Crash);
+}
