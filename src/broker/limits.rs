@@ -72,3 +72,12 @@ pub const SUBSCRIPTION_BYTES: usize = 120;
 
 /// A QoS 2 identifier that a client has not released, in bytes: two, and as much again for what a growing list has to spare.
 pub const RECEIVED_ID_BYTES: usize = 4;
+
+/// What one page of [`Broker::page`](super::Broker::page) takes: so many items, which the loop tells in less than a millisecond, and so many
+/// bytes, above which the page ends.
+pub const TOLD_ITEMS_MAX: usize = 100;
+/// See [`TOLD_ITEMS_MAX`].
+pub const TOLD_PAGE_BYTES: usize = 64 << 10;
+
+/// So many bytes of a payload are told; of a longer one, which is seldom text, its beginning.
+pub const TOLD_PAYLOAD_BYTES: usize = 16 << 10;

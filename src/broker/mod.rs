@@ -11,6 +11,7 @@
 mod connect;
 mod deliver;
 mod disconnect;
+mod dump;
 pub mod effect;
 mod inflight;
 pub mod input;
@@ -37,9 +38,11 @@ use std::rc::Rc;
 use hashbrown::HashMap;
 use slab::Slab;
 
+pub use dump::{Body, Item, Page, Place};
 pub use effect::{Close, Delivery, Effects, Payload, Sent, StoreOp};
-pub use input::{ConnectionId, Input, KeptTopics, Owner, Settings, Traffic};
+pub use input::{ConnectionId, Input, KeptTopics, Owner, Settings, Storage, Traffic};
 pub use restore::Restored;
+pub use sys::Counts;
 pub use timers::Time;
 
 use keeper::Keeper;
@@ -231,7 +234,7 @@ impl Broker {
         }
     }
 
-    fn tick<E: Effects>(&mut self, now: Time, traffic: Traffic, effects: &mut E) {
+    fn tick<E: Effects>(&mut self, now: Time, traffic: Traffic<'_>, effects: &mut E) {
         while let Some(timer) = self.timers.expired(now) {
             match timer {
                 Timer::KeepAlive(connection) => self.check_keep_alive(now, connection, effects),

@@ -23,8 +23,9 @@ use super::keeping::{self, Keeper};
 use super::ram;
 use crate::acl::{Permissions, Subject};
 use crate::auth::{Attempt, Credentials, Guard, Identity, Rates, Verifier};
-use crate::broker::{Broker, ConnectionId, Input, KeptTopics, Settings, Time, limits};
+use crate::broker::{Broker, ConnectionId, Input, KeptTopics, Settings, Time, Traffic, limits};
 use crate::config::{self, Config, Global};
+use crate::control::socket::Control;
 use crate::mqtt::ReasonCode;
 use crate::net::codec::Scratch;
 use crate::net::door::Door;
@@ -59,6 +60,8 @@ pub struct Bus {
     pub table: RefCell<Table>,
     /// What keeps its state, if something does.
     pub store: RefCell<Option<Store>>,
+    /// The control socket, if it could be opened.
+    pub control: RefCell<Option<Control>>,
     /// The configuration that holds.
     pub config: RefCell<Config>,
     /// The passwords that hold.
@@ -119,6 +122,7 @@ impl Bus {
             broker: RefCell::new(Broker::new(settings, parts.seed, clock::now())),
             table: RefCell::default(),
             store: RefCell::default(),
+            control: RefCell::default(),
             config: RefCell::new(parts.config),
             credentials: RefCell::new(Arc::new(parts.credentials)),
             doors: RefCell::default(),
@@ -218,7 +222,11 @@ impl Bus {
         table.wake(now);
         table.set_time(now);
         if broker.next_timeout().is_some_and(|at| at <= now) {
-            let traffic = table.traffic();
+            let status = self.store.borrow().as_ref().map(Store::status);
+            let traffic = Traffic {
+                store: status.as_ref().map(keeping::storage),
+                ..table.traffic()
+            };
             self.give(now, Input::Tick(traffic), &mut broker, &mut table);
         }
         // What was said must hold before what promises it leaves.

@@ -162,19 +162,20 @@ impl Tail {
         self.bytes >= SEGMENT_BYTES
     }
 
-    /// Appends a frame. After an error the segment ends where it did before.
-    pub fn append(&mut self, records: &mut Writer) -> io::Result<()> {
+    /// Appends a frame; its bytes. After an error the segment ends where it did before.
+    pub fn append(&mut self, records: &mut Writer) -> io::Result<u64> {
         let frame = frame(records);
+        let bytes = frame.len() as u64;
         let written = self.file.write_all(frame);
         match written {
-            Ok(()) => self.bytes += frame.len() as u64,
+            Ok(()) => self.bytes += bytes,
             Err(_) => {
                 // What was written of it must not stand before the next frame.
                 self.file.set_len(self.bytes)?;
                 self.file.seek(SeekFrom::Start(self.bytes))?;
             }
         }
-        written
+        written.map(|()| bytes)
     }
 }
 

@@ -90,6 +90,7 @@ pub fn recover(parts: Parts) -> io::Result<Recovery> {
         path: parts.settings.path.clone(),
         vfs: parts.vfs,
     };
+    take_kept(&place.path);
     let (database, memory) = match Database::open(&place, parts.seed) {
         Ok(opened) => {
             let said = opened.said.iter();
@@ -141,6 +142,30 @@ pub fn recover(parts: Parts) -> io::Result<Recovery> {
     };
     recovery.catch_up(parts.seed);
     Ok(recovery)
+}
+
+/// Where a copy of a database is that waits for the next start: one that came through an upgrade of the system.
+pub fn kept(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".kept");
+    PathBuf::from(name)
+}
+
+/// Makes the copy that was kept the database, where there is none. Beside a database it has had its time: it would come back when the
+/// database is gone.
+fn take_kept(path: &Path) {
+    let kept = kept(path);
+    if !kept.is_file() {
+        return;
+    }
+    let (done, what) = match path.symlink_metadata() {
+        Ok(_) => (fs::remove_file(&kept), "is not needed: removed"),
+        Err(_) => (fs::rename(&kept, path), "is the database now"),
+    };
+    match done {
+        Ok(()) => log::warn!("store: {}: the copy that was kept {what}", kept.display()),
+        Err(error) => log::error!("store: {}: {error}", kept.display()),
+    }
 }
 
 /// How long a process that is just ending may keep the place, in steps of 10 ms.
@@ -334,6 +359,13 @@ impl Recovery {
         }
     }
 
+    /// Writes a consistent copy of the database, with what only the journal has for it, into a file that is empty.
+    pub fn copy_to(&self, path: &Path) -> Result<(), String> {
+        let database = self.memory.as_ref().or(self.database.as_ref());
+        let database = database.ok_or("there is no database")?;
+        database.copy_to(path).map_err(|error| error.to_string())
+    }
+
     /// Begins the store's thread, which says by `notify` what the event loop has to know.
     pub fn start(self, notify: Notify) -> io::Result<Store> {
         let (mut store, worker, orders) = self.begin(notify);
@@ -389,6 +421,7 @@ impl Recovery {
             directory: self.directory,
             segment: number,
             last: self.last,
+            journal_bytes: 0,
             is_urgent: false,
             orders,
             is_told,

@@ -4,6 +4,7 @@
 //! configuration can say the same ([`super::reference`]): that is how a test of the protocol is held to a second opinion.
 
 use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -61,6 +62,43 @@ impl Broker {
         })
     }
 
+    /// Starts with these listening sockets handed over, each by its name, as a service manager does it.
+    pub fn start_handed(root: Root, sockets: &[(&str, BorrowedFd<'_>)]) -> Broker {
+        let names: Vec<&str> = sockets.iter().map(|(name, _)| *name).collect();
+        // Above those that they will be.
+        let moved = |fd: &BorrowedFd<'_>| {
+            // SAFETY: the descriptor is open; the call makes another one, which is closed by exec().
+            unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 500) }
+        };
+        let moved: Vec<RawFd> = sockets.iter().map(|(_, fd)| moved(fd)).collect();
+        assert!(moved.iter().all(|fd| *fd >= 500), "descriptors are left");
+        let copies = moved.clone();
+        let mut command = Command::new("sh");
+        // Only the process itself knows its number before it becomes the program.
+        let script = "LISTEN_PID=$$ exec \"$0\" \"$@\"";
+        command.args(["-c", script, &FOSQUITTO, "serve", "--root"]);
+        command.arg(root.path());
+        command.env("LISTEN_FDS", sockets.len().to_string());
+        command.env("LISTEN_FDNAMES", names.join(":"));
+        let hand_over = move || {
+            // SAFETY: the descriptors are open.
+            let is_done = |(fd, to): (&RawFd, RawFd)| unsafe { libc::dup2(*fd, to) == to };
+            match copies.iter().zip(3..).all(is_done) {
+                true => Ok(()),
+                false => Err(std::io::Error::last_os_error()),
+            }
+        };
+        // SAFETY: between fork and exec only dup2() is called, which is safe there, and nothing is allocated.
+        unsafe { command.pre_exec(hand_over) };
+        let broker = Broker::watch(root, command, None);
+        for fd in moved {
+            // SAFETY: it was made above, and nobody else has it.
+            unsafe { libc::close(fd) };
+        }
+        broker.log.wait_from(0, "notice: ready");
+        broker
+    }
+
     /// Starts, and kills it as soon as its log says this, or as soon as it ends.
     pub fn killed_at(root: Root, text: &str) -> Root {
         let broker = Broker::spawn(root, |_| {});
@@ -91,6 +129,11 @@ impl Broker {
             }
         };
         prepare(&mut command);
+        Broker::watch(root, command, reference)
+    }
+
+    /// Runs the command and follows its log.
+    fn watch(root: Root, mut command: Command, reference: Option<Reference>) -> Broker {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())
