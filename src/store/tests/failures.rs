@@ -38,9 +38,9 @@ impl Layer for Flash {
         kind: Kind,
         action: Action<'_>,
     ) -> Result<(), Failure> {
-        match kind {
-            Kind::Wal if !self.has_log => Err(Failure {
-                code: ffi::SQLITE_CANTOPEN,
+        match (kind, &action) {
+            (Kind::Wal, Action::Write { .. }) if !self.has_log => Err(Failure {
+                code: ffi::SQLITE_IOERR_WRITE,
                 written: 0,
             }),
             _ => self.faults.before(path, kind, action),

@@ -42,12 +42,12 @@ impl Broker {
 
     /// Starts on a root that is prepared already.
     pub fn start_on(root: Root) -> Broker {
-        Broker::launch(root, |_| {})
+        Broker::start_with(root, |_| {})
     }
 
     /// Starts with so many file descriptors and no way to get more.
     pub fn start_with_descriptors(root: Root, count: libc::rlim_t) -> Broker {
-        Broker::launch(root, |command| {
+        Broker::start_with(root, |command| {
             let limit = libc::rlimit {
                 rlim_cur: count,
                 rlim_max: count,
@@ -68,7 +68,8 @@ impl Broker {
         broker.kill()
     }
 
-    fn launch(root: Root, prepare: impl FnOnce(&mut Command)) -> Broker {
+    /// Starts with a command that is prepared, and waits until all is up.
+    pub fn start_with(root: Root, prepare: impl FnOnce(&mut Command)) -> Broker {
         let broker = Broker::spawn(root, prepare);
         let ready = if broker.reference.is_some() {
             " running"
