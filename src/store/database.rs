@@ -511,7 +511,8 @@ fn settle(connection: &Connection) -> rusqlite::Result<()> {
             row.get::<_, String>(0)
         })
     };
-    let proof = || connection.execute("UPDATE state SET id = 1 WHERE position < 0", []);
+    // It changes nothing and is written all the same.
+    let proof = || connection.execute("UPDATE state SET id = id", []);
     match set("WAL") {
         Ok(mode) if mode == "wal" && proof().is_ok() => Ok(()),
         _ => set("TRUNCATE").map(drop),

@@ -129,3 +129,60 @@ fn a_crash_while_flash_fails_loses_nothing() {
 fn a_crash_loses_nothing_either_where_the_log_does_not_work() {
     fails_at_each_change(false, Meanwhile::Crash);
 }
+
+/// Has the journal's writes fail from now on.
+fn fill_up(world: &mut World) {
+    let (store, ..) = world.ends.as_mut().expect("it runs");
+    store.tail.as_mut().expect("it is written").fill_up();
+}
+
+/// Says a few things and ends the turn. Whether the journal has taken them.
+fn journal_takes(world: &mut World) -> bool {
+    for _ in 0..6 {
+        world.make_retained();
+    }
+    let (store, ..) = world.ends.as_mut().expect("it runs");
+    store.end_turn();
+    store.tail.is_some()
+}
+
+#[test]
+fn where_the_journal_cannot_be_written_changes_go_straight_to_flash_until_it_can() {
+    let mut world = World::new(seed(), Class::Interval);
+    assert!(journal_takes(&mut world));
+    fill_up(&mut world);
+    for _ in 0..3 {
+        assert!(!journal_takes(&mut world));
+        // Nobody has to ask for it: what is in memory alone is due at once.
+        world.let_thread_run();
+        assert_eq!(on_flash(world.folder.path()), world.model.for_flash());
+    }
+    let (store, ..) = world.ends.as_mut().expect("it runs");
+    store.journal_is_free();
+    assert!(journal_takes(&mut world));
+    let before = on_flash(world.folder.path());
+    assert!(
+        before != world.model.for_flash(),
+        "the interval is not over"
+    );
+    world.crash();
+    world.stop();
+}
+
+#[test]
+fn where_neither_journal_nor_flash_can_be_written_memory_has_it_until_one_can() {
+    let faults = Arc::new(Faults::default());
+    let vfs = Vfs::register(Some(faults.clone())).expect("SQLite takes a VFS");
+    let mut world = World::on(seed(), Class::Commit, vfs, Arc::new(Mutex::new(|_| {})));
+    turn(&mut world);
+    fill_up(&mut world);
+    faults.fail(0..usize::MAX, ffi::SQLITE_FULL);
+    for _ in 0..50 {
+        turn(&mut world);
+    }
+    assert!(faults.failed() > 0);
+    faults.heal();
+    turn(&mut world);
+    assert_eq!(on_flash(world.folder.path()), world.model.for_flash());
+    world.crash();
+}
