@@ -36,6 +36,8 @@ pub(super) struct Memory {
     pub network: usize,
     /// The most that there ever was.
     pub maximum: usize,
+    /// How often sessions were ended because there were too many without a client.
+    orphan_rounds: u64,
     /// No look for what can go before this moment, unless there is more than this.
     look_again: Option<(Time, usize)>,
     /// What has happened since the limit was reached.
@@ -331,9 +333,13 @@ impl Broker {
 
     fn end_orphans<E: Effects>(&mut self, now: Time, away: usize, effects: &mut E) {
         let kept = limits::SESSIONS_AWAY_MAX - limits::SESSIONS_AWAY_MAX / 16;
-        log::warn!(
-            "{away} sessions are without a client: those that can best be spared end, until there are {kept}"
-        );
+        self.memory.orphan_rounds += 1;
+        // Whoever makes so many goes on with it: the log is told ever more seldom.
+        if self.memory.orphan_rounds.is_power_of_two() {
+            log::warn!(
+                "{away} sessions are without a client: those that can best be spared end, until there are {kept}"
+            );
+        }
         for key in self.sessions_of_nobody(true).into_iter().take(away - kept) {
             self.sys.clients_expired += 1;
             self.end_session(now, key, effects);

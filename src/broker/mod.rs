@@ -172,17 +172,19 @@ impl Broker {
             }
             Input::Tick(traffic) => self.tick(now, traffic, effects),
             Input::Network { bytes } => self.memory.network = bytes,
-            Input::Settings(settings) => {
-                self.disarm_sys();
-                self.settings = settings;
-                self.arm_sys(now);
-            }
+            Input::Settings(settings) => self.set(now, settings),
             Input::Shutdown => self.shutdown(now, effects),
         }
         if !stops {
             self.bound_sessions_away(now, away, effects);
         }
         self.settle(now, effects);
+    }
+
+    fn set(&mut self, now: Time, settings: Settings) {
+        self.disarm_sys();
+        self.settings = settings;
+        self.arm_sys(now);
     }
 
     fn packet<E: Effects>(

@@ -19,7 +19,7 @@ use ntex::time::{Millis, Sleep, sleep};
 use super::clock;
 use super::doors::Doors;
 use super::judge;
-use super::keeping::Keeper;
+use super::keeping::{self, Keeper};
 use super::ram;
 use crate::acl::{Permissions, Subject};
 use crate::auth::{Attempt, Credentials, Guard, Identity, Rates, Verifier};
@@ -44,6 +44,10 @@ const SLEEP_MAX_MS: u64 = 3_600_000;
 /// What the network holds is measured at most once in so many milliseconds where it is rather much, and in each turn only where it
 /// may be too much: it costs as much as there are connections.
 const MEASURE_MS: u64 = 5;
+
+/// What of the ceiling of memory the store has, in bytes, a sixth at most: it reads what flash lacks as a whole, its database has a
+/// cache, and it remembers the numbers of what is there.
+const STORE_BYTES_MAX: usize = 3 << 20;
 
 /// The bus.
 pub struct Bus {
@@ -105,7 +109,7 @@ pub struct Parts {
 impl Bus {
     /// The bus of this thread, from now on. Must be called on the event loop.
     pub fn start(parts: Parts) -> Rc<Bus> {
-        let settings = settings_of(&parts.config.global);
+        let settings = settings_of(&parts.config);
         let bus = Rc::new(Bus {
             memory_limit: Cell::new(settings.memory_limit),
             max_packet_size: Cell::new(settings.max_packet_size as usize),
@@ -270,7 +274,8 @@ impl Bus {
 }
 
 /// The settings of the broker that the configuration asks for.
-pub fn settings_of(global: &Global) -> Settings {
+pub fn settings_of(config: &Config) -> Settings {
+    let global = &config.global;
     let seconds =
         |duration: std::time::Duration| u32::try_from(duration.as_secs()).unwrap_or(u32::MAX);
     let millis =
@@ -278,8 +283,14 @@ pub fn settings_of(global: &Global) -> Settings {
     let memory_limit = global.memory_limit.unwrap_or_else(ram::share);
     // A packet is held twice while it is handled: it must leave room for others.
     let quarter = u32::try_from(memory_limit / 4).unwrap_or(u32::MAX);
+    let is_kept = !keeping::settings_of(&config.persistence).is_volatile();
+    let store = if is_kept {
+        STORE_BYTES_MAX.min(memory_limit / 6)
+    } else {
+        0
+    };
     Settings {
-        memory_limit,
+        memory_limit: memory_limit - store,
         max_packet_size: global.max_packet_size.min(quarter),
         max_inflight: global.max_inflight,
         queue_messages: global.queue_messages,

@@ -146,11 +146,7 @@ impl Bus {
         };
         let mut broker = self.broker.borrow_mut();
         // Its clock goes on from where it was.
-        *broker = Broker::new(
-            bus::settings_of(&self.config.borrow().global),
-            seed,
-            clock::now(),
-        );
+        *broker = Broker::new(bus::settings_of(&self.config.borrow()), seed, clock::now());
         let store = start(recovery, &mut broker, &mut self.table.borrow_mut());
         *self.store.borrow_mut() = store;
     }

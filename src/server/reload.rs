@@ -39,7 +39,7 @@ pub fn reload(bus: &Rc<Bus>) {
     }
     logging::set_level(config.global.log_level);
     bus.doors.borrow_mut().follow(bus, &config);
-    let settings = settings_of(&config.global);
+    let settings = settings_of(&config);
     bus.guard.set(rates_of(&config.global));
     if config.persistence.path != bus.config.borrow().persistence.path {
         // What is kept is in the database that is open, and a move would have to be undone if the new place were bad.

@@ -65,7 +65,7 @@ struct Session<'a> {
     /// Everything of it that is for flash.
     entries: Vec<usize>,
     /// QoS 0 messages that wait for it.
-    waiting: Map<Waiting<'a>, usize>,
+    waiting: Option<Box<Map<Waiting<'a>, usize>>>,
 }
 
 /// What the span has of a message in flight.
@@ -215,12 +215,14 @@ impl<'a> Coalesced<'a> {
             .entry(session)
             .or_default()
             .waiting
+            .get_or_insert_default()
             .insert(what, entry);
         self.kill(former);
     }
 
     fn stop_waiting(&mut self, session: u64, what: Waiting<'a>) -> bool {
-        let waiting = self.sessions.get_mut(&session).map(|it| &mut it.waiting);
+        let state = self.sessions.get_mut(&session);
+        let waiting = state.and_then(|state| state.waiting.as_mut());
         let entry = waiting.and_then(|waiting| waiting.remove(&what));
         self.kill(entry);
         entry.is_some()
@@ -228,7 +230,7 @@ impl<'a> Coalesced<'a> {
 
     fn forget_waiting(&mut self, session: u64) {
         if let Some(state) = self.sessions.get_mut(&session) {
-            for (_, entry) in state.waiting.drain() {
+            for (_, entry) in state.waiting.take().into_iter().flat_map(|all| *all) {
                 self.entries[entry] = None;
             }
         }
@@ -365,6 +367,12 @@ impl<'a> Coalesced<'a> {
                     }
                 }
             }
+            _ => self.add_ends(record),
+        }
+    }
+
+    fn add_ends(&mut self, record: Record<'a>) {
+        match record {
             Record::Dropped {
                 session,
                 message,

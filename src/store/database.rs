@@ -15,7 +15,6 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::Map;
 use super::coalesce::{Coalesced, Numbers};
 use super::journal::Clock;
 use super::schema;
@@ -141,7 +140,6 @@ impl Database {
         examine(&connection)?;
         // The size of pages counts only before the first.
         connection.pragma_update(None, "page_size", PAGE_BYTES)?;
-        connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
         schema::prepare(&connection, seed)?;
         let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
         if found != "ok" {
@@ -150,6 +148,7 @@ impl Database {
         }
         let state = read_state(&connection)?;
         settle(&connection)?;
+        shrink(&connection)?;
         Ok(Database {
             content: read_content(&connection)?,
             connection,
@@ -282,19 +281,6 @@ impl Database {
         let pages = (bytes / u64::from(PAGE_BYTES)).clamp(16, u64::from(u32::MAX >> 1));
         self.connection
             .pragma_update(None, "max_page_count", pages as u32)
-    }
-
-    /// Gives pages back that nothing is in, a few at a time.
-    pub fn shrink(&self) -> rusqlite::Result<()> {
-        let free: u32 = self
-            .connection
-            .query_row("PRAGMA freelist_count", [], |row| row.get(0))?;
-        // Pages that are free are used again; only many of them are worth the writing.
-        if free > 256 {
-            self.connection
-                .execute_batch("PRAGMA incremental_vacuum(128)")?;
-        }
-        Ok(())
     }
 
     /// Writes a consistent copy into a new file.
@@ -519,6 +505,20 @@ fn settle(connection: &Connection) -> rusqlite::Result<()> {
     }
 }
 
+/// Gives pages back that nothing is in, where they are most of a large file. Nothing does so while the bus runs: free pages are used
+/// again, and a list of where each page belongs would cost an eighth more at every write.
+fn shrink(connection: &Connection) -> rusqlite::Result<()> {
+    const WORTH_IT_PAGES: u32 = 1024;
+    let number = |name: &str| {
+        connection.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, u32>(0))
+    };
+    let (all, free) = (number("page_count")?, number("freelist_count")?);
+    if all > WORTH_IT_PAGES && free > all / 4 * 3 {
+        connection.execute_batch("VACUUM")?;
+    }
+    Ok(())
+}
+
 fn read_state(connection: &Connection) -> rusqlite::Result<State> {
     let sql =
         "SELECT store, applied, time_ms, wall_s, boot, offset_ms, message, session FROM state";
@@ -563,28 +563,40 @@ fn write_state(connection: &Connection, state: &State, position: i64) -> rusqlit
 }
 
 fn read_content(connection: &Connection) -> rusqlite::Result<Content> {
-    let mut holders: Map<u64, u32> = Map::default();
-    let holding = "SELECT message FROM delivery WHERE message <> 0
-                   UNION ALL SELECT message FROM retained
-                   UNION ALL SELECT will_message FROM session WHERE will_message IS NOT NULL";
-    let mut statement = connection.prepare(holding)?;
+    let mut content = Content::default();
+    let deliveries = "SELECT id, session, packet_id FROM message WHERE session IS NOT NULL
+                      UNION ALL SELECT message, session, packet_id FROM delivery";
+    let mut statement = connection.prepare(deliveries)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        *holders.entry(row.get::<_, i64>(0)? as u64).or_default() += 1;
+        let message = row.get::<_, i64>(0)? as u64;
+        let (session, packet_id) = (row.get::<_, i64>(1)? as u64, row.get(2)?);
+        *content.holders.entry(message).or_default() += 1;
+        *content.deliveries.entry(session).or_default() += 1;
+        if packet_id > 0 {
+            content.flying.insert((session, packet_id), message);
+        }
     }
-    let mut statement = connection.prepare("SELECT topic FROM retained")?;
+    let mut statement = connection.prepare("SELECT id, topic FROM message WHERE retained = 1")?;
     let mut rows = statement.query([])?;
-    let mut content = Content {
-        holders,
-        ..Content::default()
-    };
     while let Some(row) = rows.next()? {
-        content
-            .retained
-            .insert(topic_hash(row.get_ref(0)?.as_str()?));
+        let message = row.get::<_, i64>(0)? as u64;
+        *content.holders.entry(message).or_default() += 1;
+        let hash = topic_hash(row.get_ref(1)?.as_str()?);
+        content.retained.insert(hash, message);
+    }
+    let wills = "SELECT will_message FROM session WHERE will_message IS NOT NULL";
+    let mut statement = connection.prepare(wills)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        *content
+            .holders
+            .entry(row.get::<_, i64>(0)? as u64)
+            .or_default() += 1;
     }
     content.position = connection.query_row(
-        "SELECT max(position, (SELECT ifnull(max(position), 0) FROM delivery)) FROM state",
+        "SELECT max(position, (SELECT ifnull(max(position), 0) FROM message),
+         (SELECT ifnull(max(position), 0) FROM delivery), (SELECT ifnull(max(position), 0) FROM release)) FROM state",
         [],
         |row| row.get(0),
     )?;
@@ -647,14 +659,15 @@ fn copy_rows(source: &Connection, to: &Connection, read: &str, write: &str) -> (
 fn mend(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(
         "BEGIN;
+         UPDATE message SET session = NULL WHERE session NOT IN (SELECT id FROM session);
          DELETE FROM delivery WHERE session NOT IN (SELECT id FROM session)
-             OR (message <> 0 AND message NOT IN (SELECT id FROM message));
+             OR message NOT IN (SELECT id FROM message);
+         DELETE FROM release WHERE session NOT IN (SELECT id FROM session);
          DELETE FROM subscription WHERE session NOT IN (SELECT id FROM session);
          DELETE FROM taken WHERE session NOT IN (SELECT id FROM session);
-         DELETE FROM retained WHERE message NOT IN (SELECT id FROM message);
          UPDATE session SET will_message = NULL WHERE will_message NOT IN (SELECT id FROM message);
-         DELETE FROM message WHERE id NOT IN (SELECT message FROM delivery)
-             AND id NOT IN (SELECT message FROM retained)
+         DELETE FROM message WHERE session IS NULL AND retained = 0
+             AND id NOT IN (SELECT message FROM delivery)
              AND id NOT IN (SELECT will_message FROM session WHERE will_message IS NOT NULL);
          COMMIT;",
     )

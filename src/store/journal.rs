@@ -34,14 +34,13 @@ use std::path::{Path, PathBuf};
 
 use super::Set;
 use super::coalesce::Item;
-use super::record::{Record, Writer};
+use super::record::{HEAD_BYTES, Record, Writer};
 
 /// A segment that has more bytes than this is followed by the next: small enough that what is dead in it hardly takes memory, and large
 /// enough that a busy bus compacts some ten times a second at most.
-pub const SEGMENT_BYTES: u64 = 256 << 10;
+pub const SEGMENT_BYTES: u64 = 128 << 10;
 
 const HEADER_BYTES: usize = 64;
-const FRAME_HEAD_BYTES: usize = 12;
 const MAGIC: [u8; 8] = *b"FQJNL\0\x01\x00";
 
 /// Which time it is: how the broker's time goes on over a restart.
@@ -145,8 +144,6 @@ pub fn list(directory: &Path) -> io::Result<Vec<u64>> {
 pub struct Tail {
     file: File,
     bytes: u64,
-    /// The frame at hand, with room for its head.
-    frame: Vec<u8>,
 }
 
 impl Tail {
@@ -157,7 +154,6 @@ impl Tail {
         Ok(Tail {
             file,
             bytes: HEADER_BYTES as u64,
-            frame: Vec::new(),
         })
     }
 
@@ -174,33 +170,31 @@ impl Tail {
     }
 
     /// Appends a frame. After an error the segment ends where it did before.
-    pub fn append(&mut self, records: &Writer) -> io::Result<()> {
-        frame(records, &mut self.frame);
-        let written = self.file.write_all(&self.frame);
+    pub fn append(&mut self, records: &mut Writer) -> io::Result<()> {
+        let frame = frame(records);
+        let written = self.file.write_all(frame);
         match written {
-            Ok(()) => self.bytes += self.frame.len() as u64,
+            Ok(()) => self.bytes += frame.len() as u64,
             Err(_) => {
                 // What was written of it must not stand before the next frame.
                 self.file.set_len(self.bytes)?;
                 self.file.seek(SeekFrom::Start(self.bytes))?;
             }
         }
-        self.frame.clear();
-        self.frame.shrink_to(SEGMENT_BYTES as usize);
         written
     }
 }
 
-/// Makes a frame of records.
-fn frame(records: &Writer, frame: &mut Vec<u8>) {
-    frame.clear();
+/// The frame of records.
+fn frame(records: &mut Writer) -> &[u8] {
+    let mut head = [0; HEAD_BYTES];
     // A turn handles far fewer bytes: sockets are read by pages, and packets have 256 MB at most.
     let length = u32::try_from(records.bytes().len()).expect("a turn has less than 4 GiB");
-    frame.extend_from_slice(&length.to_le_bytes());
-    frame.extend_from_slice(&records.count().to_le_bytes());
-    let crc = crc_of(frame, records.bytes());
-    frame.extend_from_slice(&crc.to_le_bytes());
-    frame.extend_from_slice(records.bytes());
+    head[..4].copy_from_slice(&length.to_le_bytes());
+    head[4..8].copy_from_slice(&records.count().to_le_bytes());
+    let crc = crc_of(&head[..8], records.bytes());
+    head[8..].copy_from_slice(&crc.to_le_bytes());
+    records.frame(head)
 }
 
 fn crc_of(head: &[u8], records: &[u8]) -> u32 {
@@ -263,28 +257,30 @@ pub fn read(path: &Path, from: u64) -> io::Result<Content> {
     file.seek(SeekFrom::Start(from))?;
     let mut bytes = Vec::new();
     file.read_to_end(&mut bytes)?;
-    let mut records = Vec::with_capacity(bytes.len());
-    let mut rest = bytes.as_slice();
-    let mut all = 0;
-    while let Some((count, frame, following)) = next_frame(rest) {
-        records.extend_from_slice(frame);
+    let (mut all, mut end, mut kept) = (0, 0, 0);
+    while let Some((count, length)) = next_frame(&bytes[end..]) {
+        // The records move together in place: a second copy of a large journal would be as large.
+        bytes.copy_within(end + HEAD_BYTES..end + length, kept);
         all += u64::from(count);
-        rest = following;
+        (end, kept) = (end + length, kept + length - HEAD_BYTES);
     }
+    let is_torn = end < bytes.len();
+    bytes.truncate(kept);
     Ok(Content {
+        records: bytes,
         count: all,
-        end: from + (bytes.len() - rest.len()) as u64,
-        is_torn: !rest.is_empty(),
-        records,
+        end: from + end as u64,
+        is_torn,
     })
 }
 
-/// The number of records of a frame, these, and what follows it.
-fn next_frame(bytes: &[u8]) -> Option<(u32, &[u8], &[u8])> {
-    let (head, rest) = bytes.split_at_checked(FRAME_HEAD_BYTES)?;
+/// The number of a frame's records, and its length.
+fn next_frame(bytes: &[u8]) -> Option<(u32, usize)> {
+    let (head, rest) = bytes.split_at_checked(HEAD_BYTES)?;
     let number = |at: usize| Some(u32::from_le_bytes(head[at..at + 4].try_into().ok()?));
-    let (records, rest) = rest.split_at_checked(number(0)? as usize)?;
-    (crc_of(&head[..8], records) == number(8)?).then_some((number(4)?, records, rest))
+    let records = rest.get(..number(0)? as usize)?;
+    let is_whole = crc_of(&head[..8], records) == number(8)?;
+    is_whole.then_some((number(4)?, HEAD_BYTES + records.len()))
 }
 
 /// Puts a compacted segment in the place of the one with this number; until it is complete, that one stays.
@@ -299,7 +295,7 @@ pub fn write_compacted<'r, 'a: 'r>(
     let mut file = io::BufWriter::new(create(&beside)?);
     file.write_all(&header.encode())?;
     let mut bytes = HEADER_BYTES;
-    let (mut writer, mut framed) = (Writer::default(), Vec::new());
+    let mut writer = Writer::default();
     let mut bodies = Set::default();
     for item in records {
         if let Some(body) = item.body.filter(|body| bodies.insert(body.id)) {
@@ -307,15 +303,16 @@ pub fn write_compacted<'r, 'a: 'r>(
         }
         writer.record(item.record);
         if writer.bytes().len() as u64 >= SEGMENT_BYTES / 4 {
-            frame(&writer, &mut framed);
-            file.write_all(&framed)?;
+            let framed = frame(&mut writer);
             bytes += framed.len();
+            file.write_all(framed)?;
             writer.clear();
         }
     }
-    frame(&writer, &mut framed);
-    file.write_all(&framed)?;
+    let framed = frame(&mut writer);
+    bytes += framed.len();
+    file.write_all(framed)?;
     file.into_inner().map_err(|error| error.into_error())?;
     fs::rename(&beside, &path)?;
-    Ok((bytes + framed.len()) as u64)
+    Ok(bytes as u64)
 }

@@ -239,7 +239,7 @@ impl Store {
             return self.last;
         }
         let (first, count) = (self.last + 1, u64::from(self.writer.count()));
-        let appended = self.tail.as_mut().map(|tail| tail.append(&self.writer));
+        let appended = self.tail.as_mut().map(|tail| tail.append(&mut self.writer));
         if let Some(Err(error)) = &appended {
             log::error!(
                 "store: {}: {error}; changes go straight to flash until there is room",

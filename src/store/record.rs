@@ -136,18 +136,38 @@ impl Record<'_> {
     }
 }
 
+/// Bytes before the records of a turn, for the head of their frame: so that it is written at once without being copied.
+pub const HEAD_BYTES: usize = 12;
+
 /// Appends the records of one turn.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Writer {
+    /// Room for the head, then the records.
     bytes: Vec<u8>,
     count: u32,
     /// The message whose body was written last in this frame.
     body: Option<u64>,
 }
 
+impl Default for Writer {
+    fn default() -> Self {
+        Writer {
+            bytes: vec![0; HEAD_BYTES],
+            count: 0,
+            body: None,
+        }
+    }
+}
+
 impl Writer {
-    /// The frame so far.
+    /// The records so far.
     pub fn bytes(&self) -> &[u8] {
+        &self.bytes[HEAD_BYTES..]
+    }
+
+    /// The same after this head.
+    pub fn frame(&mut self, head: [u8; HEAD_BYTES]) -> &[u8] {
+        self.bytes[..HEAD_BYTES].copy_from_slice(&head);
         &self.bytes
     }
 
@@ -159,7 +179,7 @@ impl Writer {
     /// Begins the next frame. The memory of an ordinary turn is kept for it.
     pub fn clear(&mut self) {
         const KEPT_MAX: usize = 64 << 10;
-        self.bytes.clear();
+        self.bytes.truncate(HEAD_BYTES);
         self.bytes.shrink_to(KEPT_MAX);
         self.count = 0;
         self.body = None;

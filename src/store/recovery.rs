@@ -441,17 +441,10 @@ impl Refused {
 
 /// Gives every row, each kind after those that it refers to.
 fn read_all(database: &Database, give: &mut impl FnMut(Restored<'_>)) -> rusqlite::Result<()> {
-    let each = |sql: &str, give: &mut dyn FnMut(&Row<'_>) -> rusqlite::Result<()>| {
-        let mut statement = database.connection().prepare(sql)?;
-        let mut rows = statement.query([])?;
-        while let Some(row) = rows.next()? {
-            give(row)?;
-        }
-        Ok::<(), rusqlite::Error>(())
-    };
     each(
+        database,
         "SELECT id, topic, properties, payload, qos, retain, expires_at_ms FROM message",
-        &mut |row| {
+        |row| {
             give(Restored::Message {
                 id: number(row, 0)?,
                 topic: row.get_ref(1)?.as_str()?,
@@ -465,8 +458,9 @@ fn read_all(database: &Database, give: &mut impl FnMut(Restored<'_>)) -> rusqlit
         },
     )?;
     each(
+        database,
         "SELECT id, client_id, user, expiry_s, offline_since_ms FROM session",
-        &mut |row| {
+        |row| {
             give(Restored::Session {
                 session: SessionId(number(row, 0)?),
                 client_id: row.get_ref(1)?.as_str()?,
@@ -478,8 +472,24 @@ fn read_all(database: &Database, give: &mut impl FnMut(Restored<'_>)) -> rusqlit
         },
     )?;
     each(
+        database,
+        "SELECT session, packet_id, position, id, sent_qos, sent_retain, subscription_ids, share FROM message
+         WHERE session IS NOT NULL
+         UNION ALL SELECT session, packet_id, position, message, sent_qos, sent_retain, subscription_ids, share
+         FROM delivery
+         UNION ALL SELECT session, packet_id, position, NULL, NULL, NULL, NULL, NULL FROM release
+         ORDER BY session, position",
+        |row| give_delivery(row, give),
+    )?;
+    read_rest(database, give)
+}
+
+/// What few sessions have many of.
+fn read_rest(database: &Database, give: &mut impl FnMut(Restored<'_>)) -> rusqlite::Result<()> {
+    each(
+        database,
         "SELECT session, filter, options, subscription_id FROM subscription",
-        &mut |row| {
+        |row| {
             if let Some(options) = options_of(row.get(2)?) {
                 give(Restored::Subscription {
                     session: SessionId(number(row, 0)?),
@@ -491,12 +501,7 @@ fn read_all(database: &Database, give: &mut impl FnMut(Restored<'_>)) -> rusqlit
             Ok(())
         },
     )?;
-    each(
-        "SELECT session, packet_id, message, qos, retain, subscription_ids, share FROM delivery
-         ORDER BY session, position",
-        &mut |row| give_delivery(row, give),
-    )?;
-    each("SELECT session, packet_id FROM taken", &mut |row| {
+    each(database, "SELECT session, packet_id FROM taken", |row| {
         if let Some(packet_id) = PacketId::new(row.get(1)?) {
             give(Restored::Taken {
                 session: SessionId(number(row, 0)?),
@@ -505,15 +510,20 @@ fn read_all(database: &Database, give: &mut impl FnMut(Restored<'_>)) -> rusqlit
         }
         Ok(())
     })?;
-    each("SELECT message FROM retained ORDER BY topic", &mut |row| {
-        give(Restored::Retained {
-            message: number(row, 0)?,
-        });
-        Ok(())
-    })?;
     each(
+        database,
+        "SELECT id FROM message WHERE retained = 1",
+        |row| {
+            give(Restored::Retained {
+                message: number(row, 0)?,
+            });
+            Ok(())
+        },
+    )?;
+    each(
+        database,
         "SELECT id, will_message, ifnull(will_delay_s, 0), will_expiry_s FROM session WHERE will_message IS NOT NULL",
-        &mut |row| {
+        |row| {
             give(Restored::Will {
                 session: SessionId(number(row, 0)?),
                 message: number(row, 1)?,
@@ -525,29 +535,42 @@ fn read_all(database: &Database, give: &mut impl FnMut(Restored<'_>)) -> rusqlit
     )
 }
 
+fn each(
+    database: &Database,
+    sql: &str,
+    mut give: impl FnMut(&Row<'_>) -> rusqlite::Result<()>,
+) -> rusqlite::Result<()> {
+    let mut statement = database.connection().prepare(sql)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        give(row)?;
+    }
+    Ok(())
+}
+
 fn give_delivery(row: &Row<'_>, give: &mut impl FnMut(Restored<'_>)) -> rusqlite::Result<()> {
     let session = SessionId(number(row, 0)?);
     let packet_id = PacketId::new(row.get(1)?);
-    let message = number(row, 2)?;
-    match packet_id {
-        Some(packet_id) if message == 0 => give(Restored::PubRel { session, packet_id }),
-        packet_id => {
-            let ids = row.get_ref(5)?.as_blob_or_null()?.unwrap_or_default();
-            let ids: Vec<u32> = ids
-                .chunks_exact(4)
-                .map(|id| u32::from_le_bytes(id.try_into().expect("chunks of 4")))
-                .collect();
-            give(Restored::Queued {
-                session,
-                message,
-                qos: qos(row, 3)?,
-                retain: row.get(4)?,
-                subscription_ids: &ids,
-                share: Some(row.get_ref(6)?.as_str()?).filter(|share| !share.is_empty()),
-                packet_id,
-            });
+    let Some(message) = row.get::<_, Option<i64>>(3)? else {
+        if let Some(packet_id) = packet_id {
+            give(Restored::PubRel { session, packet_id });
         }
-    }
+        return Ok(());
+    };
+    let ids = row.get_ref(6)?.as_blob_or_null()?.unwrap_or_default();
+    let ids: Vec<u32> = ids
+        .chunks_exact(4)
+        .map(|id| u32::from_le_bytes(id.try_into().expect("chunks of 4")))
+        .collect();
+    give(Restored::Queued {
+        session,
+        message: message as u64,
+        qos: qos(row, 4)?,
+        retain: row.get(5)?,
+        subscription_ids: &ids,
+        share: Some(row.get_ref(7)?.as_str()?).filter(|share| !share.is_empty()),
+        packet_id,
+    });
     Ok(())
 }
 

@@ -6,15 +6,18 @@
 //! | table | a row is |
 //! |---|---|
 //! | `state` | the one row: the database's number, the number of the last record that it has, the highest numbers that were given, and when that was |
-//! | `message` | a message, once, however many wait for it, keep it or will send it |
+//! | `message` | a message, once, however many wait for it; with the first of its deliveries, and whether it is its topic's retained one |
+//! | `delivery` | one more delivery of a message |
+//! | `release` | a message in flight of which PUBREL is left |
 //! | `session` | a session, with its will |
 //! | `subscription` | a subscription of a session |
-//! | `delivery` | a message that waits for a session (`packet_id` 0) or is in flight to it, in the order of `position`; `message` 0 where PUBREL is what is left |
 //! | `taken` | a QoS 2 identifier that a client has not released |
-//! | `retained` | a topic with its retained message |
 //!
-//! No table has a second index: each is clustered by the key that its statements use, so that a change writes one place. Times
-//! are milliseconds of the broker's time, which goes on over restarts by what is known to have passed; no date is kept.
+//! A *delivery* is a message that waits for a session (`packet_id` 0) or is in flight to it; `position` orders those of a session.
+//! Nearly every message that is kept has one, so that a row of its own would write a page more, and no table has a second index for the
+//! same reason: messages and deliveries come in the order of their numbers and go where they stand. What an index would find
+//! is in memory (`super::write::Content`). Times are milliseconds of the broker's time, which goes on over restarts by
+//! what is known to have passed; no date is kept.
 
 use rusqlite::Connection;
 
@@ -32,19 +35,20 @@ pub const TABLES: [(&str, &str); 7] = [
     ),
     (
         "message",
-        "id, topic, properties, payload, qos, retain, expires_at_ms",
+        "id, topic, properties, payload, qos, retain, expires_at_ms, retained,
+         session, packet_id, position, sent_qos, sent_retain, subscription_ids, share",
     ),
+    (
+        "delivery",
+        "message, session, packet_id, share, position, sent_qos, sent_retain, subscription_ids",
+    ),
+    ("release", "session, packet_id, position"),
     (
         "session",
         "id, client_id, user, expiry_s, offline_since_ms, will_message, will_delay_s, will_expiry_s",
     ),
     ("subscription", "session, filter, options, subscription_id"),
-    (
-        "delivery",
-        "session, packet_id, message, share, position, qos, retain, subscription_ids",
-    ),
     ("taken", "session, packet_id"),
-    ("retained", "topic, message"),
 ];
 
 const VERSION_1: &str = "
@@ -67,8 +71,33 @@ CREATE TABLE message(
     payload BLOB NOT NULL,
     qos INTEGER NOT NULL,
     retain INTEGER NOT NULL,
-    expires_at_ms INTEGER
+    expires_at_ms INTEGER,
+    retained INTEGER NOT NULL,
+    session INTEGER,
+    packet_id INTEGER,
+    position INTEGER,
+    sent_qos INTEGER,
+    sent_retain INTEGER,
+    subscription_ids BLOB,
+    share TEXT
 );
+CREATE TABLE delivery(
+    message INTEGER NOT NULL,
+    session INTEGER NOT NULL,
+    packet_id INTEGER NOT NULL,
+    share TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    sent_qos INTEGER NOT NULL,
+    sent_retain INTEGER NOT NULL,
+    subscription_ids BLOB,
+    PRIMARY KEY(message, session, packet_id, share)
+) WITHOUT ROWID;
+CREATE TABLE release(
+    session INTEGER NOT NULL,
+    packet_id INTEGER NOT NULL,
+    position INTEGER NOT NULL,
+    PRIMARY KEY(session, packet_id)
+) WITHOUT ROWID;
 CREATE TABLE session(
     id INTEGER PRIMARY KEY,
     client_id TEXT NOT NULL,
@@ -86,25 +115,10 @@ CREATE TABLE subscription(
     subscription_id INTEGER,
     PRIMARY KEY(session, filter)
 ) WITHOUT ROWID;
-CREATE TABLE delivery(
-    session INTEGER NOT NULL,
-    packet_id INTEGER NOT NULL,
-    message INTEGER NOT NULL,
-    share TEXT NOT NULL,
-    position INTEGER NOT NULL,
-    qos INTEGER NOT NULL,
-    retain INTEGER NOT NULL,
-    subscription_ids BLOB,
-    PRIMARY KEY(session, packet_id, message, share)
-) WITHOUT ROWID;
 CREATE TABLE taken(
     session INTEGER NOT NULL,
     packet_id INTEGER NOT NULL,
     PRIMARY KEY(session, packet_id)
-) WITHOUT ROWID;
-CREATE TABLE retained(
-    topic TEXT PRIMARY KEY NOT NULL,
-    message INTEGER NOT NULL
 ) WITHOUT ROWID;
 ";
 

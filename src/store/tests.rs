@@ -306,6 +306,12 @@ impl Model {
                     None => session.queue.push(waiting),
                 }
             }
+            item => self.take_rest(item, messages),
+        }
+    }
+
+    fn take_rest(&mut self, item: Restored<'_>, messages: &BTreeMap<u64, (String, Vec<u8>)>) {
+        match item {
             Restored::PubRel { session, packet_id } => {
                 self.of(session).inflight.push((packet_id.value(), None));
             }
@@ -325,6 +331,7 @@ impl Model {
                 let payload = messages[&message].1.clone();
                 self.of(session).will = Some((payload, delay_s, expiry_s));
             }
+            _ => unreachable!("take knows the others"),
         }
     }
 

@@ -26,8 +26,12 @@ use super::{Clocks, Event, Notify, Settings};
 const RETRY: Duration = Duration::from_secs(2);
 const RETRY_MAX: Duration = Duration::from_secs(60);
 
-/// Closed segments are compacted when they have so many bytes more than after the last time.
-const COMPACT_BYTES: u64 = 1 << 20;
+/// Closed segments are compacted when so many bytes have come since the last time.
+const COMPACT_BYTES: u64 = 256 << 10;
+
+/// When what flash lacks has so many bytes after it was compacted, it is written before the interval is over: it is read as a whole for
+/// that, which takes up to ten times the memory, and that is dearer than writing early what will hardly be taken back.
+const LACK_BYTES_MAX: u64 = 384 << 10;
 
 /// What the event loop has the thread do.
 pub enum Order {
@@ -97,6 +101,8 @@ pub struct Worker {
     /// Bytes of closed segments after they were compacted last, and those that have come since.
     compacted_bytes: u64,
     closed_bytes: u64,
+    /// Bytes of the compacted segment where flash lacks some of it.
+    lack_bytes: u64,
     /// Records that are in no segment.
     frames: Vec<Chunk>,
     /// Every record up to this one is in the database.
@@ -166,6 +172,7 @@ impl Worker {
             place: beginning.place,
             database: beginning.database,
             compacted_bytes: 0,
+            lack_bytes: 0,
             closed_bytes: 0,
             frames: Vec::new(),
             applied: beginning.applied,
@@ -263,6 +270,7 @@ impl Worker {
             Some(failing) => Some(failing.again),
             // What only memory has is as good as lost.
             None if !self.frames.is_empty() => Some(changed),
+            None if self.lack_bytes > LACK_BYTES_MAX => Some(changed),
             None => Some(changed + self.budget.stretched(self.settings.flush_interval)),
         }
     }
@@ -281,10 +289,14 @@ impl Worker {
             }
         };
         let last = last_of(&chunks).unwrap_or(self.applied);
-        match self.write(&chunks, last) {
+        let read: usize = chunks.iter().map(|chunk| chunk.records.len()).sum();
+        let written = self.write(&chunks, last);
+        drop(chunks);
+        give_back(read);
+        match written {
             Ok(()) => {
                 self.applied = last;
-                self.changed = None;
+                (self.changed, self.lack_bytes) = (None, 0);
                 for (segment, (from, next)) in self.segments.iter_mut().zip(ends) {
                     (segment.from, segment.next) = (from, next);
                 }
@@ -332,10 +344,6 @@ impl Worker {
             database.write(&span, last, stamp)
         });
         written.map_err(|error| error.to_string())?;
-        // A page that stays in the file is a page that is used again: to fail here costs nothing.
-        if let Err(error) = database.shrink() {
-            log::debug!("store: {error}");
-        }
         Ok(())
     }
 
@@ -553,18 +561,16 @@ impl Worker {
             self.compacted_bytes =
                 journal::write_compacted(&self.directory, number, header, span.all())?;
             // All of it is read again when flash lacks some of it, and none of it otherwise.
-            let from = if last > self.applied {
-                0
-            } else {
-                self.compacted_bytes
-            };
+            let is_lacking = last > self.applied;
+            self.lack_bytes = if is_lacking { self.compacted_bytes } else { 0 };
+            let from = self.compacted_bytes - self.lack_bytes;
             vec![Segment {
                 number,
                 from,
                 next: last,
             }]
         } else {
-            self.compacted_bytes = 0;
+            (self.compacted_bytes, self.lack_bytes) = (0, 0);
             Vec::new()
         };
         let current = Segment { ..*current };
@@ -575,6 +581,9 @@ impl Worker {
         }
         self.segments = kept;
         self.segments.push(current);
+        let read = chunks.iter().map(|chunk| chunk.records.len()).sum();
+        drop(chunks);
+        give_back(read);
         Ok(())
     }
 
@@ -599,6 +608,19 @@ impl Worker {
             compacted_to: Some(last),
             records,
         }];
+    }
+}
+
+/// Gives memory back to the system after so many bytes were read, where they are many. glibc keeps what a thread frees; other
+/// libraries do not.
+fn give_back(read: usize) {
+    const MANY: usize = 128 << 10;
+    if read > MANY {
+        #[cfg(target_env = "gnu")]
+        // SAFETY: it frees what nobody has, and may be called at any time.
+        unsafe {
+            libc::malloc_trim(0);
+        }
     }
 }
 

@@ -73,7 +73,7 @@ pub(super) const TABLES: &[SectionTable] = &[
                 },
                 Said("a quarter of the RAM, 8M to 1G"),
                 "The ceiling of what all clients' data may take together: messages, sessions, subscriptions, connections. \
-                 The last eighth is for the clients of `local`.",
+                 The last eighth is for the clients of `local`; where state is kept, a sixth of all, 3M at most, is for that.",
             ),
             option(
                 "max_packet_size",

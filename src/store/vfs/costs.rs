@@ -331,21 +331,8 @@ fn a_wal_stays_within_its_limit_and_one_transaction() {
     }
 }
 
-#[test]
-#[ignore = "prints figures for people"]
-fn figures() {
-    println!(
-        "work, mode, page, checkpoint KiB, vacuum, group: KiB of log, database, both; jffs2, ubifs; writes and syncs a transaction; WAL at most, database KiB"
-    );
-    let works: [(&str, Work); 7] = [
-        ("queue", queue),
-        ("queue one", queue_in_one_row),
-        ("pass one", pass_in_one_row),
-        ("number", retain_by_number),
-        ("by session", queue_by_session),
-        ("pass", pass),
-        ("retain", retain),
-    ];
+/// What the figures are printed for.
+fn setups() -> Vec<Setup> {
     let one = Setup {
         thousands: 4,
         ..WAL_1024
@@ -382,6 +369,25 @@ fn figures() {
             });
         }
     }
+    setups
+}
+
+#[test]
+#[ignore = "prints figures for people"]
+fn figures() {
+    println!(
+        "work, mode, page, checkpoint KiB, vacuum, group: KiB of log, database, both; jffs2, ubifs; writes and syncs a transaction; WAL at most, database KiB"
+    );
+    let works: [(&str, Work); 7] = [
+        ("queue", queue),
+        ("queue one", queue_in_one_row),
+        ("pass one", pass_in_one_row),
+        ("number", retain_by_number),
+        ("by session", queue_by_session),
+        ("pass", pass),
+        ("retain", retain),
+    ];
+    let setups = setups();
     for (name, work) in works {
         for setup in &setups {
             let cost = run(*setup, work);

@@ -189,7 +189,10 @@ fn a_hundred_thousand_sessions_of_random_ids_cost_no_more_than_the_ceiling_47() 
             scope.spawn(move || attack(thread * 25_000));
         }
     });
-    siege.broker.log().wait_from(0, "what can be spared goes");
+    siege
+        .broker
+        .log()
+        .wait_from(0, "those that can best be spared end");
     // 40 µs each in a release build, ten times as much in a debug build.
     siege.survived_within(Duration::from_secs(100));
 }
