@@ -443,7 +443,7 @@ fn connect_to_read(path: &Path, vfs: &Vfs) -> rusqlite::Result<Connection> {
         let log = fs::symlink_metadata(with_suffix(path, suffix));
         log.is_ok_and(|metadata| metadata.len() > 0)
     };
-    if LOGS.iter().any(|suffix| has_log(suffix)) {
+    if LOGS.iter().any(has_log) {
         return connect_by(path, vfs, flags);
     }
     // SQLite would make a log even to read, unless it is told that nobody writes.
