@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use crate::acl::{Pattern, Permissions};
 use crate::mqtt::packet::{ClientPacket, Connect};
-use crate::mqtt::{Capabilities, ReasonCode};
+use crate::mqtt::{Capabilities, ReasonCode, topic};
 
 /// A network connection, named by whoever holds its socket.
 ///
@@ -164,6 +164,28 @@ pub struct Settings {
     pub server_reference: Option<Rc<str>>,
     /// Milliseconds between two rounds of `$SYS`; 0 for none.
     pub sys_interval_ms: u64,
+    /// Messages that wait for a subscriber who is not there; the first whose filter matches decides.
+    pub keepers: Vec<KeptTopics>,
+}
+
+/// Topics whose messages wait for a subscriber who is not there.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KeptTopics {
+    /// Topic filters.
+    pub filters: Vec<String>,
+    /// How long a message waits, in milliseconds; not 0.
+    pub ttl_ms: u64,
+    /// Whether these are requests: one that comes later than that does harm, so that at QoS 0 it waits in sessions no longer either.
+    pub are_requests: bool,
+}
+
+impl KeptTopics {
+    /// Whether a topic is one of these.
+    pub(super) fn matches(&self, name: &str) -> bool {
+        self.filters
+            .iter()
+            .any(|filter| topic::matches(filter, name))
+    }
 }
 
 impl Default for Settings {
@@ -182,6 +204,7 @@ impl Default for Settings {
             response_information: None,
             server_reference: None,
             sys_interval_ms: 10_000,
+            keepers: Vec::new(),
         }
     }
 }

@@ -39,6 +39,13 @@ pub const WILL_GRACE_MS: u64 = 35_000;
 /// refused with 0x97, or at QoS 0 passed on and not retained.
 pub const RETAINED_MAX: usize = 100_000;
 
+/// Messages that wait for a subscriber who is not there (`broker::keeper`): of a bus that restarts there are a few. Each look for one
+/// who comes goes through all of them.
+pub const KEPT_MESSAGES_MAX: usize = 1000;
+
+/// Bytes of them; as in a session's queue, one that is larger waits alone.
+pub const KEPT_BYTES_MAX: usize = 1 << 20;
+
 /// Milliseconds between two looks for what has expired, where no round of `$SYS` looks for it. Nothing that has expired
 /// is sent before that; a minute only bounds how long its memory is held.
 pub const SWEEP_INTERVAL_MS: u64 = 60_000;

@@ -121,7 +121,7 @@ impl Broker {
             .iter()
             .map(|(_, session)| session.queue.len() + session.qos0_queue.len())
             .sum();
-        let stored = (queued + self.retained.len()) as u64;
+        let stored = (queued + self.keeper.len() + self.retained.len()) as u64;
         [
             ("clients/total", sessions),
             ("clients/maximum", sys.connected_maximum as u64),
@@ -172,6 +172,7 @@ impl Broker {
             retain: true,
             expires_at: None,
             kept: None,
+            reached: false,
         };
         self.accept(now, &mut outgoing, None, effects);
     }

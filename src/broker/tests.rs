@@ -13,6 +13,8 @@ mod connect;
 #[cfg(test)]
 mod delivery;
 #[cfg(test)]
+mod keeper;
+#[cfg(test)]
 mod lifetime;
 #[cfg(test)]
 mod memory;

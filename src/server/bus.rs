@@ -23,8 +23,8 @@ use super::keeping::{self, Keeper};
 use super::ram;
 use crate::acl::{Permissions, Subject};
 use crate::auth::{Attempt, Credentials, Guard, Identity, Rates, Verifier};
-use crate::broker::{Broker, ConnectionId, Input, Settings, Time, limits};
-use crate::config::{Config, Global};
+use crate::broker::{Broker, ConnectionId, Input, KeptTopics, Settings, Time, limits};
+use crate::config::{self, Config, Global};
 use crate::mqtt::ReasonCode;
 use crate::net::codec::Scratch;
 use crate::net::door::Door;
@@ -302,8 +302,22 @@ pub fn settings_of(config: &Config) -> Settings {
         response_information: Some(global.response_information.clone()),
         server_reference: global.server_reference.as_deref().map(Rc::from),
         sys_interval_ms: millis(global.sys_interval),
+        keepers: config.keepers.iter().flat_map(kept_topics).collect(),
         ..Settings::default()
     }
+}
+
+/// What a keeper keeps.
+fn kept_topics(keeper: &config::Keeper) -> [KeptTopics; 2] {
+    let kept = |filters: &[String], ttl: std::time::Duration, are_requests| KeptTopics {
+        filters: filters.to_vec(),
+        ttl_ms: u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX),
+        are_requests,
+    };
+    [
+        kept(&keeper.requests, keeper.request_ttl, true),
+        kept(&keeper.replies, keeper.reply_ttl, false),
+    ]
 }
 
 /// What the guard is to permit, as the configuration asks for it.

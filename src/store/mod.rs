@@ -22,7 +22,7 @@
 //! | [`Class::Commit`] | the transaction on flash | all | all |
 //!
 //! A transaction takes everything before it with it, so an operation of class `commit` hurries those of class `interval` along.
-//! QoS 0 messages that wait for a client are in the journal only, and `$SYS` is nowhere.
+//! QoS 0 messages that wait for a client, and messages that the keeper has, are in the journal only, and `$SYS` is nowhere.
 //!
 //! # What it is not
 //!
@@ -222,6 +222,12 @@ impl Store {
             }
             StoreOp::Retained { message } => self.settings.class_of(message.topic()),
             StoreOp::RetainCleared { topic } => self.settings.class_of(topic),
+            // Nothing promises it, and flash never has it.
+            StoreOp::Kept { message, .. } => {
+                let class = self.settings.class_of(message.topic());
+                class.min(Class::Interval)
+            }
+            StoreOp::KeptGone { .. } => Class::Interval,
             // Of a session that nothing keeps there are no operations that matter.
             _ => self.settings.class.max(Class::Interval),
         };

@@ -23,7 +23,7 @@ use super::record::{Record, Writer, options_of};
 use super::status::Status;
 use super::vfs::Vfs;
 use super::worker::{Beginning, Chunk, Order, Worker, add};
-use super::{Clocks, Notify, Settings, Stamp, Store};
+use super::{Clocks, Notify, Set, Settings, Stamp, Store};
 use crate::broker::effect::SessionId;
 use crate::broker::{Owner, Restored, Time};
 use crate::mqtt::{PacketId, Qos};
@@ -289,7 +289,14 @@ impl Recovery {
     /// Gives everything that was there. What is refused is counted and said.
     pub fn load(&self, mut give: impl FnMut(Restored<'_>) -> Result<(), &'static str>) {
         let mut refused = Refused::default();
+        let mut given = Set::default();
         let mut give = |item: Restored<'_>| {
+            // What several hold has its body with each of them.
+            if let Restored::Message { id, .. } = item
+                && !given.insert(id)
+            {
+                return;
+            }
             if let Err(why) = give(item) {
                 refused.note(why);
             }
@@ -321,25 +328,7 @@ impl Recovery {
                     expires_at_ms: body.expires_at_ms,
                 });
             }
-            if let Record::Queued {
-                session,
-                message,
-                retain,
-                ref with,
-                ..
-            } = *item.record
-            {
-                let with = with.as_deref();
-                give(Restored::Queued {
-                    session: SessionId(session),
-                    message,
-                    qos: Qos::AtMostOnce,
-                    retain,
-                    subscription_ids: with.map_or(&[], |with| &with.subscription_ids),
-                    share: with.and_then(|with| with.share),
-                    packet_id: None,
-                });
-            }
+            give_waiting(item.record, &mut give);
         }
         if refused.count > 0 {
             log::warn!(
@@ -436,6 +425,40 @@ impl Refused {
             self.first = why;
         }
         self.count += 1;
+    }
+}
+
+/// Gives what waits on tmpfs only.
+fn give_waiting(record: &Record<'_>, give: &mut impl FnMut(Restored<'_>)) {
+    match *record {
+        Record::Queued {
+            session,
+            message,
+            retain,
+            ref with,
+            ..
+        } => {
+            let with = with.as_deref();
+            give(Restored::Queued {
+                session: SessionId(session),
+                message,
+                qos: Qos::AtMostOnce,
+                retain,
+                subscription_ids: with.map_or(&[], |with| &with.subscription_ids),
+                share: with.and_then(|with| with.share),
+                packet_id: None,
+            });
+        }
+        Record::Kept {
+            message,
+            publisher,
+            until_ms,
+        } => give(Restored::Kept {
+            message,
+            publisher: publisher.map(SessionId),
+            until: Time(until_ms),
+        }),
+        _ => {}
     }
 }
 

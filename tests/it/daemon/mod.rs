@@ -9,6 +9,7 @@ mod auth;
 mod connect;
 mod crowd;
 mod keepalive;
+mod keeper;
 mod large;
 mod limits;
 mod listeners;
