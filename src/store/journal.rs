@@ -157,6 +157,13 @@ impl Tail {
         })
     }
 
+    /// Lets every write from now on fail as on a full tmpfs.
+    #[cfg(test)]
+    pub fn fill_up(&mut self) {
+        let full = OpenOptions::new().write(true).open("/dev/full");
+        self.file = full.expect("Linux has it");
+    }
+
     /// Whether the next one should begin.
     pub fn is_full(&self) -> bool {
         self.bytes >= SEGMENT_BYTES

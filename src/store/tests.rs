@@ -164,6 +164,11 @@ impl World {
         number
     }
 
+    fn let_thread_run(&mut self) {
+        let (_, worker, orders) = self.ends.as_mut().expect("it runs");
+        worker.turn(orders.try_iter());
+    }
+
     fn flush(&mut self) {
         let (_, worker, orders) = self.ends.as_mut().expect("it runs");
         worker.turn(orders.try_iter().chain([Order::Commit]));
@@ -482,6 +487,15 @@ impl World {
             self.model.of(session).taken.insert(packet_id.value());
             self.say(StoreOp::Taken { session, packet_id });
         }
+    }
+
+    fn make_retained(&mut self) {
+        let topic = format!("topic/{}", self.random.below(6));
+        let message = self.message(&topic, Qos::AtMostOnce);
+        self.model
+            .retained
+            .insert(topic, message.payload().to_vec());
+        self.say(StoreOp::Retained { message: &message });
     }
 
     fn retain(&mut self) {

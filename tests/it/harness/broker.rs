@@ -43,12 +43,12 @@ impl Broker {
 
     /// Starts on a root that is prepared already.
     pub fn start_on(root: Root) -> Broker {
-        Broker::launch(root, |_| {})
+        Broker::start_with(root, |_| {})
     }
 
     /// Starts with so many file descriptors and no way to get more.
     pub fn start_with_descriptors(root: Root, count: libc::rlim_t) -> Broker {
-        Broker::launch(root, |command| {
+        Broker::start_with(root, |command| {
             let limit = libc::rlimit {
                 rlim_cur: count,
                 rlim_max: count,
@@ -99,14 +99,15 @@ impl Broker {
         broker
     }
 
-    /// Starts, and kills it as soon as its log says this, or as soon as it ends.
-    pub fn killed_at(root: Root, text: &str) -> Root {
+    /// Starts and waits until it listens, which it does before all is up.
+    pub fn start_half(root: Root) -> Broker {
         let broker = Broker::spawn(root, |_| {});
-        broker.log.wait_from(0, text);
-        broker.kill()
+        broker.log.wait_from(0, "listening on");
+        broker
     }
 
-    fn launch(root: Root, prepare: impl FnOnce(&mut Command)) -> Broker {
+    /// Starts with a command that is prepared, and waits until all is up.
+    pub fn start_with(root: Root, prepare: impl FnOnce(&mut Command)) -> Broker {
         let broker = Broker::spawn(root, prepare);
         let ready = if broker.reference.is_some() {
             " running"
