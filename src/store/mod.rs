@@ -9,9 +9,9 @@
 //! StoreOp → record → frame of the turn → journal on tmpfs ──(interval, commit)──→ coalesce → write → database on flash
 //! ```
 //!
-//! The event loop appends one frame a turn to the [`journal`], a file in memory, before anything is sent. The store's own thread
-//! ([`worker`]) reads that file when it is time, leaves out what came and went within the span ([`coalesce`]), and writes the rest in one
-//! transaction ([`write`], [`database`]). So the journal is the queue between the threads, and nothing is held twice.
+//! The event loop appends one frame a turn to the `journal`, a file in memory, before anything is sent. The store's own thread
+//! (`worker`) reads that file when it is time, leaves out what came and went within the span (`coalesce`), and writes the rest in one
+//! transaction (`write`, `database`). So the journal is the queue between the threads, and nothing is held twice.
 //!
 //! # Classes
 //!
