@@ -74,7 +74,7 @@ fuzz:
 	@CARGO='$(CARGO)' tests/make/fuzz '$(SECONDS)' '$(TARGET)' $(FUZZ)
 
 bench:
-	@tests/make/setup $(BUILD_PACKAGES) mosquitto
+	@tests/make/setup $(BUILD_PACKAGES) mosquitto strace
 	$(CARGO) bench --locked $(FEATURES) --bench bus -- $(BENCH)
 
 # The release binary is what is counted, since a quicker profile would count another program; the load generator needs no such build.
