@@ -27,7 +27,7 @@ $(CARGO) test --locked $(FEATURES) --doc
 $(CARGO) test --locked $(FEATURES) --no-fail-fast --lib --bins --tests
 endef
 
-# Options of the load generator.
+# Options of the load generator: make bench BENCH='--case durable-*'
 BENCH ?= --rounds 5
 
 # How long all fuzz targets together are fuzzed, and which; all of them without a name.
