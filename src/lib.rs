@@ -31,13 +31,14 @@
 //! | [`acl`] | who may publish, receive and subscribe to what; pure | `pattern` matches topics, `rules` decides, `why` names question and answer |
 //! | [`config`] | the UCI file as typed values, or all of its faults with their lines | `uci` and its `cursor` read the syntax; `options` and its `table` say which sections and options there are; `section` and `value` check them; `global`, `listener`, `bind`, `network`, `user`, `acl`, `persistence`, `keeper`, `subordinate` make values; `fault` tells |
 //! | [`auth`] | who a client is | `policy` decides about a CONNECT; `identity` is the proof; `credentials`, `passwd_file`, `password`, `file` are the passwords, `worker` the thread that checks them; `scram` is a mechanism of enhanced authentication, `scram_file` its keys, `exchange` one client's way through it; `certificate` reads names; `guard` slows floods down |
-//! | [`net`] | sockets, TLS, WebSocket, frames, packets, outputs | `listener` with `open` (its sockets) and `accept`, `door` (a listener that is open), `tls` with its `files` and its `filter`, `websocket` with its `upgrade` and its `frames`, `connection` with its `handshake`, its `connect` and its `exchange` of AUTH packets, `frame`, `codec`, `mount` (the prefix of a listener's topics), `table` with its `live` connections, `memory` and `wait`, `delay` (what a connection waits for), `output`, `alias` (of topics that clients get), `write` (how a socket's output is written), `hub` (what it needs of the server) |
+//! | [`net`] | sockets, TLS, WebSocket, frames, packets, outputs | `listener` with `open` and `handed` (its sockets) and `accept`, `door` (a listener that is open), `tls` with its `files` and its `filter`, `websocket` with its `upgrade` and its `frames`, `connection` with its `handshake`, its `connect` and its `exchange` of AUTH packets, `frame`, `codec`, `mount` (the prefix of a listener's topics), `table` with its `live` connections, `memory` and `wait`, `delay` (what a connection waits for), `output`, `alias` (of topics that clients get), `write` (how a socket's output is written), `hub` (what it needs of the server) |
 //! | [`net::codec`] | bytes to packets and back | `connect`, `publish`, `subscribe`, `disconnect`, `properties`, `reader` decode; `encode`, `publish_head` encode |
-//! | [`broker`] | the broker as a pure state machine | `input`, `effect`; `connect`, `disconnect`, `publish`, `subscribe`, `deliver`, `pump` handle; `session`, `inflight`, `queue`, `retained`, `router`, `share`, `will`, `timers` hold state; `restore` takes back what a store has kept; `sys` counts; `limits` bounds each kind, `memory` all together |
+//! | [`broker`] | the broker as a pure state machine | `input`, `effect`; `connect`, `disconnect`, `publish`, `subscribe`, `deliver`, `pump` handle; `session`, `inflight`, `queue`, `retained`, `router`, `share`, `will`, `timers` hold state; `keeper` holds messages for who is late; `restore` takes back what a store has kept; `sys` counts, `dump` tells what there is; `limits` bounds each kind, `memory` all together |
 //! | [`store`] | what survives a restart | `record` and `journal` on tmpfs, `coalesce` what is left of them, `database` with its `schema` and `write` on flash, `recovery` at the start, `worker` the thread, `budget` and `status`; `vfs` lies under SQLite and counts what goes to flash; `faults`, `power`, `folder` and `costs` are for its tests |
-//! | [`server`] | the running program around them | `bus` is the loop's state and ends its turns; `doors` opens listeners; `reload` and `judge` follow the configuration; `keeping` binds the store to it; `signals`, `clock`; `ram` says what the machine has |
+//! | [`control`] | the local control socket, lines of JSON | `socket` is the bus's end with its connections, `client` that of the commands |
+//! | [`server`] | the running program around them | `bus` is the loop's state and ends its turns; `doors` opens listeners; `reload` and `judge` follow the configuration; `keeping` binds the store to it; `answer` is what the control socket is told; `offline` reads a state that no bus has; `signals`, `clock`; `ram` says what the machine has |
 //! | [`log`] | syslog or standard error, and the escaping of what clients chose | |
-//! | [`cli`] | the command line, one file a command | `serve`, `check`, `passwd`; `request` with its `exchange` of messages; `client` is a small MQTT client for commands, `bus` says where they find a bus |
+//! | [`cli`] | the command line, one file a command | `serve`, `check`, `passwd`; `status`, `dump`, `backup` ask a running bus by its control socket, or read its files; `request` with its `exchange` of messages; `client` is a small MQTT client for commands, `bus` says where they find a bus |
 //! | `fuzzing`, in tests and for `tests/fuzz` only | what the fuzz targets reach of the private parts | one more in `auth`; the targets of the broker stand beside its tests |
 //!
 //! # Threads
@@ -48,6 +49,7 @@
 //! | `fosquitto-accept` | waits for new connections, and for signals | a flood of connections costs the loop only what it takes of it |
 //! | `fosquitto-auth` | computes password hashes | one takes milliseconds |
 //! | `fosquitto-store` | writes to flash | one commit takes milliseconds, and seconds where flash is busy |
+//! | `fosquitto-control`, `fosquitto-asked` | accept from the control socket, and serve one connection each | who reads slowly, and JSON, are not for the loop |
 //! | ntex's timer | wakes the loop | |
 //!
 //! # Invariants
@@ -82,6 +84,7 @@
 //! | why ntex's WebSocket layer is not used | [`net::websocket`] |
 //! | why TLS sessions are not resumed, and what a revocation list that is out of date or a clock that is behind does | [`net::tls`] |
 //! | when QoS 2 is passed on, and what a queue drops | `broker::publish`, `broker::queue` |
+//! | which messages wait for a subscriber who is not there, and who gets them | `broker::keeper` |
 //! | what a denied client is told | [`auth::Denied`], [`mqtt::ReasonCode::connect_return_code`] |
 //! | where this UCI reader and libuci differ | [`config::uci`] |
 //! | who may stay after a reload | `server::judge` |
@@ -92,6 +95,7 @@ pub mod auth;
 pub mod broker;
 pub mod cli;
 pub mod config;
+pub mod control;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;

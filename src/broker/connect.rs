@@ -78,6 +78,7 @@ impl Broker {
         };
         self.send(id, &ServerPacket::ConnAck(accepted), effects);
         self.sessions[key.index()].inflight.reconnected();
+        self.give_kept_to_session(now, key, effects);
         self.pump(now, id, effects);
     }
 

@@ -88,6 +88,7 @@ impl Broker {
             {
                 return false;
             }
+            outgoing.reached = true;
             if has_room(session, connection, grant.qos, self.settings.max_inflight) {
                 match grant.qos {
                     Qos::AtMostOnce => self.send_qos0(now, to, grant, outgoing, effects),
@@ -239,7 +240,7 @@ impl Broker {
     ) -> bool {
         let is_kept =
             self.sessions[key.index()].connection.is_some() || self.settings.qos0_queue_ttl_ms > 0;
-        is_kept && self.make_room_to_wait(now, outgoing.cost(), key, effects)
+        is_kept && self.make_room_to_wait(now, outgoing.cost(), Some(key), effects)
     }
 }
 

@@ -5,6 +5,7 @@
 //! from its own state, so that a message on its way through is copied by nobody but the output buffer.
 
 use super::input::{ConnectionId, Owner};
+use super::timers::Time;
 use crate::acl;
 use crate::mqtt::packet::{ServerPacket, SubscriptionOptions};
 use crate::mqtt::{Message, PacketId, Qos, ReasonCode};
@@ -99,7 +100,8 @@ pub struct Close {
 pub struct SessionId(pub u64);
 
 /// A change of what survives a restart. Together, from the first, they say the whole durable state: the sessions that
-/// outlive their connections, with what is queued and in flight in order, and the retained messages but those of `$SYS`.
+/// outlive their connections, with what is queued and in flight in order, the retained messages but those of `$SYS`, and what waits
+/// for a subscriber who is not there.
 /// After a restart, what was restored ([`Restored`](super::Restored)) is the first.
 ///
 /// An operation names only what is there: a session after `SessionMade` and before `SessionEnded`, a message or an
@@ -253,5 +255,19 @@ pub enum StoreOp<'a> {
     WillCleared {
         /// Whose.
         session: SessionId,
+    },
+    /// A message waits for a subscriber who is not there. It is worth a journal, not flash.
+    Kept {
+        /// The message; its id tells whether the store has it already.
+        message: &'a Message,
+        /// The session that it came from, which may have ended or never have been in the store.
+        publisher: Option<SessionId>,
+        /// It is void from this moment of the broker's clock on.
+        until: Time,
+    },
+    /// A message that was `Kept` was given to somebody or is void.
+    KeptGone {
+        /// The message's id.
+        message: u64,
     },
 }

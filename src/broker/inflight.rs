@@ -129,7 +129,6 @@ impl Inflight {
     }
 
     /// All entries, in the order in which they were first sent.
-    #[cfg(any(test, feature = "fuzzing"))]
     pub fn iter(&self) -> impl Iterator<Item = &Entry> {
         self.entries.iter()
     }
@@ -290,7 +289,6 @@ impl Received {
     }
 
     /// All of them, sorted.
-    #[cfg(any(test, feature = "fuzzing"))]
     pub fn iter(&self) -> impl Iterator<Item = PacketId> {
         self.ids.iter().copied()
     }

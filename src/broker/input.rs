@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use crate::acl::{Pattern, Permissions};
 use crate::mqtt::packet::{ClientPacket, Connect};
-use crate::mqtt::{Capabilities, ReasonCode};
+use crate::mqtt::{Capabilities, ReasonCode, topic};
 
 /// A network connection, named by whoever holds its socket.
 ///
@@ -112,7 +112,7 @@ pub enum Input<'a> {
         server_reference: Option<&'a str>,
     },
     /// Time has passed: timers that are due expire.
-    Tick(Traffic),
+    Tick(Traffic<'a>),
     /// How much the network holds for clients: what their sockets have not taken, packets that have arrived in part,
     /// and what a connection takes by itself.
     Network {
@@ -126,13 +126,38 @@ pub enum Input<'a> {
     Shutdown,
 }
 
-/// Totals that only the network knows, for `$SYS`.
+/// Totals that only the network and the store know, for `$SYS`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Traffic {
+pub struct Traffic<'a> {
     /// Bytes read from clients.
     pub bytes_received: u64,
     /// Bytes written to clients.
     pub bytes_sent: u64,
+    /// What is said of the store; `None` where nothing is kept.
+    pub store: Option<Storage<'a>>,
+}
+
+/// What `$SYS` tells of a store, which the broker does not know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Storage<'a> {
+    /// How durable changes are: the name of a class.
+    pub class: &'static str,
+    /// Bytes that went to flash since the start.
+    pub flash_bytes: u64,
+    /// How often flash was asked to make them last.
+    pub flash_syncs: u64,
+    /// Transactions that flash took.
+    pub commits: u64,
+    /// Bytes that went to the journal.
+    pub journal_bytes: u64,
+    /// How long ago flash was written last without a fault, in seconds.
+    pub last_commit_s: Option<u64>,
+    /// The number of the last record that flash has.
+    pub applied: u64,
+    /// Records that flash lacks.
+    pub pending: u64,
+    /// Why flash cannot be written; empty when it can.
+    pub error: &'a str,
 }
 
 /// What an administrator sets.
@@ -164,6 +189,28 @@ pub struct Settings {
     pub server_reference: Option<Rc<str>>,
     /// Milliseconds between two rounds of `$SYS`; 0 for none.
     pub sys_interval_ms: u64,
+    /// Messages that wait for a subscriber who is not there; the first whose filter matches decides.
+    pub keepers: Vec<KeptTopics>,
+}
+
+/// Topics whose messages wait for a subscriber who is not there.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KeptTopics {
+    /// Topic filters.
+    pub filters: Vec<String>,
+    /// How long a message waits, in milliseconds; not 0.
+    pub ttl_ms: u64,
+    /// Whether these are requests: one that comes later than that does harm, so that at QoS 0 it waits in sessions no longer either.
+    pub are_requests: bool,
+}
+
+impl KeptTopics {
+    /// Whether a topic is one of these.
+    pub(super) fn matches(&self, name: &str) -> bool {
+        self.filters
+            .iter()
+            .any(|filter| topic::matches(filter, name))
+    }
 }
 
 impl Default for Settings {
@@ -182,6 +229,7 @@ impl Default for Settings {
             response_information: None,
             server_reference: None,
             sys_interval_ms: 10_000,
+            keepers: Vec::new(),
         }
     }
 }

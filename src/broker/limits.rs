@@ -39,6 +39,13 @@ pub const WILL_GRACE_MS: u64 = 35_000;
 /// refused with 0x97, or at QoS 0 passed on and not retained.
 pub const RETAINED_MAX: usize = 100_000;
 
+/// Messages that wait for a subscriber who is not there (`broker::keeper`): of a bus that restarts there are a few. Each look for one
+/// who comes goes through all of them.
+pub const KEPT_MESSAGES_MAX: usize = 1000;
+
+/// Bytes of them; as in a session's queue, one that is larger waits alone.
+pub const KEPT_BYTES_MAX: usize = 1 << 20;
+
 /// Milliseconds between two looks for what has expired, where no round of `$SYS` looks for it. Nothing that has expired
 /// is sent before that; a minute only bounds how long its memory is held.
 pub const SWEEP_INTERVAL_MS: u64 = 60_000;
@@ -65,3 +72,12 @@ pub const SUBSCRIPTION_BYTES: usize = 120;
 
 /// A QoS 2 identifier that a client has not released, in bytes: two, and as much again for what a growing list has to spare.
 pub const RECEIVED_ID_BYTES: usize = 4;
+
+/// What one page of [`Broker::page`](super::Broker::page) takes: so many items, which the loop tells in less than a millisecond, and so many
+/// bytes, above which the page ends.
+pub const TOLD_ITEMS_MAX: usize = 100;
+/// See [`TOLD_ITEMS_MAX`].
+pub const TOLD_PAGE_BYTES: usize = 64 << 10;
+
+/// So many bytes of a payload are told; of a longer one, which is seldom text, its beginning.
+pub const TOLD_PAYLOAD_BYTES: usize = 16 << 10;

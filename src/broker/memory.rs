@@ -3,7 +3,7 @@
 //! Kept messages, sessions and connections count themselves in one [`Tally`]; the router knows its own size, and what the
 //! network holds comes in as [`Input::Network`](super::Input::Network). The sum is held against `Settings::memory_limit`, of which the
 //! last part is a reserve for the clients of the router itself ([`limits::reserve`]). Above the limit goes, in this order: QoS 0
-//! messages that wait, the oldest first; sessions without a client, those first that hold nothing, then those that hold nothing above QoS 0, and
+//! messages that wait and what the keeper has, the oldest first; sessions without a client, those first that hold nothing, then those that hold nothing above QoS 0, and
 //! of equals the one whose client has been away for longest; QoS 1 and 2 messages that wait, the oldest first; and when all that is not enough, new work is refused.
 //! Clients that have the reserve lose theirs after all others. In the same order sessions without a client go when there are too many of them.
 //!
@@ -15,6 +15,7 @@ use std::collections::BinaryHeap;
 
 use super::Broker;
 use super::effect::Effects;
+use super::keeper::Keeper;
 use super::limits;
 use super::session::{Session, SessionKey};
 use super::timers::Time;
@@ -143,19 +144,19 @@ impl Broker {
         &mut self,
         now: Time,
         bytes: usize,
-        of: SessionKey,
+        of: Option<SessionKey>,
         effects: &mut E,
     ) -> bool {
-        if self.fits(bytes, Some(of)) {
+        if self.fits(bytes, of) {
             return true;
         }
-        let has_reserve = self.has_reserve(Some(of));
+        let has_reserve = self.has_reserve(of);
         if self.may_look(now, bytes) {
             let target = target(self.limit_for(has_reserve), bytes);
             self.drop_qos0(now, target, has_reserve, effects);
             self.looked(now, target);
         }
-        self.fits(bytes, Some(of))
+        self.fits(bytes, of)
     }
 
     /// What stands at the end of every input: notes how much there is, and brings it below the limit if it is above.
@@ -240,17 +241,29 @@ impl Broker {
                 Waiting::Qos0 => session.qos0_queue.front(),
                 Waiting::Others => session.queue.front(),
             }?;
-            Some(Reverse((front.since, front.message.id(), key)))
+            Some(Reverse((front.since, front.message.id(), Some(key))))
         };
         let mut queues: BinaryHeap<_> = self
             .keys()
             .filter(|(_, session)| with_reserve || !session.has_reserve)
             .filter_map(|(key, session)| oldest(key, session))
             .collect();
+        let oldest_kept = |keeper: &Keeper| {
+            let front = keeper.front().filter(|_| kind == Waiting::Qos0)?;
+            Some(Reverse((front.since, front.message.id(), None)))
+        };
+        queues.extend(oldest_kept(&self.keeper));
         let mut count = 0;
         while self.held_bytes() > target
             && let Some(Reverse((_, _, key))) = queues.pop()
         {
+            let Some(key) = key else {
+                if let Some(dropped) = self.keeper.pop() {
+                    self.drop_kept(&dropped, effects);
+                }
+                queues.extend(oldest_kept(&self.keeper));
+                continue;
+            };
             let session = &mut self.sessions[key.index()];
             let queue = match kind {
                 Waiting::Qos0 => &mut session.qos0_queue,

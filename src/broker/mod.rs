@@ -5,15 +5,17 @@
 //! arguments, so that a test runs in virtual time. It cannot fail: what a client does wrong is an effect, the close of its connection.
 //!
 //! One file a concern: [`input`] and [`effect`] are what goes in and comes out; `connect`, `disconnect`, `publish` and `subscribe` handle
-//! the packets; `deliver` decides what goes to a client now and what waits, which `pump` sends when there is room; `session`, `inflight`, `queue`, `retained`, `router`, `share`, `will` and
-//! `timers` hold state; `restore` takes back what a store has kept; `sys` counts and publishes `$SYS`; [`limits`] bounds what a client can grow, and `memory` all of it together.
+//! the packets; `deliver` decides what goes to a client now and what waits, which `pump` sends when there is room; `session`, `inflight`, `queue`, `retained`, `router`, `share`, `will`,
+//! `keeper` (what waits for a subscriber who is not there) and `timers` hold state; `restore` takes back what a store has kept; `sys` counts and publishes `$SYS`; [`limits`] bounds what a client can grow, and `memory` all of it together.
 
 mod connect;
 mod deliver;
 mod disconnect;
+mod dump;
 pub mod effect;
 mod inflight;
 pub mod input;
+mod keeper;
 pub mod limits;
 mod memory;
 mod publish;
@@ -36,11 +38,14 @@ use std::rc::Rc;
 use hashbrown::HashMap;
 use slab::Slab;
 
+pub use dump::{Body, Item, Page, Place};
 pub use effect::{Close, Delivery, Effects, Payload, Sent, StoreOp};
-pub use input::{ConnectionId, Input, Owner, Settings, Traffic};
+pub use input::{ConnectionId, Input, KeptTopics, Owner, Settings, Storage, Traffic};
 pub use restore::Restored;
+pub use sys::Counts;
 pub use timers::Time;
 
+use keeper::Keeper;
 use memory::Memory;
 
 use crate::mqtt::ReasonCode;
@@ -64,6 +69,7 @@ pub struct Broker {
     router: Router,
     shares: Shares,
     retained: Retained,
+    keeper: Keeper,
     timers: Timers,
     sys: Sys,
     memory: Memory,
@@ -90,6 +96,7 @@ impl Broker {
             router: Router::new(seed),
             shares: Shares::new(seed),
             retained: Retained::default(),
+            keeper: Keeper::default(),
             timers: Timers::default(),
             sys: Sys::new(now),
             memory: Memory::default(),
@@ -227,7 +234,7 @@ impl Broker {
         }
     }
 
-    fn tick<E: Effects>(&mut self, now: Time, traffic: Traffic, effects: &mut E) {
+    fn tick<E: Effects>(&mut self, now: Time, traffic: Traffic<'_>, effects: &mut E) {
         while let Some(timer) = self.timers.expired(now) {
             match timer {
                 Timer::KeepAlive(connection) => self.check_keep_alive(now, connection, effects),
@@ -254,6 +261,7 @@ impl Broker {
                 topic: message.topic(),
             });
         }
+        self.sweep_kept(now, effects);
         let ttl_ms = self.settings.qos0_queue_ttl_ms;
         for (_, session) in &mut self.sessions {
             let mut dropped = session.qos0_queue.drop_older(now, ttl_ms);

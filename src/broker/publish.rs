@@ -31,6 +31,8 @@ pub(super) struct Outgoing<'a> {
     pub expires_at: Option<Time>,
     /// The message, once it was made.
     pub kept: Option<Message>,
+    /// Whether a client that is connected gets it, or a Shared Subscription has it.
+    pub reached: bool,
 }
 
 impl Outgoing<'_> {
@@ -116,6 +118,7 @@ impl Broker {
                 .expiry_s
                 .map(|expiry_s| now.after_s(u64::from(expiry_s))),
             kept: None,
+            reached: false,
         };
         let receivers = self.accept(now, &mut outgoing, Some(key), effects);
         let reason = if receivers > 0 {
@@ -325,7 +328,11 @@ impl Broker {
         if outgoing.retain {
             self.retain(outgoing, publisher, effects);
         }
-        self.route(now, outgoing, publisher, effects)
+        let receivers = self.route(now, outgoing, publisher, effects);
+        if !outgoing.reached {
+            self.keep(now, outgoing, publisher, effects);
+        }
+        receivers
     }
 
     fn retain<E: Effects>(
@@ -389,7 +396,10 @@ impl Broker {
         found.clear();
         self.found = found;
         if !self.shares.is_empty() {
-            receivers += self.route_shared(now, outgoing, effects);
+            let groups = self.route_shared(now, outgoing, effects);
+            // A group has it, whether or not the member that was chosen is there.
+            outgoing.reached |= groups > 0;
+            receivers += groups;
         }
         receivers
     }

@@ -211,7 +211,6 @@ impl Broker {
         kind: Qos,
         effects: &mut E,
     ) -> Step {
-        let ttl_ms = self.settings.qos0_queue_ttl_ms;
         let session = &mut self.sessions[key.index()];
         let queue = if kind == Qos::AtMostOnce {
             &mut session.qos0_queue
@@ -221,9 +220,12 @@ impl Broker {
         let Some(queued) = queue.pop() else {
             return Step::Rest;
         };
-        if kind == Qos::AtMostOnce && ttl_ms > 0 && now.since_ms(queued.since) > ttl_ms {
-            self.sys.publish_dropped += 1;
-            return Step::Again;
+        if kind == Qos::AtMostOnce {
+            let ttl_ms = self.settings.request_ttl_ms(queued.message.topic());
+            if ttl_ms > 0 && now.since_ms(queued.since) > ttl_ms {
+                self.sys.publish_dropped += 1;
+                return Step::Again;
+            }
         }
         let grant = Grant {
             qos: queued.qos,

@@ -14,6 +14,7 @@ use super::connect::is_servers;
 use super::effect::{Effects, SessionId, StoreOp};
 use super::inflight::Stage;
 use super::input::Owner;
+use super::keeper::Kept;
 use super::queue::{Queued, SubscriptionIds};
 use super::router::Subscriber;
 use super::session::{Session, SessionKey};
@@ -123,6 +124,15 @@ pub enum Restored<'a> {
         /// Message Expiry Interval in seconds.
         expiry_s: Option<u32>,
     },
+    /// A message that waits for a subscriber who is not there, after those that waited before.
+    Kept {
+        /// Which message.
+        message: u64,
+        /// The session that it came from.
+        publisher: Option<SessionId>,
+        /// It is void from this moment on.
+        until: Time,
+    },
 }
 
 /// What the items have named so far.
@@ -207,6 +217,19 @@ impl Broker {
                 Ok(())
             }
             Restored::Retained { message } => self.restore_retained(restoring.message(message)?),
+            Restored::Kept {
+                message,
+                publisher,
+                until,
+            } => {
+                let kept = Kept {
+                    message: restoring.message(message)?.clone(),
+                    publisher,
+                    since: now,
+                    until,
+                };
+                self.restore_kept(kept)
+            }
             of_session => self.restore_to_session(now, of_session, restoring),
         }
     }
@@ -442,6 +465,21 @@ impl Broker {
         Ok(())
     }
 
+    fn restore_kept(&mut self, kept: Kept) -> Result<(), Refused> {
+        if is_servers(kept.message.topic()) || kept.message.payload().is_empty() {
+            return Err("a kept message that nobody keeps");
+        }
+        let is_it = |other: &Kept| other.message.id() == kept.message.id();
+        if self.keeper.iter().any(is_it) {
+            return Err("a message that is kept twice");
+        }
+        if !self.keeper.has_room() {
+            return Err("too many kept messages");
+        }
+        self.keeper.push(kept);
+        Ok(())
+    }
+
     fn restore_will(&mut self, key: SessionKey, will: PendingWill) -> Result<(), Refused> {
         if is_servers(will.message.topic()) {
             return Err("a will for the broker's own topics");
@@ -510,6 +548,7 @@ impl Broker {
                 self.end_session(now, key, effects);
             }
         }
+        self.sweep_kept(now, effects);
         self.settle(now, effects);
     }
 

@@ -98,6 +98,13 @@ impl Retained {
         self.messages.iter().map(|ByTopic(message)| message)
     }
 
+    /// Those after a topic, or all, in the order of their topics.
+    pub fn after(&self, topic: Option<&str>) -> impl Iterator<Item = &Message> {
+        let from = topic.map_or(Bound::Unbounded, Bound::Excluded);
+        let rest = self.messages.range::<str, _>((from, Bound::Unbounded));
+        rest.map(|ByTopic(message)| message)
+    }
+
     /// The first message after the topic `after` that matches `filter`.
     pub fn next_matching(&self, filter: &str, after: Option<&str>) -> Option<&Message> {
         if !topic::has_wildcard(filter) {

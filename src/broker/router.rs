@@ -208,7 +208,6 @@ impl Router {
     }
 
     /// A session's subscription to a filter.
-    #[cfg(any(test, feature = "fuzzing"))]
     pub fn find(&self, filter: &str, session: SessionKey) -> Option<&Subscriber> {
         let subscribers = if topic::has_wildcard(filter) {
             let (levels, multi) = split(filter);

@@ -82,7 +82,6 @@ impl Shares {
     }
 
     /// A member of a group.
-    #[cfg(any(test, feature = "fuzzing"))]
     pub fn find(&self, name: &str, session: SessionKey) -> Option<&Subscriber> {
         let group = &self.groups[self.by_name.get(name)?.index()];
         group
@@ -244,7 +243,8 @@ impl Broker {
         (session.connection.is_none(), busy)
     }
 
-    fn may_read(&self, key: SessionKey, name: &str) -> bool {
+    /// Whether a session's client may read a topic, as far as is known while it is away.
+    pub(super) fn may_read(&self, key: SessionKey, name: &str) -> bool {
         let connection = self.sessions[key.index()].connection;
         let connection = connection.and_then(|id| self.connections[id.index as usize].as_deref());
         connection.is_none_or(|connection| {
@@ -318,6 +318,7 @@ impl Broker {
                 retain,
                 expires_at,
                 kept: Some(message.clone()),
+                reached: false,
             };
             if !self.deliver_to_group(now, group, Some(except), &mut outgoing, effects) {
                 self.sys.publish_dropped += 1;

@@ -12,9 +12,7 @@ use super::session::{Replay, SessionKey};
 use super::timers::Time;
 use super::{Broker, limits, share};
 use crate::acl::Action;
-use crate::mqtt::packet::{
-    RetainHandling, ServerPacket, Subscribe, SubscriptionOptions, Unsubscribe,
-};
+use crate::mqtt::packet::{RetainHandling, ServerPacket, Subscribe, Unsubscribe};
 use crate::mqtt::{ReasonCode, topic};
 
 /// The codes of a SUBACK or UNSUBACK; most have one.
@@ -43,6 +41,7 @@ impl Broker {
         let mut reasons = Reasons::new();
         // One Reason String is for all filters: it is about the first that was refused.
         let mut reason_string = None;
+        let mut kept = Vec::new();
         for asked in &subscribe.filters {
             let reason = match self.may_subscribe(now, from, key, asked.filter, effects) {
                 Ok(()) => {
@@ -52,7 +51,14 @@ impl Broker {
                     }
                     // [MQTT-3.2.2-10]: any QoS may be asked for.
                     options.qos = options.qos.min(max_qos);
-                    self.subscribe_one(key, asked.filter, options, subscription_id, effects)
+                    let subscriber = Subscriber {
+                        session: key,
+                        subscription_id: subscription_id.unwrap_or(0),
+                        options,
+                    };
+                    let filter = self.subscribe_one(asked.filter, subscriber, effects);
+                    kept.extend(self.take_kept_for(now, &filter, subscriber, effects));
+                    ReasonCode(options.qos as u8)
                 }
                 Err((reason, why)) => {
                     reason_string = reason_string.or(Some(why));
@@ -67,6 +73,9 @@ impl Broker {
             reason_string,
         };
         self.send(from, &packet, effects);
+        for (kept, grant) in &kept {
+            self.give(now, key, kept, grant, effects);
+        }
         self.pump(now, from, effects);
     }
 
@@ -126,20 +135,15 @@ impl Broker {
         })
     }
 
-    /// Makes or replaces one subscription [MQTT-3.8.4-3].
+    /// Makes or replaces one subscription [MQTT-3.8.4-3]; its filter as it is kept.
     fn subscribe_one<E: Effects>(
         &mut self,
-        key: SessionKey,
         asked: &str,
-        options: SubscriptionOptions,
-        subscription_id: Option<u32>,
+        subscriber: Subscriber,
         effects: &mut E,
-    ) -> ReasonCode {
-        let subscriber = Subscriber {
-            session: key,
-            subscription_id: subscription_id.unwrap_or(0),
-            options,
-        };
+    ) -> Rc<str> {
+        let (key, options) = (subscriber.session, subscriber.options);
+        let subscription_id = Some(subscriber.subscription_id).filter(|id| *id != 0);
         let (filter, is_new) = self.insert_subscription(asked, subscriber);
         let is_shared = topic::is_shared(&filter);
         let session = &mut self.sessions[key.index()];
@@ -162,14 +166,14 @@ impl Broker {
             session.replays.retain(|replay| replay.filter != filter);
             let subscription_ids: SubscriptionIds = subscription_id.into_iter().collect();
             session.replays.push_back(Replay {
-                filter,
+                filter: filter.clone(),
                 qos: options.qos,
                 subscription_ids,
                 since: self.last_message_id,
                 after: None,
             });
         }
-        ReasonCode(options.qos as u8)
+        filter
     }
 
     /// Gives a session a subscription, or replaces its earlier one to the same filter, for which there MUST be room. The filter as

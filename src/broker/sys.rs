@@ -3,7 +3,7 @@
 //! Values are retained, published at QoS 2, and only when they have changed. They never expire and are never stored.
 
 use super::effect::Effects;
-use super::input::Traffic;
+use super::input::{Storage, Traffic};
 use super::publish::Outgoing;
 use super::timers::{Time, Timer};
 use super::{Broker, limits};
@@ -27,6 +27,27 @@ pub(super) struct Sys {
     connected_maximum: usize,
     /// Rounds that have been published.
     rounds: u64,
+}
+
+/// What there is, in numbers.
+#[derive(Debug, Clone, Copy)]
+pub struct Counts {
+    /// When the broker began.
+    pub uptime_from: Time,
+    /// Clients that are connected.
+    pub clients: usize,
+    /// Sessions, theirs included.
+    pub sessions: usize,
+    /// Subscriptions of all sessions.
+    pub subscriptions: usize,
+    /// Retained messages, those of `$SYS` included.
+    pub retained: usize,
+    /// Messages that wait for clients.
+    pub waiting: usize,
+    /// Bytes that clients make the bus hold.
+    pub held_bytes: usize,
+    /// Their ceiling.
+    pub held_bytes_max: usize,
 }
 
 impl Sys {
@@ -102,7 +123,12 @@ impl Broker {
     }
 
     /// Publishes every value that has changed.
-    pub(super) fn publish_sys<E: Effects>(&mut self, now: Time, traffic: Traffic, effects: &mut E) {
+    pub(super) fn publish_sys<E: Effects>(
+        &mut self,
+        now: Time,
+        traffic: Traffic<'_>,
+        effects: &mut E,
+    ) {
         self.sys.rounds += 1;
         let uptime_s = now.since_ms(self.sys.started) / 1000;
         let version = format!("fosquitto version {}", self.settings.version);
@@ -111,9 +137,53 @@ impl Broker {
         for (name, value) in self.sys_values(traffic) {
             self.publish_value(now, name, value.to_string(), effects);
         }
+        let class = traffic.store.map_or("volatile", |store| store.class);
+        self.publish_value(now, "store/class", class.to_owned(), effects);
+        if let Some(store) = traffic.store {
+            self.publish_store(now, store, effects);
+        }
     }
 
-    fn sys_values(&self, traffic: Traffic) -> [(&'static str, u64); 25] {
+    /// What mosquitto has no names for: it does not keep anything from one moment to the next.
+    fn publish_store<E: Effects>(&mut self, now: Time, store: Storage<'_>, effects: &mut E) {
+        for (name, value) in [
+            ("store/flash/bytes", store.flash_bytes),
+            ("store/flash/syncs", store.flash_syncs),
+            ("store/commits", store.commits),
+            ("store/journal/bytes", store.journal_bytes),
+            ("store/records/applied", store.applied),
+            ("store/records/pending", store.pending),
+        ] {
+            self.publish_value(now, name, value.to_string(), effects);
+        }
+        if let Some(age_s) = store.last_commit_s {
+            self.publish_value(
+                now,
+                "store/commits/last",
+                format!("{age_s} seconds"),
+                effects,
+            );
+        }
+        self.publish_value(now, "store/error", store.error.to_owned(), effects);
+    }
+
+    /// What there is, in numbers.
+    pub fn counts(&self) -> Counts {
+        let waiting = self.sessions.iter();
+        let waiting = waiting.map(|(_, it)| it.queue.len() + it.qos0_queue.len());
+        Counts {
+            uptime_from: self.sys.started,
+            clients: self.sys.connected,
+            sessions: self.sessions.len(),
+            subscriptions: self.router.count() + self.shares.count(),
+            retained: self.retained.len(),
+            waiting: waiting.sum(),
+            held_bytes: self.held_bytes(),
+            held_bytes_max: self.settings.memory_limit,
+        }
+    }
+
+    fn sys_values(&self, traffic: Traffic<'_>) -> [(&'static str, u64); 25] {
         let sys = &self.sys;
         let (sessions, connected) = (self.sessions.len() as u64, sys.connected as u64);
         let queued: usize = self
@@ -121,7 +191,7 @@ impl Broker {
             .iter()
             .map(|(_, session)| session.queue.len() + session.qos0_queue.len())
             .sum();
-        let stored = (queued + self.retained.len()) as u64;
+        let stored = (queued + self.keeper.len() + self.retained.len()) as u64;
         [
             ("clients/total", sessions),
             ("clients/maximum", sys.connected_maximum as u64),
@@ -154,13 +224,11 @@ impl Broker {
         ]
     }
 
+    /// Publishes a value if it is not what it was. One that is empty is not there.
     fn publish_value<E: Effects>(&mut self, now: Time, name: &str, value: String, effects: &mut E) {
         let topic = format!("$SYS/broker/{name}");
-        if self
-            .retained
-            .get(&topic)
-            .is_some_and(|former| former.payload() == value.as_bytes())
-        {
+        let former = self.retained.get(&topic);
+        if former.map_or(&[][..], |former| former.payload()) == value.as_bytes() {
             return;
         }
         let mut outgoing = Outgoing {
@@ -172,6 +240,7 @@ impl Broker {
             retain: true,
             expires_at: None,
             kept: None,
+            reached: false,
         };
         self.accept(now, &mut outgoing, None, effects);
     }

@@ -13,13 +13,16 @@ mod connect;
 #[cfg(test)]
 mod delivery;
 #[cfg(test)]
+mod dump;
+#[cfg(test)]
+mod keeper;
+#[cfg(test)]
 mod lifetime;
 #[cfg(test)]
 mod memory;
 pub(crate) mod model;
 #[cfg(test)]
 mod publish;
-#[cfg(test)]
 mod restart;
 #[cfg(test)]
 mod retained;

@@ -93,6 +93,7 @@ impl Broker {
                 .map(|expiry_s| now.after_s(u64::from(expiry_s))),
             // A Will Message without an expiry of its own can be queued as it is.
             kept: will.expiry_s.is_none().then(|| message.clone()),
+            reached: false,
         };
         self.accept(now, &mut outgoing, Some(key), effects);
     }

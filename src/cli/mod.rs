@@ -3,12 +3,15 @@
 //! What is not understood starts nothing. The meaning of the exit statuses is here and nowhere else; what a command
 //! does is in its file.
 
+mod backup;
 mod bus;
 mod check;
 mod client;
+mod dump;
 pub mod passwd;
 mod request;
 mod serve;
+mod status;
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -40,6 +43,9 @@ Commands:
   serve [--log stderr|syslog]  run the bus in the foreground
   check [FILE]                 say what is wrong with the configuration, or with FILE as one
   passwd ...                   set and check passwords; 'fosquitto passwd --help' says more
+  status [--json]              say how the running bus is
+  dump [FILE]                  say what the running bus holds, or the database FILE, in lines of JSON
+  backup FILE                  copy the database into a new file; 'fosquitto backup --help' says more
   request ...                  ask a foris controller over the bus; 'fosquitto request --help' says more
   help                         show this
 
@@ -56,7 +62,9 @@ Exit status: 0 all went as asked, 1 there are faults, 2 the command line was not
 'request' has its own.
 ";
 
-const COMMANDS: [&str; 5] = ["serve", "check", "passwd", "request", "help"];
+const COMMANDS: [&str; 8] = [
+    "serve", "check", "passwd", "status", "dump", "backup", "request", "help",
+];
 
 /// What the command line asks for.
 #[derive(Debug, PartialEq, Eq)]
@@ -71,6 +79,12 @@ enum Operation {
     Passwd(Vec<OsString>),
     /// The same.
     Request(Vec<OsString>),
+    /// The same.
+    Status(Vec<OsString>),
+    /// The same.
+    Dump(Vec<OsString>),
+    /// The same.
+    Backup(Vec<OsString>),
     Help,
     Version,
 }
@@ -89,6 +103,9 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Operation::Check { file } => check::run(&root, file),
         Operation::Passwd(arguments) => passwd::run(&root, arguments),
         Operation::Request(arguments) => request::run(&root, arguments),
+        Operation::Status(arguments) => status::run(&root, arguments),
+        Operation::Dump(arguments) => dump::run(&root, arguments),
+        Operation::Backup(arguments) => backup::run(&root, arguments),
         Operation::Help => print(HELP),
         Operation::Version => print(concat!("fosquitto ", env!("CARGO_PKG_VERSION"), "\n")),
     }
@@ -130,6 +147,9 @@ fn parse(arguments: impl Iterator<Item = OsString>) -> Result<(PathBuf, Operatio
                 let operation = match command {
                     "passwd" => Operation::Passwd,
                     "request" => Operation::Request,
+                    "status" => Operation::Status,
+                    "dump" => Operation::Dump,
+                    "backup" => Operation::Backup,
                     _ => {
                         line.command = Some(command);
                         continue;
@@ -189,7 +209,10 @@ impl Line {
                     .map(|root| (root, Operation::Check { file }))
             }
             Some(_) => Ok((self.root, Operation::Help)),
-            None => Err("a command is missing: serve, check, passwd, request or help".into()),
+            None => Err(
+                "a command is missing: serve, check, passwd, status, dump, backup, request or help"
+                    .into(),
+            ),
         }
     }
 
@@ -296,7 +319,7 @@ mod tests {
         for (line, what) in [
             (
                 "",
-                "a command is missing: serve, check, passwd, request or help",
+                "a command is missing: serve, check, passwd, status, dump, backup, request or help",
             ),
             ("sevre", "unknown command 'sevre' (did you mean 'serve'?)"),
             (

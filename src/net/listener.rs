@@ -7,6 +7,7 @@
 //! descriptors anyway. It reads nothing from a connection and knows nothing of TLS.
 
 mod accept;
+pub mod handed;
 mod open;
 
 use std::io::{self, Read, Write};

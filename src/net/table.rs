@@ -212,10 +212,11 @@ impl Table {
     }
 
     /// Bytes read from and written to clients.
-    pub fn traffic(&self) -> crate::broker::Traffic {
+    pub fn traffic(&self) -> crate::broker::Traffic<'static> {
         crate::broker::Traffic {
             bytes_received: self.bytes_received,
             bytes_sent: self.bytes_sent,
+            store: None,
         }
     }
 

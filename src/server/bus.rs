@@ -23,8 +23,9 @@ use super::keeping::{self, Keeper};
 use super::ram;
 use crate::acl::{Permissions, Subject};
 use crate::auth::{Attempt, Credentials, Guard, Identity, Rates, Verifier};
-use crate::broker::{Broker, ConnectionId, Input, Settings, Time, limits};
-use crate::config::{Config, Global};
+use crate::broker::{Broker, ConnectionId, Input, KeptTopics, Settings, Time, Traffic, limits};
+use crate::config::{self, Config, Global};
+use crate::control::socket::Control;
 use crate::mqtt::ReasonCode;
 use crate::net::codec::Scratch;
 use crate::net::door::Door;
@@ -59,6 +60,8 @@ pub struct Bus {
     pub table: RefCell<Table>,
     /// What keeps its state, if something does.
     pub store: RefCell<Option<Store>>,
+    /// The control socket, if it could be opened.
+    pub control: RefCell<Option<Control>>,
     /// The configuration that holds.
     pub config: RefCell<Config>,
     /// The passwords that hold.
@@ -119,6 +122,7 @@ impl Bus {
             broker: RefCell::new(Broker::new(settings, parts.seed, clock::now())),
             table: RefCell::default(),
             store: RefCell::default(),
+            control: RefCell::default(),
             config: RefCell::new(parts.config),
             credentials: RefCell::new(Arc::new(parts.credentials)),
             doors: RefCell::default(),
@@ -218,7 +222,11 @@ impl Bus {
         table.wake(now);
         table.set_time(now);
         if broker.next_timeout().is_some_and(|at| at <= now) {
-            let traffic = table.traffic();
+            let status = self.store.borrow().as_ref().map(Store::status);
+            let traffic = Traffic {
+                store: status.as_ref().map(keeping::storage),
+                ..table.traffic()
+            };
             self.give(now, Input::Tick(traffic), &mut broker, &mut table);
         }
         // What was said must hold before what promises it leaves.
@@ -302,8 +310,22 @@ pub fn settings_of(config: &Config) -> Settings {
         response_information: Some(global.response_information.clone()),
         server_reference: global.server_reference.as_deref().map(Rc::from),
         sys_interval_ms: millis(global.sys_interval),
+        keepers: config.keepers.iter().flat_map(kept_topics).collect(),
         ..Settings::default()
     }
+}
+
+/// What a keeper keeps.
+fn kept_topics(keeper: &config::Keeper) -> [KeptTopics; 2] {
+    let kept = |filters: &[String], ttl: std::time::Duration, are_requests| KeptTopics {
+        filters: filters.to_vec(),
+        ttl_ms: u64::try_from(ttl.as_millis()).unwrap_or(u64::MAX),
+        are_requests,
+    };
+    [
+        kept(&keeper.requests, keeper.request_ttl, true),
+        kept(&keeper.replies, keeper.reply_ttl, false),
+    ]
 }
 
 /// What the guard is to permit, as the configuration asks for it.

@@ -10,7 +10,9 @@ use std::sync::Arc;
 use super::bus::Bus;
 use crate::auth::Policy;
 use crate::config::{Bind, Config, Listener, Protocol};
+use crate::log::Escaped;
 use crate::net::door::{Crowd, Door};
+use crate::net::listener::handed::{self, Handed};
 use crate::net::listener::{self, SocketId};
 use crate::net::tls::TlsContext;
 
@@ -20,6 +22,8 @@ pub struct Doors {
     by_name: HashMap<String, Rc<Door>>,
     sockets: Vec<Open>,
     last_socket: u32,
+    /// What a service manager has opened and no listener has taken.
+    handed: Vec<Handed>,
 }
 
 /// A listening socket.
@@ -27,9 +31,40 @@ struct Open {
     id: SocketId,
     listener: String,
     bind: Bind,
+    /// Where it listens, with the port that the kernel chose.
+    place: String,
+    /// Whether a service manager has it too, and with it what it leaves in the file system.
+    is_handed: bool,
+}
+
+impl Open {
+    fn clean_up(&self) {
+        if !self.is_handed {
+            listener::clean_up(&self.bind);
+        }
+    }
 }
 
 impl Doors {
+    /// Has the first listeners take what a service manager has opened for them.
+    pub fn hand(&mut self, handed: Vec<Handed>) {
+        self.handed = handed;
+    }
+
+    /// The open listeners with their sockets' places and how many connections each has, in the order of their names.
+    pub fn list(&self) -> Vec<(String, Vec<String>, u32)> {
+        let mut listed: Vec<_> = self.by_name.iter().collect();
+        listed.sort_by_key(|(name, _)| *name);
+        let places = |name: &str| {
+            let sockets = self.sockets.iter().filter(|open| open.listener == name);
+            sockets.map(|open| open.place.clone()).collect()
+        };
+        listed
+            .into_iter()
+            .map(|(name, door)| (name.clone(), places(name), door.crowd.open()))
+            .collect()
+    }
+
     /// The listener of a name.
     pub fn by_name(&self, name: &str) -> Option<Rc<Door>> {
         self.by_name.get(name).cloned()
@@ -66,6 +101,13 @@ impl Doors {
             .map(|open| open.listener.as_str())
             .collect();
         self.by_name.retain(|name, _| open.contains(&name.as_str()));
+        for unasked in self.handed.drain(..) {
+            log::warn!(
+                "listener '{}': {} was handed over, and nothing asks for it: closed",
+                Escaped(&unasked.name),
+                Escaped(&unasked.place())
+            );
+        }
     }
 
     /// A listener's door, or `None` when it has to stay closed.
@@ -124,7 +166,7 @@ impl Doors {
                 .is_some_and(|door| door.listener.binds.contains(&open.bind));
             if !is_wanted {
                 bus.acceptor.ignore(open.id);
-                listener::clean_up(&open.bind);
+                open.clean_up();
                 log::info!(
                     "listener '{}': no longer listening on {}",
                     open.listener,
@@ -144,7 +186,10 @@ impl Doors {
             if self.sockets.iter().any(is_open) {
                 continue;
             }
-            match listener::open(&with_port(bind, chosen)) {
+            let bound = with_port(bind, chosen);
+            let handed = handed::take(&mut self.handed, &listener.name, &bound);
+            let is_handed = handed.is_some();
+            match handed.map_or_else(|| listener::open(&bound), Ok) {
                 Ok(socket) => {
                     let place = listener::describe(bind, &socket);
                     chosen = chosen.or_else(|| Some(socket.local_addr().ok()?.as_socket()?.port()));
@@ -156,12 +201,18 @@ impl Doors {
                         id,
                         listener: listener.name.clone(),
                         bind: bind.clone(),
+                        place: place.clone(),
+                        is_handed,
                     });
                     let how = match listener.protocol {
                         Protocol::Mqtt => "",
                         Protocol::WebSocket => " by WebSocket",
                     };
-                    log::info!("listener '{}': listening on {place}{how}", listener.name);
+                    let whose = if is_handed { " (handed over)" } else { "" };
+                    log::info!(
+                        "listener '{}': listening on {place}{how}{whose}",
+                        listener.name
+                    );
                 }
                 Err(error) if is_without_ipv6(bind, &error) => {
                     log::info!("listener '{}': the system has no IPv6", listener.name);
@@ -181,7 +232,7 @@ impl Doors {
     pub fn close_all(&mut self, bus: &Bus) {
         for open in self.sockets.drain(..) {
             bus.acceptor.ignore(open.id);
-            listener::clean_up(&open.bind);
+            open.clean_up();
         }
         self.by_name.clear();
     }

@@ -10,15 +10,15 @@ use std::path::Path;
 use super::bus::{self, Bus};
 use super::clock;
 use crate::acl;
-use crate::broker::{Broker, Close, ConnectionId, Delivery, Effects, Sent, StoreOp, Time};
+use crate::broker::{Broker, Close, ConnectionId, Delivery, Effects, Sent, Storage, StoreOp, Time};
 use crate::config::{Durability, Persistence};
 use crate::mqtt::packet::ServerPacket;
 use crate::net::table::Table;
 use crate::store::vfs::Vfs;
-use crate::store::{self, Class, Event, Recovery, Settings, Store};
+use crate::store::{self, Class, Event, Recovery, Settings, Status, Store};
 
 /// Where the journal is, below the root.
-const JOURNAL: &str = "var/run/fosquitto";
+pub const JOURNAL: &str = "var/run/fosquitto";
 
 /// The store's settings that the configuration asks for.
 pub fn settings_of(persistence: &Persistence) -> Settings {
@@ -37,6 +37,21 @@ pub fn settings_of(persistence: &Persistence) -> Settings {
         flush_interval: persistence.flush_interval,
         size_limit: persistence.size_limit,
         daily_budget: persistence.daily_budget.unwrap_or(0),
+    }
+}
+
+/// What `$SYS` tells of the store.
+pub fn storage(status: &Status) -> Storage<'_> {
+    Storage {
+        class: status.class.name(),
+        flash_bytes: status.flash.bytes,
+        flash_syncs: status.flash.syncs,
+        commits: status.commits,
+        journal_bytes: status.journal_bytes,
+        last_commit_s: status.last_commit.map(|at| at.elapsed().as_secs()),
+        applied: status.applied,
+        pending: status.last.saturating_sub(status.applied),
+        error: status.error.as_deref().unwrap_or(""),
     }
 }
 

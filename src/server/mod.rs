@@ -5,14 +5,16 @@
 //! milliseconds. The loop is ntex's runtime without its `System`: only that would give the closing of sockets to a pool of threads,
 //! which costs a connection more than its CONNECT, and the sockets here do not linger, so closing one never blocks.
 //!
-//! `bus` is the loop's state, `doors` the open listeners, `reload` and `judge` what SIGHUP does, `signals` and `clock` what their names
-//! say. What a command line means is `cli`'s matter.
+//! `bus` is the loop's state, `doors` the open listeners, `reload` and `judge` what SIGHUP does, `answer` what the control socket is
+//! told, `signals` and `clock` what their names say; `offline` reads a state that no bus is running with. What a command line means is `cli`'s matter.
 
+mod answer;
 mod bus;
 mod clock;
 mod doors;
 mod judge;
 mod keeping;
+pub mod offline;
 mod ram;
 mod reload;
 mod signals;
@@ -35,6 +37,7 @@ use crate::config::{self, Config};
 use crate::log as logging;
 use crate::net::connection::{self, Due};
 use crate::net::hub::Hub;
+use crate::net::listener::handed::{Handed, handed_over};
 use crate::net::listener::{Accepted, Acceptor, Event};
 use bus::{Bus, Parts};
 use signals::Asked;
@@ -63,6 +66,8 @@ const WRITE_HIGH_BYTES: usize = 64 * 1024;
 
 /// Runs the bus until a signal ends it.
 pub fn run(options: Options) -> ExitCode {
+    // SAFETY: the process has opened no descriptor yet, and comes here once.
+    let handed = unsafe { handed_over() };
     let config = match config::load(&options.root) {
         Ok(config) => config,
         Err(faults) => {
@@ -74,7 +79,7 @@ pub fn run(options: Options) -> ExitCode {
         }
     };
     logging::start(options.log, config.global.log_level);
-    match serve(options.root, config) {
+    match serve(options.root, config, handed) {
         Ok(code) => code,
         Err(error) => {
             log::error!("cannot start: {error}");
@@ -83,7 +88,7 @@ pub fn run(options: Options) -> ExitCode {
     }
 }
 
-fn serve(root: PathBuf, config: Config) -> io::Result<ExitCode> {
+fn serve(root: PathBuf, config: Config, handed: Vec<Handed>) -> io::Result<ExitCode> {
     // A signal that comes early must find its handler: without one, SIGHUP ends a process.
     let (asked, told) = signals::install()?;
     log::info!("fosquitto {} starts", env!("CARGO_PKG_VERSION"));
@@ -111,6 +116,7 @@ fn serve(root: PathBuf, config: Config) -> io::Result<ExitCode> {
             seed,
         });
         let config = bus.config.borrow().clone();
+        bus.doors.borrow_mut().hand(handed);
         bus.doors.borrow_mut().follow(&bus, &config);
         if bus.doors.borrow().sockets() == 0 {
             log::error!("no listener could be opened");
@@ -119,6 +125,7 @@ fn serve(root: PathBuf, config: Config) -> io::Result<ExitCode> {
         bus.restore(seed);
         // Not before: a second one by mistake must not take the first one's place.
         write_pid_file(&bus.root.join(PID_FILE));
+        *bus.control.borrow_mut() = answer::open(&bus);
         log::info!("ready");
         bus.ended().await;
         Ok(ExitCode::SUCCESS)
@@ -202,6 +209,7 @@ fn io_config() -> SharedCfg {
 /// Stops in order: nobody comes in any more, every client is told, and what is on its way to them is sent.
 fn stop(bus: &Rc<Bus>) {
     log::info!("stopping");
+    bus.control.borrow_mut().take();
     bus.doors.borrow_mut().close_all(bus);
     bus.handle(Input::Shutdown);
     bus.table.borrow_mut().end_before_connect();

@@ -4,8 +4,8 @@
 //! is gone; of values that changed the last one stays. What is left, in its order, has the same effect as all of it.
 //!
 //! Records come in three sorts. Those that the database has taken already (`applied`) count only for what they say of QoS 0
-//! messages. QoS 0 messages that wait for a client never go to flash: they stay in the journal, and with it on tmpfs. All others are
-//! for flash. It reads no file and knows no database but through [`Known`].
+//! messages and of kept ones. QoS 0 messages that wait for a client, and messages that the keeper has, never go to flash: they stay in
+//! the journal, and with it on tmpfs. All others are for flash. It reads no file and knows no database but through [`Known`].
 
 use super::Map;
 use super::record::{Body, Extras, Record};
@@ -30,6 +30,8 @@ pub struct Coalesced<'a> {
     taken: Map<(u64, u16), usize>,
     subscriptions: Map<(u64, &'a str), usize>,
     retained: Map<&'a str, usize>,
+    /// What the keeper has, by message.
+    kept: Map<u64, usize>,
     numbers: Numbers,
 }
 
@@ -89,6 +91,7 @@ impl<'a> Coalesced<'a> {
             taken: Map::default(),
             subscriptions: Map::default(),
             retained: Map::default(),
+            kept: Map::default(),
             numbers: Numbers::default(),
         }
     }
@@ -107,6 +110,15 @@ impl<'a> Coalesced<'a> {
                 self.bodies.insert(body.id, body);
             }
             Record::Queued { qos: 0, .. } => self.wait(record),
+            Record::Kept { message, .. } => {
+                let entry = self.push(record);
+                let former = self.kept.insert(message, entry);
+                self.kill(former);
+            }
+            Record::KeptGone { message } => {
+                let entry = self.kept.remove(&message);
+                self.kill(entry);
+            }
             Record::SessionChanged {
                 session,
                 offline_since_ms: None,
@@ -166,9 +178,9 @@ pub struct Item<'s, 'a> {
     pub body: Option<&'s Body<'a>>,
 }
 
-/// Whether a record is of a QoS 0 message that waits.
+/// Whether a record is of a message that only waits for somebody: at QoS 0, or kept.
 fn is_volatile(record: &Record<'_>) -> bool {
-    matches!(record, Record::Queued { qos: 0, .. })
+    matches!(record, Record::Queued { qos: 0, .. } | Record::Kept { .. })
 }
 
 impl<'a> Coalesced<'a> {

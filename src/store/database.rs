@@ -137,13 +137,14 @@ impl Database {
     /// Opens a database that is this program's, of this version or an earlier one, and undamaged.
     fn open_sound(place: &Place, seed: u64) -> Result<Database, NotSound> {
         let connection = connect(place)?;
+        examine(&connection)?;
         // The size of pages counts only before the first.
         connection.pragma_update(None, "page_size", PAGE_BYTES)?;
-        examine(&connection)?;
         schema::prepare(&connection, seed)?;
         let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
         if found != "ok" {
-            return Err(NotSound::Damaged(found));
+            // It is a list of lines.
+            return Err(NotSound::Damaged(found.replace('\n', " ")));
         }
         let state = read_state(&connection)?;
         settle(&connection)?;
@@ -438,7 +439,25 @@ fn connect(place: &Place) -> rusqlite::Result<Connection> {
 
 fn connect_to_read(path: &Path, vfs: &Vfs) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    connect_by(path, vfs, flags)
+    let has_log = |suffix: &&str| {
+        let log = fs::symlink_metadata(with_suffix(path, suffix));
+        log.is_ok_and(|metadata| metadata.len() > 0)
+    };
+    if LOGS.iter().any(has_log) {
+        return connect_by(path, vfs, flags);
+    }
+    // SQLite would make a log even to read, unless it is told that nobody writes.
+    let mut uri = String::from("file:");
+    for byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'/' | b'.' | b'-' | b'_' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => {
+                uri.push(char::from(*byte));
+            }
+            byte => uri.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    uri.push_str("?immutable=1");
+    connect_by(Path::new(&uri), vfs, flags | OpenFlags::SQLITE_OPEN_URI)
 }
 
 fn connect_by(path: &Path, vfs: &Vfs, flags: OpenFlags) -> rusqlite::Result<Connection> {
@@ -478,7 +497,8 @@ fn settle(connection: &Connection) -> rusqlite::Result<()> {
             row.get::<_, String>(0)
         })
     };
-    let proof = || connection.execute("UPDATE state SET id = 1 WHERE position < 0", []);
+    // It changes nothing and is written all the same.
+    let proof = || connection.execute("UPDATE state SET id = id", []);
     match set("WAL") {
         Ok(mode) if mode == "wal" && proof().is_ok() => Ok(()),
         _ => set("TRUNCATE").map(drop),

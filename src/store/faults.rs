@@ -22,22 +22,12 @@ struct State {
 }
 
 impl Faults {
-    /// How many changes were tried since the last call of [`Faults::fail`], or ever.
-    pub fn changes(&self) -> usize {
-        self.with(|state| state.changes)
-    }
-
-    /// How many of them failed.
+    /// How many changes failed since the last call of [`Faults::fail`].
     pub fn failed(&self) -> usize {
         self.with(|state| state.failed)
     }
 
-    /// Lets every change fail with `code` when `after` more have succeeded; half of what a failing write writes gets to the file.
-    pub fn fail_from(&self, after: usize, code: c_int) {
-        self.fail(after..usize::MAX, code);
-    }
-
-    /// Lets the changes of these numbers fail, counted from now.
+    /// Lets the changes of these numbers fail, counted from now; half of what a failing write writes gets to the file.
     pub fn fail(&self, changes: Range<usize>, code: c_int) {
         self.with(|state| {
             *state = State {

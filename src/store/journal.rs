@@ -157,24 +157,32 @@ impl Tail {
         })
     }
 
+    /// Lets every write from now on fail as on a full tmpfs.
+    #[cfg(test)]
+    pub fn fill_up(&mut self) {
+        let full = OpenOptions::new().write(true).open("/dev/full");
+        self.file = full.expect("Linux has it");
+    }
+
     /// Whether the next one should begin.
     pub fn is_full(&self) -> bool {
         self.bytes >= SEGMENT_BYTES
     }
 
-    /// Appends a frame. After an error the segment ends where it did before.
-    pub fn append(&mut self, records: &mut Writer) -> io::Result<()> {
+    /// Appends a frame; its bytes. After an error the segment ends where it did before.
+    pub fn append(&mut self, records: &mut Writer) -> io::Result<u64> {
         let frame = frame(records);
+        let bytes = frame.len() as u64;
         let written = self.file.write_all(frame);
         match written {
-            Ok(()) => self.bytes += frame.len() as u64,
+            Ok(()) => self.bytes += bytes,
             Err(_) => {
                 // What was written of it must not stand before the next frame.
                 self.file.set_len(self.bytes)?;
                 self.file.seek(SeekFrom::Start(self.bytes))?;
             }
         }
-        written
+        written.map(|()| bytes)
     }
 }
 

@@ -22,7 +22,7 @@
 //! | [`Class::Commit`] | the transaction on flash | all | all |
 //!
 //! A transaction takes everything before it with it, so an operation of class `commit` hurries those of class `interval` along.
-//! QoS 0 messages that wait for a client are in the journal only, and `$SYS` is nowhere.
+//! QoS 0 messages that wait for a client, and messages that the keeper has, are in the journal only, and `$SYS` is nowhere.
 //!
 //! # What it is not
 //!
@@ -50,7 +50,7 @@ mod worker;
 mod write;
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
@@ -62,7 +62,7 @@ use crate::mqtt::topic;
 
 pub use database::Stamp;
 pub use journal::Clock;
-pub use recovery::{Parts, Recovery, recover};
+pub use recovery::{Parts, Recovery, kept, recover};
 pub use status::Status;
 
 use journal::{Header, Tail};
@@ -99,6 +99,17 @@ pub struct Settings {
     pub size_limit: Option<u64>,
     /// Bytes a day that may go to flash before the interval is stretched; 0 for any number.
     pub daily_budget: u64,
+}
+
+impl Class {
+    /// Its name, as the configuration has it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Class::Volatile => "volatile",
+            Class::Interval => "interval",
+            Class::Commit => "commit",
+        }
+    }
 }
 
 impl Settings {
@@ -196,6 +207,8 @@ pub struct Store {
     segment: u64,
     /// The number of the last record of the last turn.
     last: u64,
+    /// What went to the journal since the start.
+    journal_bytes: u64,
     /// Whether something of this turn is to be on flash before it is acknowledged.
     is_urgent: bool,
     orders: Sender<Order>,
@@ -222,6 +235,12 @@ impl Store {
             }
             StoreOp::Retained { message } => self.settings.class_of(message.topic()),
             StoreOp::RetainCleared { topic } => self.settings.class_of(topic),
+            // Nothing promises it, and flash never has it.
+            StoreOp::Kept { message, .. } => {
+                let class = self.settings.class_of(message.topic());
+                class.min(Class::Interval)
+            }
+            StoreOp::KeptGone { .. } => Class::Interval,
             // Of a session that nothing keeps there are no operations that matter.
             _ => self.settings.class.max(Class::Interval),
         };
@@ -240,6 +259,9 @@ impl Store {
         }
         let (first, count) = (self.last + 1, u64::from(self.writer.count()));
         let appended = self.tail.as_mut().map(|tail| tail.append(&mut self.writer));
+        if let Some(Ok(bytes)) = &appended {
+            self.journal_bytes += bytes;
+        }
         if let Some(Err(error)) = &appended {
             log::error!(
                 "store: {}: {error}; changes go straight to flash until there is room",
@@ -247,7 +269,7 @@ impl Store {
             );
             self.tail = None;
         }
-        if !matches!(appended, Some(Ok(()))) {
+        if !matches!(appended, Some(Ok(_))) {
             let records = self.writer.bytes().to_vec();
             self.order(Order::Frame {
                 first,
@@ -326,10 +348,18 @@ impl Store {
 
     /// What is known of it.
     pub fn status(&self) -> Status {
-        self.status
-            .lock()
-            .expect("nobody panics while holding it")
-            .clone()
+        let status = self.status.lock().expect("nobody panics while holding it");
+        Status {
+            class: self.settings.class,
+            last: self.last,
+            journal_bytes: self.journal_bytes,
+            ..status.clone()
+        }
+    }
+
+    /// Where the database is.
+    pub fn path(&self) -> &Path {
+        &self.settings.path
     }
 
     /// Writes everything, and waits until that is done.

@@ -87,6 +87,14 @@ pub enum Record<'a> {
     },
     /// [`StoreOp::WillCleared`].
     WillCleared { session: u64 },
+    /// [`StoreOp::Kept`].
+    Kept {
+        message: u64,
+        publisher: Option<u64>,
+        until_ms: u64,
+    },
+    /// [`StoreOp::KeptGone`].
+    KeptGone { message: u64 },
 }
 
 /// A message.
@@ -130,7 +138,8 @@ impl Record<'_> {
         match *self {
             Record::Queued { message, .. }
             | Record::Retained { message, .. }
-            | Record::WillSet { message, .. } => Some(message),
+            | Record::WillSet { message, .. }
+            | Record::Kept { message, .. } => Some(message),
             _ => None,
         }
     }
@@ -190,7 +199,8 @@ impl Writer {
         match *operation {
             StoreOp::Queued { message, .. }
             | StoreOp::Retained { message }
-            | StoreOp::WillSet { message, .. } => self.body_of(message),
+            | StoreOp::WillSet { message, .. }
+            | StoreOp::Kept { message, .. } => self.body_of(message),
             _ => {}
         }
         self.record(&record_of(operation, now_ms));
@@ -281,6 +291,16 @@ fn record_of<'a>(operation: &StoreOp<'a>, now_ms: u64) -> Record<'a> {
             expiry_s,
         },
         StoreOp::WillCleared { session } => Record::WillCleared { session: session.0 },
+        StoreOp::Kept {
+            message,
+            publisher,
+            until,
+        } => Record::Kept {
+            message: message.id(),
+            publisher: publisher.map(|session| session.0),
+            until_ms: until.0,
+        },
+        StoreOp::KeptGone { message } => Record::KeptGone { message },
         _ => record_of_delivery(operation),
     }
 }

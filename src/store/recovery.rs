@@ -23,7 +23,7 @@ use super::record::{Record, Writer, options_of};
 use super::status::Status;
 use super::vfs::Vfs;
 use super::worker::{Beginning, Chunk, Order, Worker, add};
-use super::{Clocks, Notify, Settings, Stamp, Store};
+use super::{Clocks, Notify, Set, Settings, Stamp, Store};
 use crate::broker::effect::SessionId;
 use crate::broker::{Owner, Restored, Time};
 use crate::mqtt::{PacketId, Qos};
@@ -90,6 +90,7 @@ pub fn recover(parts: Parts) -> io::Result<Recovery> {
         path: parts.settings.path.clone(),
         vfs: parts.vfs,
     };
+    take_kept(&place.path);
     let (database, memory) = match Database::open(&place, parts.seed) {
         Ok(opened) => {
             let said = opened.said.iter();
@@ -141,6 +142,30 @@ pub fn recover(parts: Parts) -> io::Result<Recovery> {
     };
     recovery.catch_up(parts.seed);
     Ok(recovery)
+}
+
+/// Where a copy of a database is that waits for the next start: one that came through an upgrade of the system.
+pub fn kept(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".kept");
+    PathBuf::from(name)
+}
+
+/// Makes the copy that was kept the database, where there is none. Beside a database it has had its time: it would come back when the
+/// database is gone.
+fn take_kept(path: &Path) {
+    let kept = kept(path);
+    if !kept.is_file() {
+        return;
+    }
+    let (done, what) = match path.symlink_metadata() {
+        Ok(_) => (fs::remove_file(&kept), "is not needed: removed"),
+        Err(_) => (fs::rename(&kept, path), "is the database now"),
+    };
+    match done {
+        Ok(()) => log::warn!("store: {}: the copy that was kept {what}", kept.display()),
+        Err(error) => log::error!("store: {}: {error}", kept.display()),
+    }
 }
 
 /// How long a process that is just ending may keep the place, in steps of 10 ms.
@@ -227,6 +252,9 @@ fn put_away(directory: &Path, number: u64, is_covered: bool) {
     }
 }
 
+/// A longer absence than ten years is a date that jumped.
+const ABSENCE_MAX_S: u64 = 10 * 365 * 86_400;
+
 /// What the broker's time has more than the boot clock. It goes on by what is known to have passed: all of it within one boot, by the
 /// date over several if the machine knew it at both ends, and else not at all.
 fn offset(
@@ -243,7 +271,9 @@ fn offset(
     let passed_s = stamp
         .wall_s
         .zip(wall_s)
-        .map_or(0, |(then, now)| now.saturating_sub(then));
+        .map(|(then, now)| now.saturating_sub(then))
+        .filter(|passed_s| *passed_s <= ABSENCE_MAX_S)
+        .unwrap_or(0);
     let time_ms = stamp.time_ms.saturating_add(passed_s.saturating_mul(1000));
     // A boot clock that began after the broker's time gives a negative difference, which wraps.
     time_ms.wrapping_sub(boot_ms)
@@ -284,7 +314,14 @@ impl Recovery {
     /// Gives everything that was there. What is refused is counted and said.
     pub fn load(&self, mut give: impl FnMut(Restored<'_>) -> Result<(), &'static str>) {
         let mut refused = Refused::default();
+        let mut given = Set::default();
         let mut give = |item: Restored<'_>| {
+            // What several hold has its body with each of them.
+            if let Restored::Message { id, .. } = item
+                && !given.insert(id)
+            {
+                return;
+            }
             if let Err(why) = give(item) {
                 refused.note(why);
             }
@@ -316,25 +353,7 @@ impl Recovery {
                     expires_at_ms: body.expires_at_ms,
                 });
             }
-            if let Record::Queued {
-                session,
-                message,
-                retain,
-                ref with,
-                ..
-            } = *item.record
-            {
-                let with = with.as_deref();
-                give(Restored::Queued {
-                    session: SessionId(session),
-                    message,
-                    qos: Qos::AtMostOnce,
-                    retain,
-                    subscription_ids: with.map_or(&[], |with| &with.subscription_ids),
-                    share: with.and_then(|with| with.share),
-                    packet_id: None,
-                });
-            }
+            give_waiting(item.record, &mut give);
         }
         if refused.count > 0 {
             log::warn!(
@@ -343,6 +362,13 @@ impl Recovery {
                 refused.first
             );
         }
+    }
+
+    /// Writes a consistent copy of the database, with what only the journal has for it, into a file that is empty.
+    pub fn copy_to(&self, path: &Path) -> Result<(), String> {
+        let database = self.memory.as_ref().or(self.database.as_ref());
+        let database = database.ok_or("there is no database")?;
+        database.copy_to(path).map_err(|error| error.to_string())
     }
 
     /// Begins the store's thread, which says by `notify` what the event loop has to know.
@@ -400,6 +426,7 @@ impl Recovery {
             directory: self.directory,
             segment: number,
             last: self.last,
+            journal_bytes: 0,
             is_urgent: false,
             orders,
             is_told,
@@ -431,6 +458,40 @@ impl Refused {
             self.first = why;
         }
         self.count += 1;
+    }
+}
+
+/// Gives what waits on tmpfs only.
+fn give_waiting(record: &Record<'_>, give: &mut impl FnMut(Restored<'_>)) {
+    match *record {
+        Record::Queued {
+            session,
+            message,
+            retain,
+            ref with,
+            ..
+        } => {
+            let with = with.as_deref();
+            give(Restored::Queued {
+                session: SessionId(session),
+                message,
+                qos: Qos::AtMostOnce,
+                retain,
+                subscription_ids: with.map_or(&[], |with| &with.subscription_ids),
+                share: with.and_then(|with| with.share),
+                packet_id: None,
+            });
+        }
+        Record::Kept {
+            message,
+            publisher,
+            until_ms,
+        } => give(Restored::Kept {
+            message,
+            publisher: publisher.map(SessionId),
+            until: Time(until_ms),
+        }),
+        _ => {}
     }
 }
 
@@ -573,4 +634,52 @@ fn qos(row: &Row<'_>, column: usize) -> rusqlite::Result<Qos> {
         column,
         bits.into(),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The date and the broker's time in the end of the first boot, and what its clock lacked.
+    const DATE_S: u64 = 1_800_000_000;
+    const TIME_MS: u64 = 5_000_000;
+    const CLOCK: Clock = Clock {
+        boot: 1,
+        offset_ms: 3_000_000,
+    };
+    const FIFTY_YEARS_S: u64 = 50 * 365 * 86_400;
+
+    /// The broker's time at a start, 700 ms after the machine's.
+    fn time_ms(boot: u64, now_s: Option<u64>, journal: Option<Clock>) -> u64 {
+        let stamp = Stamp {
+            time_ms: TIME_MS,
+            wall_s: Some(DATE_S),
+            clock: CLOCK,
+        };
+        700_u64.wrapping_add(offset(boot, 700, now_s, journal.into_iter(), stamp))
+    }
+
+    #[test]
+    fn the_time_goes_on_by_what_is_known_to_have_passed() {
+        assert_eq!(time_ms(2, Some(DATE_S + 60), None), TIME_MS + 60_000);
+        assert_eq!(time_ms(2, None, None), TIME_MS);
+    }
+
+    #[test]
+    fn a_date_that_jumps_by_fifty_years_either_way_passes_no_time() {
+        for now_s in [DATE_S - FIFTY_YEARS_S, DATE_S + FIFTY_YEARS_S] {
+            assert_eq!(time_ms(2, Some(now_s), None), TIME_MS);
+            assert_eq!(time_ms(1, Some(now_s), None), 700 + CLOCK.offset_ms);
+        }
+    }
+
+    #[test]
+    fn within_one_boot_its_clock_counts_and_the_journal_knows_it_best() {
+        let later = Clock {
+            offset_ms: 4_000_000,
+            ..CLOCK
+        };
+        assert_eq!(time_ms(1, None, Some(later)), 700 + later.offset_ms);
+        assert_eq!(time_ms(2, None, Some(later)), TIME_MS);
+    }
 }

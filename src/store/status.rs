@@ -1,10 +1,21 @@
-//! What others may know of the store: counts and the last fault. Written by its thread, read by anybody.
+//! What others may know of the store: counts and the last fault. Written by its thread, read by anybody; what only the event
+//! loop's end knows, [`Store::status`](super::Store::status) adds.
 
 use std::time::Instant;
 
+use super::Class;
+
 /// The store's present state.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Status {
+    /// How durable changes are where no pattern says otherwise. Of the event loop.
+    pub class: Class,
+    /// The number of the last record that there is. Of the event loop.
+    pub last: u64,
+    /// Bytes that went to the journal since the start, without what compacting it writes. Of the event loop.
+    pub journal_bytes: u64,
+    /// Transactions that flash took since the start.
+    pub commits: u64,
     /// The number of the last record that flash has.
     pub applied: u64,
     /// When it was written last without a fault.
@@ -13,6 +24,21 @@ pub struct Status {
     pub error: Option<String>,
     /// What went to flash since the start.
     pub flash: Written,
+}
+
+impl Default for Status {
+    fn default() -> Self {
+        Status {
+            class: Class::Volatile,
+            last: 0,
+            journal_bytes: 0,
+            commits: 0,
+            applied: 0,
+            last_commit: None,
+            error: None,
+            flash: Written::default(),
+        }
+    }
 }
 
 /// How much was written.

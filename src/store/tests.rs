@@ -28,6 +28,8 @@ use crate::mqtt::{Message, PacketId, Qos};
 struct Model {
     sessions: BTreeMap<u64, Session>,
     retained: BTreeMap<String, Vec<u8>>,
+    /// By message: its payload, its publisher, and until when.
+    kept: BTreeMap<u64, (Vec<u8>, Option<u64>, u64)>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -162,6 +164,11 @@ impl World {
         number
     }
 
+    fn let_thread_run(&mut self) {
+        let (_, worker, orders) = self.ends.as_mut().expect("it runs");
+        worker.turn(orders.try_iter());
+    }
+
     fn flush(&mut self) {
         let (_, worker, orders) = self.ends.as_mut().expect("it runs");
         worker.turn(orders.try_iter().chain([Order::Commit]));
@@ -230,11 +237,12 @@ fn plain() -> &'static Vfs {
 }
 
 impl Model {
-    /// What of it is for flash: QoS 0 messages that wait are not.
+    /// What of it is for flash: QoS 0 messages that wait, and what the keeper has, are not.
     fn for_flash(&self) -> Model {
         let mut model = self.clone();
         let sessions = model.sessions.values_mut();
         sessions.for_each(|session| session.waiting.clear());
+        model.kept.clear();
         model
     }
 
@@ -249,7 +257,8 @@ impl Model {
             Restored::Message {
                 id, topic, payload, ..
             } => {
-                messages.insert(id, (topic.to_owned(), payload.to_vec()));
+                let body = (topic.to_owned(), payload.to_vec());
+                assert!(messages.insert(id, body).is_none(), "each comes once");
             }
             Restored::Session {
                 session,
@@ -307,6 +316,18 @@ impl Model {
 
     fn take_rest(&mut self, item: Restored<'_>, messages: &BTreeMap<u64, (String, Vec<u8>)>) {
         match item {
+            Restored::Kept {
+                message,
+                publisher,
+                until,
+            } => {
+                let kept = (
+                    messages[&message].1.clone(),
+                    publisher.map(|it| it.0),
+                    until.0,
+                );
+                assert!(self.kept.insert(message, kept).is_none());
+            }
             Restored::PubRel { session, packet_id } => {
                 self.of(session).inflight.push((packet_id.value(), None));
             }
@@ -363,7 +384,8 @@ impl World {
         let chosen = self.random.one_of(&ids).copied();
         match (self.random.below(16), chosen) {
             (0, _) if ids.len() < 6 => self.make_session(),
-            (1, _) | (_, None) => self.retain(),
+            (1, _) | (_, None) if self.random.below(3) > 0 => self.retain(),
+            (1, _) | (_, None) => self.keep(),
             (2, Some(id)) if self.random.below(8) == 0 => {
                 self.say(StoreOp::SessionEnded {
                     session: SessionId(id),
@@ -467,6 +489,15 @@ impl World {
         }
     }
 
+    fn make_retained(&mut self) {
+        let topic = format!("topic/{}", self.random.below(6));
+        let message = self.message(&topic, Qos::AtMostOnce);
+        self.model
+            .retained
+            .insert(topic, message.payload().to_vec());
+        self.say(StoreOp::Retained { message: &message });
+    }
+
     fn retain(&mut self) {
         let topic = format!("topic/{}", self.random.below(6));
         if self.model.retained.remove(&topic).is_some() && self.random.below(2) == 0 {
@@ -477,6 +508,33 @@ impl World {
             .retained
             .insert(topic, message.payload().to_vec());
         self.say(StoreOp::Retained { message: &message });
+    }
+
+    /// The keeper takes a message, which may be a retained one or wait for sessions too, or gives one up.
+    fn keep(&mut self) {
+        let ids: Vec<u64> = self.model.kept.keys().copied().collect();
+        if let Some(message) = self.random.one_of(&ids).copied()
+            && self.random.below(2) == 0
+        {
+            self.model.kept.remove(&message);
+            return self.say(StoreOp::KeptGone { message });
+        }
+        let message = self.message("topic/kept", Qos::AtMostOnce);
+        let payload = message.payload().to_vec();
+        if self.random.below(2) == 0 {
+            let topic = message.topic().to_owned();
+            self.model.retained.insert(topic, payload.clone());
+            self.say(StoreOp::Retained { message: &message });
+        }
+        let publisher = Some(SessionId(self.random.below(3))).filter(|id| id.0 > 0);
+        let until = Time(self.now + 5_000);
+        let kept = (payload, publisher.map(|id| id.0), until.0);
+        self.model.kept.insert(message.id(), kept);
+        self.say(StoreOp::Kept {
+            message: &message,
+            publisher,
+            until,
+        });
     }
 
     /// A message for one session or for several.
@@ -611,6 +669,7 @@ fn run(class: Class) {
     }
     world.stop();
     assert!(world.session > 6 && !world.model.retained.is_empty());
+    assert!(!world.model.kept.is_empty());
 }
 
 #[test]

@@ -117,6 +117,10 @@ pub struct Worker {
     /// Since when flash lacks something.
     changed: Option<Instant>,
     failing: Option<Failing>,
+    /// Transactions that flash took.
+    commits: u64,
+    /// Bytes and syncs of copies, which lie in memory or where their owner wants them.
+    copied: Written,
 }
 
 /// Flash fails.
@@ -183,6 +187,8 @@ impl Worker {
             is_told: beginning.is_told,
             changed: None,
             failing: None,
+            commits: 0,
+            copied: Written::default(),
         };
         if let Some(what) = beginning.failing {
             worker.fail(what, Instant::now());
@@ -343,7 +349,8 @@ impl Worker {
             let span = coalesced(chunks, self.applied, database);
             database.write(&span, last, stamp)
         });
-        written.map_err(|error| error.to_string())?;
+        let rows = written.map_err(|error| error.to_string())?;
+        self.commits += u64::from(rows > 0);
         Ok(())
     }
 
@@ -404,11 +411,16 @@ impl Worker {
         }
     }
 
-    fn copy_to(&self, path: &Path) -> Result<(), String> {
-        match &self.database {
-            Some(database) => database.copy_to(path).map_err(|error| error.to_string()),
-            None => Err("there is no database".into()),
-        }
+    fn copy_to(&mut self, path: &Path) -> Result<(), String> {
+        let Some(database) = &self.database else {
+            return Err("there is no database".into());
+        };
+        let before = self.place.vfs.counts().total();
+        let copied = database.copy_to(path).map_err(|error| error.to_string());
+        let after = self.place.vfs.counts().total();
+        self.copied.bytes += after.bytes - before.bytes;
+        self.copied.syncs += after.syncs - before.syncs;
+        copied
     }
 
     pub(super) fn end(mut self) {
@@ -462,9 +474,10 @@ impl Worker {
         let written = self.place.vfs.counts().total();
         let mut status = self.status.lock().expect("nobody panics while holding it");
         status.flash = Written {
-            bytes: written.bytes,
-            syncs: written.syncs,
+            bytes: written.bytes - self.copied.bytes,
+            syncs: written.syncs - self.copied.syncs,
         };
+        status.commits = self.commits;
         status.applied = self.applied;
         status.error = self.failing.as_ref().map(|failing| failing.what.clone());
         if self.failing.is_none() {

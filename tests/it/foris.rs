@@ -1,7 +1,9 @@
 //! The foris programs' protocol over the bus, spoken by the MQTT library that they use, in both of its lines.
 //!
 //! What one request is (subscribe, publish, receive, reply, receive, unsubscribe) and how the programs connect stands in
-//! `tests/python/foris_round_trip.py`. Restarts in the middle of a request are not here.
+//! `tests/python/foris_round_trip.py`. A bus that ends in the middle of a request is in `six_states`.
+
+mod six_states;
 
 use serde_json::{Value, json};
 

@@ -704,4 +704,5 @@ fn is_script(path: &str) -> bool {
     ["/init.d/", "/hotplug.d/", "/uci-defaults/"]
         .iter()
         .any(|folder| path.contains(folder))
+        || path.ends_with(".sh")
 }

@@ -80,3 +80,55 @@ it_keeps_passwords_and_tokens_through_an_upgrade_of_the_system() {
 		printf '%s\n' "$kept" | grep -qx "etc/fosquitto/$file" || fail "$file is lost"
 	done
 }
+
+# start_bus: the program itself, until it is ready; $bus is its process, which ends with the test.
+start_bus() {
+	: >"$R/log"
+	"$R/usr/sbin/fosquitto" --root "$R" serve 2>"$R/log" &
+	bus=$!
+	trap 'kill "$bus" 2>/dev/null' EXIT
+	until grep -F "notice: ready" "$R/log"; do
+		grep -E "^State:.*[RSD] " "/proc/$bus/status" >/dev/null || fail "the bus does not start: $(cat "$R/log")"
+	done
+}
+
+stop_bus() {
+	kill "$bus"
+	wait "$bus" || fail "the bus ends with $?: $(cat "$R/log")"
+}
+
+source_hook() {
+	# shellcheck source=/dev/null # It lies below a scratch root.
+	. "$R/lib/upgrade/fosquitto.sh"
+}
+
+it_keeps_the_state_of_a_running_bus_through_an_upgrade_of_the_system() {
+	uci_file "config local 'local'" "	option port '0'"
+	start_bus
+	database=$R/etc/fosquitto/fosquitto.db
+	# As sysupgrade does it, with the list that an upgrade with -c has.
+	printf '%s\n' "$database" "$database-wal" "$database-journal" "$database.kept" "$R/etc/config/fosquitto" >"$R/list"
+	sysupgrade_init_conffiles=add_conffiles
+	source_hook
+	[ "$sysupgrade_init_conffiles" = "add_conffiles fosquitto_keep_store" ] || fail "not called: $sysupgrade_init_conffiles"
+	fosquitto_keep_store "$R/list" || fail "the upgrade would not go on"
+	[ "$(cat "$R/list")" = "$R/etc/config/fosquitto
+$database.kept" ] || fail "the list is $(cat "$R/list")"
+	[ ! -e "$R/list.fosquitto" ] || fail "a draft is left"
+	has_mode 600 /etc/fosquitto/fosquitto.db.kept
+	stop_bus
+	# The new system has what was kept.
+	rm -rf "$database" "$database-wal" "$R/var/run/fosquitto"
+	start_bus
+	grep -F "the copy that was kept is the database now" "$R/log" || fail "it was not taken: $(cat "$R/log")"
+	[ ! -e "$database.kept" ] || fail "it is still there"
+	stop_bus
+}
+
+it_goes_on_with_an_upgrade_where_there_is_no_state() {
+	uci_file "config persistence 'persistence'" "	option durability 'volatile'"
+	echo /etc/config/fosquitto >"$R/list"
+	source_hook
+	fosquitto_keep_store "$R/list" || fail "the upgrade would not go on"
+	[ "$(cat "$R/list")" = /etc/config/fosquitto ] || fail "the list is $(cat "$R/list")"
+}

@@ -3,7 +3,7 @@
 
 use super::world::{World, qos0, v3, v5, without};
 use crate::acl::{Access, Permissions};
-use crate::broker::{ConnectionId, Input, Settings};
+use crate::broker::{ConnectionId, Input, KeptTopics, Settings};
 use crate::fuzzing::Choices;
 use crate::mqtt::packet::{ClientPacket, Connect};
 use crate::mqtt::{ReasonCode, Version};
@@ -39,8 +39,19 @@ fn settings(choices: &mut Choices<'_>) -> Settings {
         qos0_queue_ttl_ms: choices.one_of(&[60_000, 0]),
         sys_interval_ms: choices.one_of(&[0, 10_000]),
         max_session_expiry_s: EXPIRY_MAX_S,
+        keepers: keepers(choices.below(3)),
         ..Settings::default()
     }
+}
+
+fn keepers(count: u64) -> Vec<KeptTopics> {
+    let topics = |filter: &str, ttl_ms, are_requests| KeptTopics {
+        filters: vec![filter.to_owned()],
+        ttl_ms,
+        are_requests,
+    };
+    let all = [topics("+/+", 5_000, true), topics("#", 30_000, false)];
+    all.into_iter().take(count as usize).collect()
 }
 
 struct Stage {

@@ -42,6 +42,13 @@ pub(super) fn restore(store: &Store, broker: &mut Broker, now: Time) {
         let message = message.id();
         take(Restored::Retained { message });
     }
+    for (message, publisher, until) in &store.kept {
+        take(Restored::Kept {
+            message: message.id(),
+            publisher: *publisher,
+            until: *until,
+        });
+    }
 }
 
 fn restore_session(store: &Store, session: SessionId, take: &mut impl FnMut(Restored<'_>)) {
@@ -93,6 +100,7 @@ fn queued(session: SessionId, waiting: &Waiting, packet_id: Option<PacketId>) ->
 
 fn messages(store: &Store) -> BTreeMap<u64, &Message> {
     let mut all: Vec<&Message> = store.retained.values().collect();
+    all.extend(store.kept.iter().map(|(message, ..)| message));
     for session in store.sessions.values() {
         let queued = session.queued.iter().chain(&session.queued_qos0);
         all.extend(queued.map(|waiting| &waiting.message));

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::super::effect::StoreOp;
+use super::super::effect::{SessionId, StoreOp};
 use super::super::inflight::Stage;
 use super::super::queue::Queued;
 use super::super::session::{Session, SessionKey};
@@ -18,9 +18,14 @@ use crate::mqtt::{Message, Qos};
 pub(super) struct Store {
     pub sessions: BTreeMap<u64, StoredSession>,
     pub retained: BTreeMap<String, Message>,
+    /// What the keeper has, the oldest first.
+    pub kept: Vec<Kept>,
     /// Whether messages of `$SYS` are not kept.
     pub without_sys: bool,
 }
+
+/// A message that the keeper has, whose it was, and until when.
+pub(super) type Kept = (Message, Option<SessionId>, Time);
 
 /// A durable session.
 #[derive(Debug, Default, PartialEq)]
@@ -127,8 +132,28 @@ impl Store {
             StoreOp::WillCleared { session } => {
                 assert!(self.session(session).will.take().is_some());
             }
+            StoreOp::Kept { .. } | StoreOp::KeptGone { .. } => self.apply_to_kept(operation),
             _ if self.without_sys && !self.knows(operation) => {}
             _ => self.apply_to_messages(operation),
+        }
+    }
+
+    fn apply_to_kept(&mut self, operation: &StoreOp<'_>) {
+        match *operation {
+            StoreOp::Kept {
+                message,
+                publisher,
+                until,
+            } => {
+                let others = self.kept.iter();
+                assert!(others.map(|it| it.0.id()).all(|id| id != message.id()));
+                self.kept.push((message.clone(), publisher, until));
+            }
+            StoreOp::KeptGone { message } => {
+                let position = self.kept.iter().position(|it| it.0.id() == message);
+                self.kept.remove(position.expect("it is kept"));
+            }
+            _ => unreachable!("apply knows the others"),
         }
     }
 
@@ -241,6 +266,11 @@ impl Store {
         Store {
             sessions: sessions.collect(),
             without_sys: false,
+            kept: broker
+                .keeper
+                .iter()
+                .map(|kept| (kept.message.clone(), kept.publisher, kept.until))
+                .collect(),
             retained: durable
                 .map(|message| (message.topic().to_owned(), message.clone()))
                 .collect(),

@@ -1,7 +1,7 @@
 //! `$SYS`: which values are there, and when they are published.
 
 use super::world::{World, qos0, qos1, retained, v3, v5};
-use crate::broker::{Input, Settings, Traffic};
+use crate::broker::{Input, Settings, Storage, Traffic};
 use crate::mqtt::{Qos, ReasonCode};
 
 fn value(world: &World, name: &str) -> String {
@@ -21,7 +21,7 @@ fn values_are_there_from_the_start_and_retained() {
     let (late, _) = world.join(&v3("late"));
     world.subscribe(late, "$SYS/#", Qos::AtMostOnce);
     let seen = world.messages(late);
-    assert_eq!(seen.len(), 27);
+    assert_eq!(seen.len(), 28);
     assert!(seen.iter().all(|seen| seen.retain));
     assert_eq!(world.effects.operations, 0);
 }
@@ -56,6 +56,7 @@ fn clients_and_messages_are_counted() {
     let traffic = Traffic {
         bytes_received: 7,
         bytes_sent: 9,
+        store: None,
     };
     world.handle(Input::Tick(traffic));
     for (name, expected) in [
@@ -76,6 +77,51 @@ fn clients_and_messages_are_counted() {
     world.advance_s(10);
     assert_eq!(value(&world, "clients/expired"), "1");
     assert_eq!(value(&world, "uptime"), "10 seconds");
+}
+
+#[test]
+fn what_the_store_did_is_told_and_its_error_only_while_there_is_one() {
+    let mut world = World::with(Settings::default());
+    world.handle(Input::Tick(Traffic::default()));
+    assert_eq!(value(&world, "store/class"), "volatile");
+    let (id, _) = world.join(&v3("a"));
+    world.subscribe(id, "$SYS/broker/store/error", Qos::AtMostOnce);
+    let mut storage = Storage {
+        class: "commit",
+        flash_bytes: 1,
+        flash_syncs: 2,
+        commits: 3,
+        journal_bytes: 4,
+        last_commit_s: Some(5),
+        applied: 6,
+        pending: 7,
+        error: "disk full",
+    };
+    for error in ["disk full", "disk full", "", ""] {
+        storage.error = error;
+        let now = world.now.after_s(10);
+        world.now = now;
+        world.handle(Input::Tick(Traffic {
+            store: Some(storage),
+            ..Traffic::default()
+        }));
+    }
+    assert_eq!(world.payloads(id), ["disk full", ""]);
+    for (name, expected) in [
+        ("class", "commit"),
+        ("flash/bytes", "1"),
+        ("flash/syncs", "2"),
+        ("commits", "3"),
+        ("journal/bytes", "4"),
+        ("commits/last", "5 seconds"),
+        ("records/applied", "6"),
+        ("records/pending", "7"),
+    ] {
+        assert_eq!(value(&world, &format!("store/{name}")), expected, "{name}");
+    }
+    let error = world.broker.retained.get("$SYS/broker/store/error");
+    assert!(error.is_none());
+    assert_eq!(world.effects.operations, 0);
 }
 
 #[test]

@@ -163,7 +163,8 @@ impl Effects for Recorder {
             }
             StoreOp::Queued { message, .. }
             | StoreOp::Retained { message }
-            | StoreOp::WillSet { message, .. } => {
+            | StoreOp::WillSet { message, .. }
+            | StoreOp::Kept { message, .. } => {
                 self.numbers.0 = self.numbers.0.max(message.id());
             }
             _ => {}

@@ -533,7 +533,7 @@ pub(super) const TABLES: &[SectionTable] = &[
     SectionTable {
         kind: "keeper",
         naming: Naming::Named("NAME"),
-        doc: "Requests and replies with QoS 0 that wait for somebody who is late, and then reach them once. Without a section \
+        doc: "Requests and replies that reach nobody who is connected: they wait for who is late, and then reach them once. Without a section \
               there is the keeper `foris`, for the router's own programs; a section `keeper 'foris'` changes it, and further ones add theirs.",
         options: &[
             option("enabled", Bool, Is("1"), "Whether it keeps anything."),

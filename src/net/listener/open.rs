@@ -31,7 +31,7 @@ pub fn open(bind: &Bind) -> io::Result<Socket> {
         Bind::Tcp { address, device } => open_tcp(*address, device.as_deref())?,
         Bind::Unix(path) => open_unix(path)?,
     };
-    socket.listen(BACKLOG)?;
+    prepare(&socket)?;
     Ok(socket)
 }
 
@@ -48,16 +48,26 @@ fn open_tcp(address: SocketAddr, device: Option<&str>) -> io::Result<Socket> {
     if let Some(device) = device {
         socket.bind_device(Some(device.as_bytes()))?;
     }
-    // Accepted sockets inherit both.
+    prepare_tcp(&socket)?;
+    socket.bind(&SockAddr::from(address))?;
+    Ok(socket)
+}
+
+/// What accepted sockets inherit.
+pub(super) fn prepare_tcp(socket: &Socket) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
     let (time, interval, retries) = TCP_KEEPALIVE;
     let keepalive = TcpKeepalive::new()
         .with_time(time)
         .with_interval(interval)
         .with_retries(retries);
-    socket.set_tcp_keepalive(&keepalive)?;
-    socket.bind(&SockAddr::from(address))?;
-    Ok(socket)
+    socket.set_tcp_keepalive(&keepalive)
+}
+
+/// Makes any socket one that the accept thread can wait for with others.
+pub(super) fn prepare(socket: &Socket) -> io::Result<()> {
+    socket.set_nonblocking(true)?;
+    socket.listen(BACKLOG)
 }
 
 /// A Unix socket that its owner and group may connect to. One that a former process left behind is replaced; one that is

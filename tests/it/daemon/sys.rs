@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::harness::broker::{Broker, LOCAL};
-use crate::harness::packet::{Connect, Version};
+use crate::harness::packet::{Connect, Publish, Version};
 
 const FAST: &str = "config global 'global'\n\toption sys_interval '1'\n\n";
 
@@ -37,6 +37,37 @@ fn the_broker_tells_of_itself_to_who_subscribes() {
         values["$SYS/broker/version"].contains("26.11.0"),
         "{values:?}"
     );
+}
+
+#[test]
+fn what_the_store_writes_is_counted() {
+    let commit = "config persistence 'persistence'\n\toption durability 'commit'\n\n";
+    let broker = Broker::start(&format!("{FAST}{commit}{LOCAL}"));
+    let mut client = broker.join(&Connect::new(Version::V311, "client"));
+    client.publish_acknowledged(Publish::new("kept", "x").qos(1, 0).retained());
+    client.subscribe("$SYS/broker/store/#", 0);
+    let mut values = HashMap::new();
+    let is_counted = |values: &HashMap<String, String>| {
+        let counts = [
+            "flash/bytes",
+            "flash/syncs",
+            "commits",
+            "journal/bytes",
+            "records/applied",
+        ];
+        counts.iter().all(|name| {
+            let value = values.get(&format!("$SYS/broker/store/{name}"));
+            value.is_some_and(|value| value.parse::<u64>().is_ok_and(|count| count > 0))
+        })
+    };
+    while !is_counted(&values) || !values.contains_key("$SYS/broker/store/commits/last") {
+        let message = client.message();
+        let value = String::from_utf8(message.payload).expect("a value is text");
+        values.insert(message.topic, value);
+    }
+    assert_eq!(values["$SYS/broker/store/class"], "commit");
+    assert!(values["$SYS/broker/store/commits/last"].ends_with(" seconds"));
+    assert!(!values.contains_key("$SYS/broker/store/error"));
 }
 
 #[test]

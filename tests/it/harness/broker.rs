@@ -4,6 +4,7 @@
 //! configuration can say the same ([`super::reference`]): that is how a test of the protocol is held to a second opinion.
 
 use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -42,12 +43,12 @@ impl Broker {
 
     /// Starts on a root that is prepared already.
     pub fn start_on(root: Root) -> Broker {
-        Broker::launch(root, |_| {})
+        Broker::start_with(root, |_| {})
     }
 
     /// Starts with so many file descriptors and no way to get more.
     pub fn start_with_descriptors(root: Root, count: libc::rlim_t) -> Broker {
-        Broker::launch(root, |command| {
+        Broker::start_with(root, |command| {
             let limit = libc::rlimit {
                 rlim_cur: count,
                 rlim_max: count,
@@ -61,14 +62,52 @@ impl Broker {
         })
     }
 
-    /// Starts, and kills it as soon as its log says this, or as soon as it ends.
-    pub fn killed_at(root: Root, text: &str) -> Root {
-        let broker = Broker::spawn(root, |_| {});
-        broker.log.wait_from(0, text);
-        broker.kill()
+    /// Starts with these listening sockets handed over, each by its name, as a service manager does it.
+    pub fn start_handed(root: Root, sockets: &[(&str, BorrowedFd<'_>)]) -> Broker {
+        let names: Vec<&str> = sockets.iter().map(|(name, _)| *name).collect();
+        // Above those that they will be.
+        let moved = |fd: &BorrowedFd<'_>| {
+            // SAFETY: the descriptor is open; the call makes another one, which is closed by exec().
+            unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 500) }
+        };
+        let moved: Vec<RawFd> = sockets.iter().map(|(_, fd)| moved(fd)).collect();
+        assert!(moved.iter().all(|fd| *fd >= 500), "descriptors are left");
+        let copies = moved.clone();
+        let mut command = Command::new("sh");
+        // Only the process itself knows its number before it becomes the program.
+        let script = "LISTEN_PID=$$ exec \"$0\" \"$@\"";
+        command.args(["-c", script, &FOSQUITTO, "serve", "--root"]);
+        command.arg(root.path());
+        command.env("LISTEN_FDS", sockets.len().to_string());
+        command.env("LISTEN_FDNAMES", names.join(":"));
+        let hand_over = move || {
+            // SAFETY: the descriptors are open.
+            let is_done = |(fd, to): (&RawFd, RawFd)| unsafe { libc::dup2(*fd, to) == to };
+            match copies.iter().zip(3..).all(is_done) {
+                true => Ok(()),
+                false => Err(std::io::Error::last_os_error()),
+            }
+        };
+        // SAFETY: between fork and exec only dup2() is called, which is safe there, and nothing is allocated.
+        unsafe { command.pre_exec(hand_over) };
+        let broker = Broker::watch(root, command, None);
+        for fd in moved {
+            // SAFETY: it was made above, and nobody else has it.
+            unsafe { libc::close(fd) };
+        }
+        broker.log.wait_from(0, "notice: ready");
+        broker
     }
 
-    fn launch(root: Root, prepare: impl FnOnce(&mut Command)) -> Broker {
+    /// Starts and waits until it listens, which it does before all is up.
+    pub fn start_half(root: Root) -> Broker {
+        let broker = Broker::spawn(root, |_| {});
+        broker.log.wait_from(0, "listening on");
+        broker
+    }
+
+    /// Starts with a command that is prepared, and waits until all is up.
+    pub fn start_with(root: Root, prepare: impl FnOnce(&mut Command)) -> Broker {
         let broker = Broker::spawn(root, prepare);
         let ready = if broker.reference.is_some() {
             " running"
@@ -91,6 +130,11 @@ impl Broker {
             }
         };
         prepare(&mut command);
+        Broker::watch(root, command, reference)
+    }
+
+    /// Runs the command and follows its log.
+    fn watch(root: Root, mut command: Command, reference: Option<Reference>) -> Broker {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::null())

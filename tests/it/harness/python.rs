@@ -2,10 +2,12 @@
 //!
 //! The environments are made by `make venvs`, which this calls: with everything in place that takes no time and no network.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::LazyLock;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::{LazyLock, Mutex};
 
+use super::log::Log;
 use super::root::{run, stderr};
 
 /// The versions of paho-mqtt that programs of routers use: 1.6.1 is Turris OS', 2 has another interface.
@@ -31,6 +33,52 @@ pub fn run_script(paho: &str, script: &str, arguments: &[String]) -> serde_json:
     );
     let last = text.lines().last().unwrap_or_default();
     serde_json::from_str(last).unwrap_or_else(|error| panic!("{last:?} is no JSON: {error}"))
+}
+
+/// A script of `tests/python` that runs, is told what to do line by line, and says line by line what happens.
+pub struct Script {
+    child: Child,
+    input: Mutex<ChildStdin>,
+    log: Log,
+}
+
+impl Script {
+    /// Starts it.
+    pub fn start(paho: &str, script: &str) -> Script {
+        let python = environments().join(paho).join("bin/python3");
+        let mut child = Command::new(python)
+            .arg(Path::new(PROJECT).join("tests/python").join(script))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the environment has a Python");
+        let input = child.stdin.take().expect("the standard input is a pipe");
+        let output = child.stdout.take().expect("the standard output is a pipe");
+        Script {
+            log: Log::follow(output),
+            child,
+            input: Mutex::new(input),
+        }
+    }
+
+    /// Tells it a line.
+    pub fn tell(&self, line: &str) {
+        let mut input = self.input.lock().expect("nobody panics with it");
+        writeln!(input, "{line}").expect("the script reads its input");
+    }
+
+    /// What it says.
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+}
+
+impl Drop for Script {
+    fn drop(&mut self) {
+        // An error means that it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }
 
 fn environments() -> &'static Path {

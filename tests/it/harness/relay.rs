@@ -27,6 +27,8 @@ struct State {
     /// The next packet of this kind is lost, and its connection.
     trap: Option<Kind>,
     passed: Vec<Kind>,
+    /// Both ends of every connection there was.
+    sockets: Vec<TcpStream>,
 }
 
 /// A relay that runs as long as the test.
@@ -72,6 +74,14 @@ impl Relay {
         lock(&self.shared).trap = Some(kind);
     }
 
+    /// Breaks every connection.
+    pub fn cut(&self) {
+        for socket in lock(&self.shared).sockets.drain(..) {
+            // An error means that it is closed already.
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+    }
+
     /// Waits until a packet was lost.
     pub fn wait_for_loss(&self) {
         self.wait("a packet is lost", |state| state.trap.is_none());
@@ -103,6 +113,8 @@ fn forward(from: &TcpStream, to: &TcpStream, side: Side, shared: &Arc<(Mutex<Sta
     let mut from = from.try_clone().expect("a socket has a second handle");
     let mut to = to.try_clone().expect("a socket has a second handle");
     let shared = shared.clone();
+    let second = from.try_clone().expect("a socket has a second handle");
+    lock(&shared).sockets.push(second);
     thread::spawn(move || {
         let mut buffer = Vec::new();
         let mut chunk = [0; 16_384];

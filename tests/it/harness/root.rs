@@ -118,6 +118,11 @@ impl Root {
         self.run(&["serve", "--root"], &[], "")
     }
 
+    /// Runs any command of the program on this root.
+    pub fn command(&self, arguments: &[&str]) -> Output {
+        self.run(&["--root"], arguments, "")
+    }
+
     fn run(&self, before_root: &[&str], after_root: &[&str], input: &str) -> Output {
         let mut command = Command::new(&*FOSQUITTO);
         command.args(before_root).arg(&self.path).args(after_root);

@@ -63,11 +63,14 @@
 //! | 54 | rules, passwords and options that are empty, garbled or missing | `identity` |
 //! | 55 | certificates and lists out of their time, or of another CA | `certificates` |
 //! | 56 | `$share` against a denial, filters wider than the grant | `identity` |
+//! | 59 | a damaged, foreign or unusable database or journal | `stored` |
+//! | 60 | a power cut | `stored` |
+//! | 61 | another boot and another date | `stored` |
 //! | 62 | WebSocket | `websocket` |
 //! | 64 | escape sequences for the log | `strings` |
 //! | 65 | a million denied publishes | `flood` |
 //!
-//! 57 and 58 need bridges, 59 to 61 a store, 63 a proxy's header: the program has none of them yet.
+//! 57 and 58 need bridges, 63 a proxy's header: the program has none of them yet.
 
 mod catalogue;
 mod certificates;
@@ -77,6 +80,7 @@ mod flow;
 mod identity;
 mod properties;
 mod siege;
+mod stored;
 mod strings;
 mod websocket;
 

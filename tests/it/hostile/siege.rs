@@ -91,12 +91,12 @@ impl Siege {
     }
 
     /// The bystander has lost nothing, and memory and time were within their bounds.
-    pub fn survived(self) {
-        self.survived_within(PROCESSOR_TIME_MAX);
+    pub fn survived(self) -> Broker {
+        self.survived_within(PROCESSOR_TIME_MAX)
     }
 
     /// The same for an attack that may take this time of the processor.
-    pub fn survived_within(self, processor_time: Duration) {
+    pub fn survived_within(self, processor_time: Duration) -> Broker {
         self.bystander.goes_on();
         let grown = self.broker.peak_resident_bytes() - self.resident_bytes;
         assert!(grown <= GROWN_MAX, "the broker has grown by {grown} bytes");
@@ -107,6 +107,7 @@ impl Siege {
             (self.broker.resident_bytes() < left_max).then_some(())
         });
         assert!(took < processor_time, "the broker has worked for {took:?}");
+        self.broker
     }
 }
 

@@ -173,7 +173,7 @@ fn survives_kills(uci: &str) {
     let mut kills = 0;
     while kills < KILLS {
         if load.random.below(8) == 0 {
-            root = Broker::killed_at(root, "listening on");
+            root = Broker::start_half(root).kill();
             kills += 1;
         }
         let broker = Broker::start_on(root);
