@@ -101,7 +101,8 @@ impl Retained {
     /// Those after a topic, or all, in the order of their topics.
     pub fn after(&self, topic: Option<&str>) -> impl Iterator<Item = &Message> {
         let from = topic.map_or(Bound::Unbounded, Bound::Excluded);
-        let rest = self.messages.range::<str, _>((from, Bound::Unbounded));
+        let from = from.map(str::as_bytes);
+        let rest = self.messages.range::<[u8], _>((from, Bound::Unbounded));
         rest.map(|ByTopic(message)| message)
     }
 
