@@ -27,7 +27,7 @@ $(CARGO) test --locked $(FEATURES) --doc
 $(CARGO) test --locked $(FEATURES) --no-fail-fast --lib --bins --tests
 endef
 
-# Options of the load generator.
+# Options of the load generator: make bench BENCH='--case durable-*'
 BENCH ?= --rounds 5
 
 # How long all fuzz targets together are fuzzed, and which; all of them without a name.
@@ -74,7 +74,7 @@ fuzz:
 	@CARGO='$(CARGO)' tests/make/fuzz '$(SECONDS)' '$(TARGET)' $(FUZZ)
 
 bench:
-	@tests/make/setup $(BUILD_PACKAGES) mosquitto
+	@tests/make/setup $(BUILD_PACKAGES) mosquitto strace
 	$(CARGO) bench --locked $(FEATURES) --bench bus -- $(BENCH)
 
 # The release binary is what is counted, since a quicker profile would count another program; the load generator needs no such build.

@@ -21,18 +21,18 @@ pub(super) struct Retained {
     expiring: usize,
 }
 
-/// A message that is its topic as far as order goes.
+/// A message that is its topic as far as order goes. It goes by bytes: a name would be checked again at each comparison.
 #[derive(Debug)]
 struct ByTopic(Message);
 
-impl Borrow<str> for ByTopic {
-    fn borrow(&self) -> &str {
-        self.0.topic()
+impl Borrow<[u8]> for ByTopic {
+    fn borrow(&self) -> &[u8] {
+        self.0.topic_bytes()
     }
 }
 impl PartialEq for ByTopic {
     fn eq(&self, other: &Self) -> bool {
-        self.0.topic() == other.0.topic()
+        self.0.topic_bytes() == other.0.topic_bytes()
     }
 }
 impl Eq for ByTopic {}
@@ -43,7 +43,7 @@ impl PartialOrd for ByTopic {
 }
 impl Ord for ByTopic {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.0.topic().cmp(other.0.topic())
+        self.0.topic_bytes().cmp(other.0.topic_bytes())
     }
 }
 
@@ -59,7 +59,7 @@ impl Retained {
 
     /// Clears a topic [MQTT-3.3.1-6]; whether it had a message.
     pub fn clear(&mut self, topic: &str) -> bool {
-        let former = self.messages.take(topic);
+        let former = self.messages.take(topic.as_bytes());
         if let Some(ByTopic(former)) = &former {
             self.forget(former);
         }
@@ -78,7 +78,8 @@ impl Retained {
 
     /// The message of a topic.
     pub fn get(&self, topic: &str) -> Option<&Message> {
-        self.messages.get(topic).map(|ByTopic(message)| message)
+        let found = self.messages.get(topic.as_bytes());
+        found.map(|ByTopic(message)| message)
     }
 
     /// How many there are.
@@ -100,7 +101,8 @@ impl Retained {
     /// Those after a topic, or all, in the order of their topics.
     pub fn after(&self, topic: Option<&str>) -> impl Iterator<Item = &Message> {
         let from = topic.map_or(Bound::Unbounded, Bound::Excluded);
-        let rest = self.messages.range::<str, _>((from, Bound::Unbounded));
+        let from = from.map(str::as_bytes);
+        let rest = self.messages.range::<[u8], _>((from, Bound::Unbounded));
         rest.map(|ByTopic(message)| message)
     }
 
@@ -111,8 +113,9 @@ impl Retained {
         }
         let prefix = literal_prefix(filter);
         let from = after.map_or(Bound::Included(prefix), Bound::Excluded);
+        let from = from.map(str::as_bytes);
         self.messages
-            .range::<str, _>((from, Bound::Unbounded))
+            .range::<[u8], _>((from, Bound::Unbounded))
             .map(|ByTopic(message)| message)
             .take_while(|message| message.topic().starts_with(prefix))
             .find(|message| topic::matches(filter, message.topic()))

@@ -128,8 +128,12 @@ impl Message {
 
     /// The Topic Name.
     pub fn topic(&self) -> &str {
-        let bytes = &self.0.bytes[..usize::from(self.0.topic_bytes)];
-        std::str::from_utf8(bytes).expect("made from a str in new")
+        std::str::from_utf8(self.topic_bytes()).expect("made from a str in new")
+    }
+
+    /// The Topic Name's bytes, whose order is that of the names.
+    pub fn topic_bytes(&self) -> &[u8] {
+        &self.0.bytes[..usize::from(self.0.topic_bytes)]
     }
 
     /// The properties that travel with the message, as encoded in a PUBLISH.

@@ -564,26 +564,12 @@ fn write_state(connection: &Connection, state: &State, position: i64) -> rusqlit
 
 fn read_content(connection: &Connection) -> rusqlite::Result<Content> {
     let mut content = Content::default();
-    let deliveries = "SELECT id, session, packet_id FROM message WHERE session IS NOT NULL
-                      UNION ALL SELECT message, session, packet_id FROM delivery";
+    read_messages(connection, &mut content)?;
+    let deliveries = "SELECT message, session, packet_id FROM delivery";
     let mut statement = connection.prepare(deliveries)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        let message = row.get::<_, i64>(0)? as u64;
-        let (session, packet_id) = (row.get::<_, i64>(1)? as u64, row.get(2)?);
-        *content.holders.entry(message).or_default() += 1;
-        *content.deliveries.entry(session).or_default() += 1;
-        if packet_id > 0 {
-            content.flying.insert((session, packet_id), message);
-        }
-    }
-    let mut statement = connection.prepare("SELECT id, topic FROM message WHERE retained = 1")?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        let message = row.get::<_, i64>(0)? as u64;
-        *content.holders.entry(message).or_default() += 1;
-        let hash = topic_hash(row.get_ref(1)?.as_str()?);
-        content.retained.insert(hash, message);
+        content.has_delivery(row.get(0)?, row.get(1)?, row.get(2)?);
     }
     let wills = "SELECT will_message FROM session WHERE will_message IS NOT NULL";
     let mut statement = connection.prepare(wills)?;
@@ -594,13 +580,35 @@ fn read_content(connection: &Connection) -> rusqlite::Result<Content> {
             .entry(row.get::<_, i64>(0)? as u64)
             .or_default() += 1;
     }
-    content.position = connection.query_row(
-        "SELECT max(position, (SELECT ifnull(max(position), 0) FROM message),
-         (SELECT ifnull(max(position), 0) FROM delivery), (SELECT ifnull(max(position), 0) FROM release)) FROM state",
+    let position: i64 = connection.query_row(
+        "SELECT max(position, (SELECT ifnull(max(position), 0) FROM delivery),
+         (SELECT ifnull(max(position), 0) FROM release)) FROM state",
         [],
         |row| row.get(0),
     )?;
+    content.position = content.position.max(position);
     Ok(content)
+}
+
+/// What the rows of messages say, in one pass: they are most of a database.
+fn read_messages(connection: &Connection, content: &mut Content) -> rusqlite::Result<()> {
+    let sql = "SELECT id, session, packet_id, position, retained, topic FROM message";
+    let mut statement = connection.prepare(sql)?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        let message: i64 = row.get(0)?;
+        if let Some(session) = row.get(1)? {
+            content.has_delivery(message, session, row.get(2)?);
+        }
+        let position = row.get::<_, Option<i64>>(3)?;
+        content.position = content.position.max(position.unwrap_or(0));
+        if row.get(4)? {
+            *content.holders.entry(message as u64).or_default() += 1;
+            let hash = topic_hash(row.get_ref(5)?.as_str()?);
+            content.retained.insert(hash, message as u64);
+        }
+    }
+    Ok(())
 }
 
 /// Copies what can be read: each table forwards until its first damage, then backwards until its last. How many rows.

@@ -499,10 +499,11 @@ fn give_waiting(record: &Record<'_>, give: &mut impl FnMut(Restored<'_>)) {
 fn read_all(database: &Database, give: &mut impl FnMut(Restored<'_>)) -> rusqlite::Result<()> {
     each(
         database,
-        "SELECT id, topic, properties, payload, qos, retain, expires_at_ms FROM message",
+        "SELECT id, topic, properties, payload, qos, retain, expires_at_ms, retained FROM message",
         |row| {
+            let message = number(row, 0)?;
             give(Restored::Message {
-                id: number(row, 0)?,
+                id: message,
                 topic: row.get_ref(1)?.as_str()?,
                 properties: row.get_ref(2)?.as_blob_or_null()?.unwrap_or_default(),
                 payload: row.get_ref(3)?.as_blob()?,
@@ -510,6 +511,9 @@ fn read_all(database: &Database, give: &mut impl FnMut(Restored<'_>)) -> rusqlit
                 retain: row.get(5)?,
                 expires_at_ms: row.get::<_, Option<i64>>(6)?.map(|at| at as u64),
             });
+            if row.get(7)? {
+                give(Restored::Retained { message });
+            }
             Ok(())
         },
     )?;
@@ -566,16 +570,6 @@ fn read_rest(database: &Database, give: &mut impl FnMut(Restored<'_>)) -> rusqli
         }
         Ok(())
     })?;
-    each(
-        database,
-        "SELECT id FROM message WHERE retained = 1",
-        |row| {
-            give(Restored::Retained {
-                message: number(row, 0)?,
-            });
-            Ok(())
-        },
-    )?;
     each(
         database,
         "SELECT id, will_message, ifnull(will_delay_s, 0), will_expiry_s FROM session WHERE will_message IS NOT NULL",

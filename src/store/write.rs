@@ -71,6 +71,16 @@ impl Outcome {
 }
 
 impl Content {
+    /// Takes a delivery up that the database has.
+    pub fn has_delivery(&mut self, message: i64, session: i64, packet_id: u16) {
+        let (message, session) = (message as u64, session as u64);
+        *self.holders.entry(message).or_default() += 1;
+        *self.deliveries.entry(session).or_default() += 1;
+        if packet_id > 0 {
+            self.flying.insert((session, packet_id), message);
+        }
+    }
+
     /// Follows a transaction that was committed.
     pub fn follow(&mut self, outcome: Outcome) {
         add_counts(&mut self.holders, outcome.holders);

@@ -44,6 +44,47 @@ impl Kind {
     }
 }
 
+/// What an acknowledgement promises.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// Nothing.
+    Volatile,
+    /// To survive a crash, and a power cut but for the last half a minute.
+    Interval,
+    /// To survive a power cut.
+    Commit,
+}
+
+/// What a case asks of a broker beyond what is shipped.
+#[derive(Clone, Copy, Default)]
+pub struct Setup<'a> {
+    /// A TLS listener too.
+    pub tls: bool,
+    /// Where what lasts is, and how it does; without it a broker's default in its scratch folder.
+    pub state: Option<State<'a>>,
+}
+
+/// What lasts.
+#[derive(Clone, Copy)]
+pub struct State<'a> {
+    /// How it does. mosquitto promises nothing whatever it is; it writes its file at its end, each half a minute, or each second and
+    /// after each change, and all of it each time.
+    pub class: Class,
+    /// A folder on a disk.
+    pub folder: &'a Path,
+}
+
+impl Class {
+    /// The name in UCI and in cases.
+    pub fn name(self) -> &'static str {
+        match self {
+            Class::Volatile => "volatile",
+            Class::Interval => "interval",
+            Class::Commit => "commit",
+        }
+    }
+}
+
 /// Where the programs are, and where brokers may run.
 #[derive(Clone)]
 pub struct Programs {
@@ -73,14 +114,14 @@ pub struct Broker {
 
 impl Broker {
     /// Starts a broker and awaits its first CONNACK.
-    pub fn start(kind: Kind, programs: &Programs, tls: bool) -> io::Result<Broker> {
+    pub fn start(kind: Kind, programs: &Programs, setup: Setup<'_>) -> io::Result<Broker> {
         let scratch = Scratch::new()?;
-        let folder = scratch.0.as_path();
+        let folder = scratch.path();
         let port = free_port()?;
-        let tls_port = if tls { Some(free_port()?) } else { None };
+        let tls_port = if setup.tls { Some(free_port()?) } else { None };
         let arguments = match kind {
-            Kind::Mosquitto => mosquitto(&programs.mosquitto, folder, port, tls_port)?,
-            Kind::Fosquitto => fosquitto(&programs.fosquitto, folder, port, tls_port)?,
+            Kind::Mosquitto => mosquitto(&programs.mosquitto, folder, port, tls_port, setup.state)?,
+            Kind::Fosquitto => fosquitto(&programs.fosquitto, folder, port, tls_port, setup.state)?,
             Kind::Relay => vec![
                 path(&std::env::current_exe()?),
                 "--relay".to_owned(),
@@ -138,6 +179,11 @@ impl Broker {
     /// The processor time that it has used so far, in nanoseconds.
     pub fn processor_time_ns(&self) -> io::Result<u64> {
         machine::processor_time_ns(self.child.id())
+    }
+
+    /// The folder with its configuration, its log and what it keeps in memory.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// Its resident memory.
@@ -199,12 +245,19 @@ fn mosquitto(
     folder: &Path,
     port: u16,
     tls_port: Option<u16>,
+    state: Option<State<'_>>,
 ) -> io::Result<Vec<String>> {
     let shown = folder.display();
     let mut text = format!(
-        "user root\npersistence true\npersistence_location {shown}/\nlog_dest file {shown}/log\n\
-         allow_anonymous true\nlistener {port} 127.0.0.1\n"
+        "user root\npersistence true\npersistence_location {}/\nlog_dest file {shown}/log\n\
+         allow_anonymous true\nlistener {port} 127.0.0.1\n",
+        state.map_or(folder, |state| state.folder).display()
     );
+    text += match state.map(|state| state.class) {
+        None | Some(Class::Volatile) => "",
+        Some(Class::Interval) => "autosave_interval 30\n",
+        Some(Class::Commit) => "autosave_on_changes true\nautosave_interval 1\n",
+    };
     if let Some(tls_port) = tls_port {
         let files = certificate::write(folder)?;
         text += &format!(
@@ -225,6 +278,7 @@ fn fosquitto(
     folder: &Path,
     port: u16,
     tls_port: Option<u16>,
+    state: Option<State<'_>>,
 ) -> io::Result<Vec<String>> {
     let listener = |name: &str, port: u16| {
         format!(
@@ -246,6 +300,13 @@ fn fosquitto(
             files.key.display()
         );
     }
+    if let Some(State { class, folder }) = state {
+        text += &format!(
+            "\nconfig persistence 'persistence'\n\toption durability '{}'\n\toption path '{}/fosquitto.db'\n",
+            class.name(),
+            folder.display()
+        );
+    }
     fs::create_dir_all(folder.join("etc/config"))?;
     fs::write(folder.join("etc/config/fosquitto"), text)?;
     Ok(vec![
@@ -261,18 +322,32 @@ fn path(path: &Path) -> String {
 }
 
 /// A folder for one broker, removed with it.
-struct Scratch(PathBuf);
+pub struct Scratch(PathBuf);
 
 impl Scratch {
     /// A new folder, in memory where the system has such a place: the journal of a router is in memory too.
-    fn new() -> io::Result<Scratch> {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
+    pub fn new() -> io::Result<Scratch> {
         let shared_memory = Path::new("/dev/shm");
         let parent = if shared_memory.is_dir() {
             shared_memory.to_owned()
         } else {
             std::env::temp_dir()
         };
+        Scratch::below(&parent)
+    }
+
+    /// A new folder where the system keeps temporary files, which should be on a disk: there a sync costs something.
+    pub fn on_disk() -> io::Result<Scratch> {
+        Scratch::below(&std::env::temp_dir())
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    fn below(parent: &Path) -> io::Result<Scratch> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
         let number = NEXT.fetch_add(1, Ordering::Relaxed);
         let folder = parent.join(format!("bench-bus-{}-{number}", std::process::id()));
         fs::create_dir(&folder)?;

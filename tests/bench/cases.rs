@@ -3,9 +3,10 @@
 use std::io;
 use std::time::Duration;
 
-use crate::broker::{Broker, Kind, Programs};
+use crate::broker::{Broker, Class, Kind, Programs, Setup};
 use crate::connections;
-use crate::flow::{Amount, Count, Driver, Flow};
+use crate::durability;
+use crate::flow::{Amount, Count, Driver, Flow, Presence};
 use crate::latency;
 use crate::memory::{self, Thing};
 
@@ -25,6 +26,8 @@ enum Work {
     Connections { tls: bool },
     Memory(Thing, usize),
     StartUp,
+    Lasting(Flow, Class),
+    Restart,
 }
 
 /// A number that a run found.
@@ -55,6 +58,7 @@ const ONE_TO_ONE: Flow = Flow {
     payload: 64,
     window: 1000,
     filters: 0,
+    presence: Presence::Clean,
 };
 
 /// 50 pairs. Fifty publishers for each of fifty subscribers cannot be compared: mosquitto 2.0.11 then leaves messages in its queues for ever.
@@ -70,6 +74,14 @@ const FIFTY_PAIRS: Flow = Flow {
 /// Ten thousand filters with wildcards, of which each message matches one.
 const WILDCARDS: Flow = Flow {
     filters: 10_000,
+    ..ONE_TO_ONE
+};
+
+/// The same at QoS 1 between sessions that last.
+const LASTING: Flow = Flow {
+    qos: 1,
+    window: QUEUE_MESSAGES,
+    presence: Presence::Lasting,
     ..ONE_TO_ONE
 };
 
@@ -136,13 +148,37 @@ pub fn all() -> Vec<Case> {
             None,
         ),
         ("start-up", Work::StartUp, None),
+        ("restart-10000", Work::Restart, Some(1.5)),
     ];
     cases.extend(others.map(|(name, work, aim)| Case {
         name: name.to_owned(),
         work,
         aim,
     }));
+    cases.extend(CLASSES.into_iter().flat_map(lasting));
     cases
+}
+
+const CLASSES: [Class; 3] = [Class::Volatile, Class::Interval, Class::Commit];
+
+/// QoS 1 in one class of durability: from one publisher and from twenty to sessions that are away, and from one to one that is there.
+fn lasting(class: Class) -> impl Iterator<Item = Case> {
+    let away = |publishers| Flow {
+        publishers,
+        presence: Presence::Away,
+        window: 20,
+        ..LASTING
+    };
+    let flows = [
+        ("away-1", away(1)),
+        ("away-20", away(20)),
+        ("there", LASTING),
+    ];
+    flows.into_iter().map(move |(name, flow)| Case {
+        name: format!("durable-{}-{name}", class.name()),
+        work: Work::Lasting(flow, class),
+        aim: None,
+    })
 }
 
 /// One publisher and one subscriber at `qos`, with small, middling and large messages: at QoS 0 a thousand or a mebibyte of them on their way.
@@ -199,13 +235,31 @@ impl Case {
         let tls = matches!(self.work, Work::Connections { tls: true } | Work::StartUp);
         let mut programs = programs.clone();
         // Where time counts, not processor time, the broker must not wait for the generator.
-        if matches!(self.work, Work::Latency | Work::StartUp) {
+        if matches!(self.work, Work::Latency | Work::StartUp | Work::Restart) {
             programs.processors = programs.apart.clone();
         }
-        Some(Broker::start(kind, &programs, tls).and_then(|broker| {
-            self.measure(&broker, time)
-                .map_err(|error| broker.explain(error))
-        }))
+        Some(match self.work {
+            Work::Lasting(flow, class) => {
+                durability::run(flow, class, kind, &programs, time).map(costs)
+            }
+            Work::Restart => durability::restarted(kind, &programs)
+                .and_then(|(_folder, broker)| self.measure(&broker, time)),
+            _ => {
+                let setup = Setup {
+                    tls,
+                    ..Setup::default()
+                };
+                Broker::start(kind, &programs, setup).and_then(|broker| {
+                    self.measure(&broker, time)
+                        .map_err(|error| broker.explain(error))
+                })
+            }
+        })
+    }
+
+    /// Whether it depends on how long a sync takes.
+    pub fn is_synced(&self) -> bool {
+        matches!(self.work, Work::Lasting(..))
     }
 
     fn suits_the_relay(&self) -> bool {
@@ -242,7 +296,8 @@ impl Case {
                     figure("B resident each", each.resident),
                 ]))
             }
-            Work::StartUp => {
+            Work::Lasting(..) => Err(io::Error::other("it starts brokers of its own")),
+            Work::StartUp | Work::Restart => {
                 let memory = broker.memory()?;
                 Ok(only(vec![
                     figure(
@@ -277,6 +332,25 @@ fn measure_flow(flow: Flow, broker: &Broker, time: Duration) -> io::Result<Found
         lost: both(|count| count.lost),
         disordered: both(|count| count.disordered),
     })
+}
+
+fn costs(found: durability::Costs) -> Found {
+    let written = found.written;
+    Found {
+        figures: vec![
+            figure("CPU µs a message", found.processor_us),
+            figure(
+                "CPU µs a message, with the end",
+                found.processor_with_end_us,
+            ),
+            figure("messages a second", found.rate),
+            figure("B to flash for 1,000", written.flash),
+            figure("syncs for 1,000", written.syncs),
+            figure("B to the journal for 1,000", written.journal),
+        ],
+        lost: found.lost,
+        disordered: found.disordered,
+    }
 }
 
 fn figure(what: &'static str, value: f64) -> Figure {

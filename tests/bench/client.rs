@@ -24,8 +24,17 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to a port of the loopback and awaits the CONNACK; an error if the broker refuses.
+    /// Connects to a port of the loopback with a clean session and awaits the CONNACK; an error if the broker refuses.
     pub fn connect(port: u16, client_id: &str) -> io::Result<Client> {
+        Client::open(port, client_id, true)
+    }
+
+    /// The same with a session that lasts.
+    pub fn resume(port: u16, client_id: &str) -> io::Result<Client> {
+        Client::open(port, client_id, false)
+    }
+
+    fn open(port: u16, client_id: &str, clean: bool) -> io::Result<Client> {
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(ANSWER_WITHIN))?;
@@ -35,7 +44,7 @@ impl Client {
             output: Vec::new(),
             written: 0,
         };
-        let answer = client.request(&packet::connect(client_id), kind::CONNACK)?;
+        let answer = client.request(&packet::connect(client_id, clean), kind::CONNACK)?;
         match answer[..] {
             [_, 0] => Ok(client),
             _ => Err(io::Error::other(format!(
@@ -60,6 +69,15 @@ impl Client {
         let mut bytes = Vec::new();
         message.append_to(&mut bytes, 0, 0);
         self.request(&bytes, kind::PUBACK).map(drop)
+    }
+
+    /// Says DISCONNECT and awaits that the broker closes: then it knows that the client is away.
+    pub fn leave(mut self) -> io::Result<()> {
+        self.stream.write_all(&packet::DISCONNECT)?;
+        match self.stream.read(&mut [0; 16])? {
+            0 => Ok(()),
+            _ => Err(io::Error::other("the broker answers DISCONNECT by data")),
+        }
     }
 
     /// Writes `request` and awaits a packet of the type `expected`, skipping others; returns its body.

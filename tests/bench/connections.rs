@@ -69,7 +69,7 @@ fn repeat(
     number: usize,
     end: Instant,
 ) -> io::Result<u64> {
-    let connect = packet::connect(&format!("bench-c{number}"));
+    let connect = packet::connect(&format!("bench-c{number}"), true);
     let mut done = 0;
     while Instant::now() < end {
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;

@@ -17,6 +17,8 @@ const BUFFER: usize = 256 * 1024;
 const SILENCE: Duration = Duration::from_secs(5);
 /// Unacknowledged messages a publisher at QoS 1 and 2 has: the default of client libraries, and mosquitto's `max_inflight_messages`.
 const UNACKNOWLEDGED: u32 = 20;
+/// Subscribers of each publisher where they are away, which get its messages in turn: their queues are bounded.
+pub const AWAY: usize = 10;
 
 /// Who sends what to whom.
 #[derive(Clone, Copy)]
@@ -35,6 +37,19 @@ pub struct Flow {
     pub window: u32,
     /// If not 0: each subscriber has this many filters with wildcards, and successive messages match one each, in turn.
     pub filters: usize,
+    /// Which sessions there are. With [`Presence::Away`] each publisher has [`AWAY`] subscribers, whatever the others say.
+    pub presence: Presence,
+}
+
+/// Whether sessions last, and whether subscribers are there.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    /// All sessions end with their connections.
+    Clean,
+    /// All sessions last, and everybody is there.
+    Lasting,
+    /// The subscribers' sessions last, and they are away: a message has arrived when it is acknowledged.
+    Away,
 }
 
 /// When publishing ends.
@@ -92,18 +107,23 @@ pub struct Driver {
 
 impl Driver {
     /// Connects and subscribes everyone.
-    pub fn new(flow: Flow, broker: &Broker) -> io::Result<Driver> {
+    pub fn new(mut flow: Flow, broker: &Broker) -> io::Result<Driver> {
+        if flow.presence == Presence::Away {
+            flow.leave_sessions(broker)?;
+            flow.subscribers = 0;
+        }
+        let connect = match flow.presence {
+            Presence::Lasting => Client::resume,
+            Presence::Clean | Presence::Away => Client::connect,
+        };
         let mut clients = Vec::with_capacity(flow.subscribers + flow.publishers);
         for subscriber in 0..flow.subscribers {
-            let mut client = Client::connect(broker.port, &format!("bench-s{subscriber}"))?;
+            let mut client = connect(broker.port, &format!("bench-s{subscriber}"))?;
             client.subscribe(&flow.filters_of(subscriber), flow.qos)?;
             clients.push(client);
         }
         for publisher in 0..flow.publishers {
-            clients.push(Client::connect(
-                broker.port,
-                &format!("bench-p{publisher}"),
-            )?);
+            clients.push(connect(broker.port, &format!("bench-p{publisher}"))?);
         }
         let poll = Poll::new()?;
         for (token, client) in clients.iter().enumerate() {
@@ -116,7 +136,7 @@ impl Driver {
         let ledger = Ledger {
             publishers,
             expected: vec![vec![0; flow.publishers]; flow.subscribers],
-            fan_out: if flow.shared {
+            fan_out: if flow.shared || flow.presence == Presence::Away {
                 flow.subscribers as u32
             } else {
                 1
@@ -228,6 +248,17 @@ impl Driver {
 }
 
 impl Flow {
+    /// Makes the sessions of subscribers that are away.
+    fn leave_sessions(&self, broker: &Broker) -> io::Result<()> {
+        let topics = (0..self.publishers).flat_map(|publisher| self.topics_of(publisher));
+        for (number, topic) in topics.enumerate() {
+            let mut client = Client::resume(broker.port, &format!("bench-s{number}"))?;
+            client.subscribe(&[topic], self.qos)?;
+            client.leave()?;
+        }
+        Ok(())
+    }
+
     fn filters_of(&self, subscriber: usize) -> Vec<String> {
         match (self.filters, self.shared) {
             (0, true) => vec!["bench/all".to_owned()],
@@ -239,6 +270,10 @@ impl Flow {
     }
 
     fn topics_of(&self, publisher: usize) -> Vec<String> {
+        if self.presence == Presence::Away {
+            let topic = |number| format!("bench/{publisher}/{number}");
+            return (0..AWAY).map(topic).collect();
+        }
         match (self.filters, self.shared) {
             (0, true) => vec!["bench/all".to_owned()],
             (0, false) => vec![format!("bench/{publisher}")],
@@ -324,8 +359,12 @@ impl Ledger {
         match frame.kind {
             kind::PUBREC => output.extend(packet::acknowledgement(kind::PUBREL, frame.packet_id())),
             kind::PUBACK | kind::PUBCOMP => {
-                let unacknowledged = &mut self.publishers[publisher].unacknowledged;
-                *unacknowledged = unacknowledged.saturating_sub(1);
+                let publisher = &mut self.publishers[publisher];
+                publisher.unacknowledged = publisher.unacknowledged.saturating_sub(1);
+                if self.fan_out == 0 {
+                    publisher.completed += 1;
+                    self.count.delivered += 1;
+                }
             }
             _ => {}
         }

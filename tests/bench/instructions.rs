@@ -7,7 +7,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::broker::{Broker, Kind, Programs};
+use crate::broker::{Broker, Kind, Programs, Setup};
 use crate::cases::{self, Counted};
 use crate::flow::{Amount, Driver};
 
@@ -115,7 +115,7 @@ fn total(case: Counted, kind: Kind, programs: &Programs, messages: u32) -> io::R
         wrapper,
         ..programs.clone()
     };
-    let broker = Broker::start(kind, &programs, false)?;
+    let broker = Broker::start(kind, &programs, Setup::default())?;
     let mut driver = Driver::new(case.flow, &broker)?;
     let count = driver.run(Amount::Messages(messages))?;
     if count.lost + count.disordered > 0 {

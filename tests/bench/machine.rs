@@ -22,6 +22,18 @@ pub fn processor_time_ns(process: u32) -> io::Result<u64> {
     Ok(time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64)
 }
 
+/// The processor time of all children that have ended and were waited for, in nanoseconds.
+pub fn processor_time_of_children_ns() -> io::Result<u64> {
+    // SAFETY: the call only writes to the structure that it is given, of which all zeros are a value.
+    let usage = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        check(libc::getrusage(libc::RUSAGE_CHILDREN, &mut usage))?;
+        usage
+    };
+    let ns = |time: libc::timeval| time.tv_sec as u64 * 1_000_000_000 + time.tv_usec as u64 * 1000;
+    Ok(ns(usage.ru_utime) + ns(usage.ru_stime))
+}
+
 /// The resident memory of a process, in bytes.
 #[derive(Clone, Copy)]
 pub struct Memory {

@@ -3,7 +3,7 @@
 //! Nothing counts that was not delivered: every message carries its number, and what is lost is said.
 //!
 //! The way of a run: `main` reads the options → `cases` is the table of what is measured → `broker` starts a broker → `flow`,
-//! `connections`, `latency` and `memory` let it work → `report` prints. `instructions` is `--instructions`, `relay` the floor below which no broker can be.
+//! `connections`, `latency`, `memory` and `durability` let it work → `report` prints. `instructions` is `--instructions`, `relay` the floor below which no broker can be.
 //!
 //! It does not compare what brokers can do, and it uses nothing of the crate that it measures but the binary.
 
@@ -12,6 +12,7 @@ mod cases;
 mod certificate;
 mod client;
 mod connections;
+mod durability;
 mod flow;
 mod instructions;
 mod latency;
@@ -221,6 +222,9 @@ impl Options {
             machine::processor_name(),
             report::heading()
         );
+        if cases.iter().any(Case::is_synced) {
+            eprintln!("bench: a sync takes {:.2} ms", durability::sync_ms()?);
+        }
         let mut good = true;
         for case in cases {
             let mut rounds = Rounds {

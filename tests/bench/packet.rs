@@ -25,9 +25,10 @@ pub const DISCONNECT: [u8; 2] = [0xe0, 0];
 /// The smallest payload: the publisher's number and the message's sequence number.
 pub const PAYLOAD_MIN: usize = 8;
 
-/// A CONNECT with a clean session and a keep alive that no benchmark outlives.
-pub fn connect(client_id: &str) -> Vec<u8> {
-    let mut body = vec![0, 4, b'M', b'Q', b'T', b'T', 4, 0x02, 0xff, 0xff];
+/// A CONNECT with a keep alive that no benchmark outlives, and a clean session or one that lasts.
+pub fn connect(client_id: &str, clean: bool) -> Vec<u8> {
+    let flags = if clean { 0x02 } else { 0 };
+    let mut body = vec![0, 4, b'M', b'Q', b'T', b'T', 4, flags, 0xff, 0xff];
     push_string(&mut body, client_id);
     framed(0x10, &body)
 }

@@ -57,7 +57,8 @@ impl Rounds<'_> {
             [Kind::Mosquitto, Kind::Fosquitto, Kind::Relay].map(|kind| self.values(kind, number));
         let ratio = median(&fosquitto)
             .zip(median(&mosquitto))
-            .map(|(ours, theirs)| ours / theirs);
+            .map(|(ours, theirs)| ours / theirs)
+            .filter(|ratio| ratio.is_finite());
         let aim = if number == 0 { self.case.aim } else { None };
         let spread = [&mosquitto, &fosquitto]
             .into_iter()
@@ -100,9 +101,10 @@ fn median(sorted: &[f64]) -> Option<f64> {
     })
 }
 
-/// The distance of the largest to the smallest of sorted values, as a share of their median.
+/// The distance of the largest to the smallest of sorted values, as a share of their median, unless that is 0.
 fn spread(sorted: &[f64]) -> Option<f64> {
-    Some((sorted.last()? - sorted.first()?) / median(sorted)?)
+    let spread = (sorted.last()? - sorted.first()?) / median(sorted)?;
+    Some(spread).filter(|spread| spread.is_finite())
 }
 
 /// Three or four digits that count.

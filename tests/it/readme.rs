@@ -24,7 +24,7 @@ enum Runner {
 }
 
 /// The commands that build and test, which no test can run within itself, and those that need a peer of their own.
-const BUILDS: [(&str, Runner); 7] = [
+const BUILDS: [(&str, Runner); 8] = [
     (
         r#"fosquitto request 0000000A00000214 about get '{"b": 1}'"#,
         Runner::Test("a_request_is_answered_in_one_line_of_json"),
@@ -40,6 +40,10 @@ const BUILDS: [(&str, Runner); 7] = [
     ),
     ("make setup", Runner::File("Makefile")),
     ("make fuzz SECONDS=600", Runner::File("Makefile")),
+    (
+        "make bench BENCH='--case durable-*'",
+        Runner::File("Makefile"),
+    ),
     (
         "cargo test --no-default-features --test it -- tidy::",
         Runner::File("Makefile"),
