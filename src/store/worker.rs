@@ -627,7 +627,8 @@ impl Worker {
 /// Gives memory back to the system after so many bytes were read, where they are many. glibc keeps what a thread frees; other
 /// libraries do not.
 fn give_back(read: usize) {
-    const MANY: usize = 128 << 10;
+    // More than a busy bus with small messages reads at once: it would need the memory again the next moment.
+    const MANY: usize = 512 << 10;
     if read > MANY {
         #[cfg(target_env = "gnu")]
         // SAFETY: it frees what nobody has, and may be called at any time.
