@@ -45,8 +45,12 @@ pub fn reload(bus: &Rc<Bus>) {
         // What is kept is in the database that is open, and a move would have to be undone if the new place were bad.
         log::info!("the new path of the database holds from the next start");
     }
-    if let Some(store) = bus.store.borrow_mut().as_mut() {
-        store.set(keeping::settings_of(&config.persistence));
+    let kept = keeping::settings_of(&config.persistence);
+    match bus.store.borrow_mut().as_mut() {
+        Some(store) => store.set(kept),
+        // What happened so far would be missing in it.
+        None if !kept.is_volatile() => log::info!("state is kept from the next start on"),
+        None => {}
     }
     *bus.config.borrow_mut() = config;
     bus.set(settings);

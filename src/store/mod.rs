@@ -112,6 +112,9 @@ impl Class {
     }
 }
 
+/// What a database may take where no option says it, however much is free: more than a router's bus has to keep.
+const SIZE_MAX_BYTES: u64 = 64 << 20;
+
 impl Settings {
     /// The class of a topic's messages. What the broker says of itself is never kept.
     fn class_of(&self, name: &str) -> Class {
@@ -137,7 +140,7 @@ impl Settings {
     /// What the database's file may grow to when it has `taken` bytes: never so much that the file system is full, because a full
     /// one can delete nothing.
     fn size_max(&self, taken: u64) -> u64 {
-        let limit = self.size_limit.unwrap_or(u64::MAX);
+        let limit = self.size_limit.unwrap_or(SIZE_MAX_BYTES);
         match free_bytes(&self.path) {
             Some(free) => limit.min(taken + free / 2),
             None => limit,
