@@ -16,6 +16,13 @@ pub trait Known {
     fn may_retain(&self, topic: &str) -> bool;
 }
 
+/// Of a database that cannot be opened nothing is known: it may have anything.
+impl<K: Known> Known for Option<&K> {
+    fn may_retain(&self, topic: &str) -> bool {
+        self.is_none_or(|known| known.may_retain(topic))
+    }
+}
+
 /// A span of the journal.
 pub struct Coalesced<'a> {
     /// Every record up to this number is in the database.

@@ -558,10 +558,9 @@ impl Worker {
         }
         let number = closed.last().map_or(0, |segment| segment.number);
         let last = last_of(&chunks).unwrap_or(self.applied);
-        let empty = super::write::Content::default();
-        let known = self.database.as_ref().map_or(&empty, Database::content);
+        let known = self.database.as_ref().map(Database::content);
         let mut span = Coalesced::new(self.applied);
-        add(&mut span, &chunks, known);
+        add(&mut span, &chunks, &known);
         let is_needed = span.all().next().is_some();
         let kept = if is_needed {
             let header = Header {
@@ -601,10 +600,9 @@ impl Worker {
     }
 
     fn compact_frames(&mut self) {
-        let empty = super::write::Content::default();
-        let known = self.database.as_ref().map_or(&empty, Database::content);
+        let known = self.database.as_ref().map(Database::content);
         let mut span = Coalesced::new(self.applied);
-        add(&mut span, &self.frames, known);
+        add(&mut span, &self.frames, &known);
         let last = last_of(&self.frames).unwrap_or(self.applied);
         let mut writer = Writer::default();
         for item in span.all() {
