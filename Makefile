@@ -8,8 +8,8 @@ CARGO ?= cargo
 FEATURES ?= --no-default-features
 RUN_ROOT ?= target/run
 RUN_PORT ?= 11883
-TARGET := $(or $(CARGO_TARGET_DIR),target)
-FOSQUITTO ?= $(TARGET)/release/fosquitto
+BUILD := $(or $(CARGO_TARGET_DIR),target)
+FOSQUITTO ?= $(BUILD)/release/fosquitto
 
 BUILD_PACKAGES := gcc libc6-dev pkg-config libssl-dev libsqlite3-dev
 RUN_PACKAGES := mosquitto-clients
@@ -17,8 +17,19 @@ TEST_PACKAGES := mosquitto mosquitto-clients python3 python3-venv busybox shellc
 ORACLE_PACKAGES := cmake libclang-dev
 FUZZ_PACKAGES := g++
 
+# What builds for a router: Rust with the source of its library, which rustup's lacks for some processors, and tools for any kind of binary.
+CROSS_PACKAGES := rustc-web cargo-web rust-web-src llvm patch perl python3 python3-venv xz-utils
+CROSS_TEST_PACKAGES := qemu-user
+
+# The routers' processors (cross/targets): one, or those of `make packages`, `make sizes` and `make cross-test`.
+TARGET ?= mips-unknown-linux-musl
+TARGETS ?= $(shell awk '!/^#/ { print $$1 }' cross/targets)
+# Those that `make test` builds and tests: the one whose bytes lie the other way round, and the most common.
+TESTED_TARGETS := mips-unknown-linux-musl armv7-unknown-linux-musleabihf
+PACKAGES ?= target/packages
+
 VENVS := paho-1 paho-2
-SHELL_FILES := .ci/run $(wildcard tests/make/*) openwrt/fosquitto/test.sh $(filter-out %/router,$(wildcard tests/openwrt/*)) \
+SHELL_FILES := .ci/run $(wildcard tests/make/*) openwrt/pack $(addprefix cross/,vendor compilers libraries build sizes test) openwrt/fosquitto/test.sh $(filter-out %/router,$(wildcard tests/openwrt/*)) \
 	$(wildcard files/etc/init.d/* files/etc/hotplug.d/*/* files/etc/uci-defaults/*)
 
 # The examples of the documentation come first, so that the summary that closes the run is that of the real tests.
@@ -34,7 +45,8 @@ BENCH ?= --rounds 5
 SECONDS ?= 60
 FUZZ ?=
 
-.PHONY: run start test check setup venvs oracle corpus fuzz bench bench-instructions fmt clippy doc tidy shellcheck
+.PHONY: run start test check setup venvs oracle corpus fuzz bench bench-instructions fmt clippy doc tidy shellcheck \
+	cross cross-setup sizes packages cross-test
 
 run:
 	@tests/make/setup $(BUILD_PACKAGES) $(RUN_PACKAGES)
@@ -62,16 +74,16 @@ check: setup fmt clippy tidy shellcheck doc oracle corpus bench-instructions
 # target folder what both need is built once.
 oracle:
 	@tests/make/setup $(ORACLE_PACKAGES)
-	$(CARGO) test --locked --manifest-path tests/uci-oracle/Cargo.toml --target-dir '$(TARGET)'
+	$(CARGO) test --locked --manifest-path tests/uci-oracle/Cargo.toml --target-dir '$(BUILD)'
 
 # The fuzz targets as ordinary tests: on the inputs that are kept, and on random changes of them.
 corpus:
-	$(CARGO) test --locked --manifest-path tests/fuzz/Cargo.toml --target-dir '$(TARGET)'
+	$(CARGO) test --locked --manifest-path tests/fuzz/Cargo.toml --target-dir '$(BUILD)'
 
 # The same targets under libFuzzer, so many seconds in all: make fuzz SECONDS=600. A finding ends it with an error and the path of the input.
 fuzz:
 	@tests/make/setup $(BUILD_PACKAGES) $(FUZZ_PACKAGES)
-	@CARGO='$(CARGO)' tests/make/fuzz '$(SECONDS)' '$(TARGET)' $(FUZZ)
+	@CARGO='$(CARGO)' tests/make/fuzz '$(SECONDS)' '$(BUILD)' $(FUZZ)
 
 bench:
 	@tests/make/setup $(BUILD_PACKAGES) mosquitto strace
@@ -82,6 +94,27 @@ bench-instructions:
 	@tests/make/setup $(BUILD_PACKAGES) valgrind
 	$(CARGO) build --locked --release $(FEATURES)
 	$(CARGO) bench --locked $(FEATURES) --profile dev --bench bus -- --instructions --only fosquitto --fosquitto '$(FOSQUITTO)'
+
+# For routers: a static binary, target/cross/TARGET/fosquitto; where its bytes are; the packages and the indexes of a feed for every name
+# that OpenWrt has for these processors; and the daemon's tests against the foreign binaries, under emulation.
+cross-setup:
+	@tests/make/setup $(BUILD_PACKAGES) $(CROSS_PACKAGES)
+
+cross: cross-setup
+	@cross/build '$(TARGET)'
+
+sizes: cross-setup
+	@for target in $(TARGETS); do cross/build "$$target" || exit 1; done
+	@cross/sizes $(TARGETS)
+
+packages: cross-setup
+	@for target in $(TARGETS); do cross/build "$$target" || exit 1; done
+	@openwrt/pack '$(PACKAGES)' $(TARGETS)
+
+cross-test: cross-setup setup
+	@tests/make/setup $(CROSS_TEST_PACKAGES)
+	@for target in $(TARGETS); do cross/build "$$target" || exit 1; done
+	@CARGO='$(CARGO)' cross/test $(TARGETS)
 
 fmt:
 	$(CARGO) fmt --check
