@@ -65,6 +65,7 @@ venvs:
 	@for name in $(VENVS); do tests/make/venv "target/python/$$name" "tests/python/requirements-$$name.txt" || exit 1; done
 
 test: setup oracle corpus bench-instructions
+	@$(MAKE) --no-print-directory cross-test TARGETS='$(TESTED_TARGETS)'
 	$(TESTS)
 
 check: setup fmt clippy tidy shellcheck doc oracle corpus bench-instructions
@@ -95,8 +96,9 @@ bench-instructions:
 	$(CARGO) build --locked --release $(FEATURES)
 	$(CARGO) bench --locked $(FEATURES) --profile dev --bench bus -- --instructions --only fosquitto --fosquitto '$(FOSQUITTO)'
 
-# For routers: a static binary, target/cross/TARGET/fosquitto; where its bytes are; the packages and the indexes of a feed for every name
-# that OpenWrt has for these processors; and the daemon's tests against the foreign binaries, under emulation.
+# For routers. `make cross TARGET=armv7-unknown-linux-musleabihf` leaves a static binary in target/cross/TARGET/fosquitto; the others take
+# TARGETS='...', or all: where the bytes are, the packages and indexes of a feed for every name that OpenWrt has for these processors,
+# and the daemon's tests against the foreign binaries, under emulation.
 cross-setup:
 	@tests/make/setup $(BUILD_PACKAGES) $(CROSS_PACKAGES)
 
