@@ -92,8 +92,8 @@ impl Broker {
             if has_room(session, connection, grant.qos, self.settings.max_inflight) {
                 match grant.qos {
                     Qos::AtMostOnce => {
-                        let is_link = connection.is_link;
-                        self.send_qos0(now, to, is_link, grant, outgoing, effects);
+                        let is_broker = connection.is_link || connection.bridge;
+                        self.send_qos0(now, to, is_broker, grant, outgoing, effects);
                     }
                     _ => self.send_new(now, to, key, grant, outgoing, effects),
                 }
@@ -108,13 +108,13 @@ impl Broker {
         &mut self,
         now: Time,
         to: ConnectionId,
-        is_link: bool,
+        is_broker: bool,
         grant: &Grant,
         outgoing: &mut Outgoing<'_>,
         effects: &mut E,
     ) {
         // What goes to other brokers has a number, by which they know it when it comes to them on several ways.
-        if is_link || outgoing.payload.len() > limits::COPY_PAYLOAD_MAX {
+        if is_broker || outgoing.payload.len() > limits::COPY_PAYLOAD_MAX {
             outgoing.keep(&mut self.last_message_id, &self.memory.tally);
         }
         let delivery = delivery_of(now, outgoing, grant, None);

@@ -32,6 +32,7 @@ use crate::net::door::Door;
 use crate::net::hub::Hub;
 use crate::net::listener::Acceptor;
 use crate::net::table::Table;
+use crate::net::trail::Trail;
 use crate::store::Store;
 
 thread_local! {
@@ -83,6 +84,7 @@ pub struct Bus {
     /// When that was measured.
     measured: Cell<Time>,
     scratch: RefCell<Scratch>,
+    trail: Rc<Trail>,
     handle: Handle,
     /// The time of the turn at hand.
     now: Cell<Option<Time>>,
@@ -107,6 +109,8 @@ pub struct Parts {
     pub guard: Arc<Guard>,
     /// What clients cannot know.
     pub seed: u64,
+    /// What other brokers know this one by since its start.
+    pub origin: u64,
 }
 
 impl Bus {
@@ -130,6 +134,7 @@ impl Bus {
             verifier: parts.verifier,
             guard: parts.guard,
             scratch: RefCell::default(),
+            trail: Rc::new(Trail::new(parts.origin)),
             handle: Handle::current(),
             now: Cell::new(None),
             turn: LocalWaker::new(),
@@ -418,6 +423,10 @@ impl Hub for Bus {
 
     fn time(&self) -> Time {
         self.now()
+    }
+
+    fn trail(&self) -> &Rc<Trail> {
+        &self.trail
     }
 
     fn accept_more(&self) {

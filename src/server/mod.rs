@@ -95,8 +95,9 @@ fn serve(root: PathBuf, config: Config, handed: Vec<Handed>) -> io::Result<ExitC
     raise_descriptor_limit();
     let pid_file = root.join(PID_FILE);
     let credentials = credentials(&root, &config);
-    let mut seed = [0; 8];
+    let (mut seed, mut origin) = ([0; 8], [0; 8]);
     openssl::rand::rand_bytes(&mut seed)?;
+    openssl::rand::rand_bytes(&mut origin)?;
     let verifier = Verifier::start()?;
     let (tell, outcome) = std::sync::mpsc::channel::<io::Result<ExitCode>>();
     let run = async move {
@@ -114,6 +115,7 @@ fn serve(root: PathBuf, config: Config, handed: Vec<Handed>) -> io::Result<ExitC
             verifier,
             guard,
             seed,
+            origin: u64::from_ne_bytes(origin),
         });
         let config = bus.config.borrow().clone();
         bus.doors.borrow_mut().hand(handed);

@@ -171,7 +171,7 @@ impl<'a> Properties<'a> {
     }
 
     /// How many bytes are unread.
-    fn unread(&self) -> usize {
+    pub(super) fn unread(&self) -> usize {
         self.reader.rest().len()
     }
 }
