@@ -22,6 +22,7 @@ use super::judge;
 use super::keeping::{self, Keeper};
 use super::ram;
 use crate::acl::{Permissions, Subject};
+use crate::bridge::Bridges;
 use crate::auth::{Attempt, Credentials, Guard, Identity, Rates, Verifier};
 use crate::broker::{Broker, ConnectionId, Input, KeptTopics, Settings, Time, Traffic, limits};
 use crate::config::{self, Config, Global};
@@ -67,6 +68,8 @@ pub struct Bus {
     pub config: RefCell<Config>,
     /// The passwords that hold.
     pub credentials: RefCell<Arc<Credentials>>,
+    /// The connections to other brokers.
+    pub bridges: RefCell<Bridges>,
     /// The open listeners.
     pub doors: RefCell<Doors>,
     /// The thread that accepts.
@@ -129,6 +132,7 @@ impl Bus {
             control: RefCell::default(),
             config: RefCell::new(parts.config),
             credentials: RefCell::new(Arc::new(parts.credentials)),
+            bridges: RefCell::default(),
             doors: RefCell::default(),
             acceptor: parts.acceptor,
             verifier: parts.verifier,

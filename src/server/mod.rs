@@ -31,6 +31,7 @@ use ntex::service::cfg::SharedCfg;
 use ntex::time::{Millis, sleep};
 use ntex::util::BytePageSize;
 
+use crate::bridge::Surroundings;
 use crate::auth::{self, Credentials, Guard, LocalCredentials, Verifier};
 use crate::broker::Input;
 use crate::config::{self, Config};
@@ -125,6 +126,7 @@ fn serve(root: PathBuf, config: Config, handed: Vec<Handed>) -> io::Result<ExitC
             return Ok(ExitCode::FAILURE);
         }
         bus.restore(seed);
+        bridge(&bus);
         // Not before: a second one by mistake must not take the first one's place.
         write_pid_file(&bus.root.join(PID_FILE));
         *bus.control.borrow_mut() = answer::open(&bus);
@@ -208,11 +210,31 @@ fn io_config() -> SharedCfg {
     CONFIG.with(Clone::clone)
 }
 
+/// Makes the bridges those of the configuration.
+fn bridge(bus: &Rc<Bus>) {
+    let chance = || {
+        let mut bytes = [0; 8];
+        // Without chance the times between two attempts are the longest.
+        let drawn = openssl::rand::rand_bytes(&mut bytes);
+        drawn.map_or(u64::MAX, |()| u64::from_ne_bytes(bytes))
+    };
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let surroundings = Surroundings {
+        host: host.trim_end().to_owned(),
+        sockets: io_config(),
+        chance,
+    };
+    let configured = bus.config.borrow().bridges.clone();
+    let mut bridges = bus.bridges.borrow_mut();
+    bridges.follow(bus, &configured, &surroundings);
+}
+
 /// Stops in order: nobody comes in any more, every client is told, and what is on its way to them is sent.
 fn stop(bus: &Rc<Bus>) {
     log::info!("stopping");
     bus.control.borrow_mut().take();
     bus.doors.borrow_mut().close_all(bus);
+    bus.bridges.borrow_mut().stop(&**bus);
     bus.handle(Input::Shutdown);
     bus.table.borrow_mut().end_before_connect();
     let bus = bus.clone();

@@ -54,6 +54,7 @@ pub fn reload(bus: &Rc<Bus>) {
     }
     *bus.config.borrow_mut() = config;
     bus.set(settings);
+    super::bridge(bus);
     review_clients(bus);
     bus.accept_more();
     log::info!("configuration reloaded");

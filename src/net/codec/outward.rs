@@ -7,6 +7,7 @@ use super::encode::put_variable;
 use crate::mqtt::packet::{RetainHandling, SubscriptionOptions};
 use crate::mqtt::property as id;
 use crate::mqtt::{PacketId, Qos, Version};
+use crate::net::trail::Trail;
 
 /// PINGREQ (3.12).
 pub const PINGREQ: [u8; 2] = [0xC0, 0];
@@ -36,6 +37,8 @@ pub struct Opening<'a> {
     pub receive_maximum: u16,
     /// Maximum Packet Size in bytes, of 5.0.
     pub maximum_packet_size: u32,
+    /// What says that messages of this client have a trail, of 5.0.
+    pub trail: &'a Trail,
 }
 
 impl Opening<'_> {
@@ -63,6 +66,7 @@ impl Opening<'_> {
             properties.extend(self.receive_maximum.to_be_bytes());
             properties.push(id::MAXIMUM_PACKET_SIZE);
             properties.extend(self.maximum_packet_size.to_be_bytes());
+            self.trail.put_bridge(&mut properties);
             put_variable(properties.len(), &mut body);
             body.extend(properties);
         }
