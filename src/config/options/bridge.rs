@@ -19,8 +19,8 @@ pub(super) const BRIDGE: SectionTable = SectionTable {
             "address",
             Kind::Remote,
             Said("none: it is required"),
-            "Where the other broker is: a name or an address, with a port if it is another than `port`. All addresses of all of them \
-             are tried in their order, a quarter of a second after one another.",
+            "Where the other broker is: a name or an address, with a port if it is another than `port`. Several are tried one \
+             after the other; the addresses of a name a quarter of a second after one another, until one is connected.",
         ),
         option(
             "port",
