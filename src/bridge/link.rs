@@ -12,17 +12,19 @@ use std::task::Poll;
 use std::time::Duration;
 
 use ntex::io::IoBoxed;
-use ntex::time::{Millis, sleep, timeout};
+use ntex::time::{Millis, sleep};
 use ntex::util::{Either, select};
 
 use super::outward::Outward;
 use super::wire::{self, Ended, Wire};
 use super::{Bridge, Surroundings};
-use crate::config::bridge::{BridgeProtocol, Host, Remote};
+use crate::config::bridge::{BridgeProtocol, Remote};
 use crate::log::Escaped;
 use crate::mqtt::Version;
+use crate::net::dial::{Source, Target};
 use crate::net::hub::Hub;
 use crate::net::table::Address;
+use crate::net::tls::client::ClientTls;
 
 /// A connection that was up for so long was a good one: the next attempt is as soon as the first.
 const STABLE_MS: u64 = 30_000;
@@ -131,17 +133,41 @@ async fn connect(
     remote: &Remote,
     surroundings: &Surroundings,
 ) -> Result<(IoBoxed, Address), String> {
-    let Host::Address(ip, _) = remote.host else {
-        return Err("names are not resolved".into());
+    let config = &bridge.config;
+    let target = Target {
+        remote: remote.clone(),
+        tls: tls(bridge, surroundings)?,
+        from: Source {
+            address: config.bind_address,
+            device: config.bind_device.clone(),
+        },
+        timeout: config.connect_timeout,
     };
-    let address = (ip, remote.port).into();
-    let limit = u32::try_from(bridge.config.connect_timeout.as_millis()).unwrap_or(u32::MAX);
-    let connecting = ntex::rt::tcp_connect(address, surroundings.sockets.clone());
-    match timeout(Millis(limit), connecting).await {
-        Ok(Ok(io)) => Ok((io.boxed(), Address::Ip(address))),
-        Ok(Err(error)) => Err(format!("cannot connect: {error}")),
-        Err(()) => Err("cannot connect: no answer in time".into()),
+    let sockets = surroundings.sockets.clone();
+    match surroundings.dialer.dial(&target, sockets).await {
+        Ok(dialed) => Ok((dialed.io, Address::Ip(dialed.peer))),
+        Err(failure) => {
+            // Its files may be others by the next attempt.
+            bridge.tls.take();
+            Err(failure.to_string())
+        }
     }
+}
+
+/// What the bridge's TLS files say; they are read at the first attempt, after one that failed, and after a reload.
+fn tls(bridge: &Bridge, surroundings: &Surroundings) -> Result<Option<ClientTls>, String> {
+    let Some(config) = &bridge.config.tls else {
+        return Ok(None);
+    };
+    if let Some(tls) = &*bridge.tls.borrow() {
+        return Ok(Some(tls.clone()));
+    }
+    let tls = ClientTls::build(config, &surroundings.root).map_err(|faults| faults.join("; "))?;
+    for warning in tls.warnings() {
+        log::warn!("bridge '{}': {warning}", Escaped(&bridge.config.name));
+    }
+    bridge.tls.replace(Some(tls.clone()));
+    Ok(Some(tls))
 }
 
 /// Waits until the bridge is stopped.

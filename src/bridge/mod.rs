@@ -32,6 +32,7 @@ mod outward;
 mod wire;
 
 use std::cell::{Cell, RefCell};
+use std::path::PathBuf;
 use std::rc::Rc;
 
 use ntex::service::cfg::SharedCfg;
@@ -41,7 +42,9 @@ use crate::broker::{self, Bounds, ConnectionId, Input, Time};
 use crate::config;
 use crate::config::bridge::Notify;
 use crate::mqtt::Qos;
+use crate::net::dial::Dialer;
 use crate::net::hub::Hub;
+use crate::net::tls::client::ClientTls;
 use mapping::Mappings;
 
 /// All bridges that there are.
@@ -51,8 +54,12 @@ pub struct Bridges(Vec<Rc<Bridge>>);
 /// What is the same for all of them.
 #[derive(Clone)]
 pub struct Surroundings {
+    /// The router's root.
+    pub root: PathBuf,
     /// This host's name.
     pub host: String,
+    /// What makes connections.
+    pub dialer: Dialer,
     /// How sockets are read and written.
     pub sockets: SharedCfg,
     /// A source of chance, for the times between two attempts.
@@ -69,6 +76,8 @@ struct Bridge {
     client_id: String,
     /// Filters that a former configuration has subscribed to there.
     stale: RefCell<Vec<String>>,
+    /// What its TLS files said when they were read last.
+    tls: RefCell<Option<ClientTls>>,
     is_stopped: Cell<bool>,
     stop: LocalWaker,
     connection: Cell<Option<ConnectionId>>,
@@ -118,8 +127,12 @@ impl Bridges {
         let former = std::mem::take(&mut self.0);
         let mut new = Vec::new();
         for config in configured {
-            let same = former.iter().find(|bridge| bridge.config.name == config.name);
+            let same = former
+                .iter()
+                .find(|bridge| bridge.config.name == config.name);
             if let Some(same) = same.filter(|bridge| bridge.config == *config) {
+                // Connections stay; the next one is made with the certificates that are there then.
+                same.tls.take();
                 self.0.push(same.clone());
                 continue;
             }
@@ -150,9 +163,18 @@ impl Bridges {
             .collect();
         let filters: Vec<Vec<(&str, Qos)>> = filters
             .iter()
-            .map(|wanted| wanted.iter().map(|it| (it.filter.as_str(), it.qos)).collect())
+            .map(|wanted| {
+                wanted
+                    .iter()
+                    .map(|it| (it.filter.as_str(), it.qos))
+                    .collect()
+            })
             .collect();
-        let topics: Vec<_> = self.0.iter().map(|bridge| bridge.local_state_topic()).collect();
+        let topics: Vec<_> = self
+            .0
+            .iter()
+            .map(|bridge| bridge.local_state_topic())
+            .collect();
         let declared: Vec<broker::Bridge<'_>> = self
             .0
             .iter()
@@ -195,6 +217,7 @@ impl Bridge {
             client_id: client_id.unwrap_or_else(|| format!("{name}.{host}")),
             config: config.clone(),
             stale: RefCell::default(),
+            tls: RefCell::default(),
             is_stopped: Cell::new(false),
             stop: LocalWaker::new(),
             connection: Cell::new(None),

@@ -22,9 +22,12 @@ use crate::broker::{Close, ConnectionId, Effects as _, Input, Link, Time, limits
 use crate::config;
 use crate::config::bridge::RetainHandling as When;
 use crate::log::Escaped;
-use crate::mqtt::packet::{Ack, ClientPacket, Publish, RetainHandling, ServerPacket, SubscriptionOptions};
+use crate::mqtt::packet::{
+    Ack, ClientPacket, Publish, RetainHandling, ServerPacket, SubscriptionOptions,
+};
 use crate::mqtt::{PacketId, Qos, ReasonCode, Version, topic};
 use crate::net::codec::{self, Fault, Peer, RemoteConnAck, RemotePacket, outward};
+use crate::net::dial;
 use crate::net::frame::{self, Assembler, FrameFault, Scan};
 use crate::net::hub::Hub;
 use crate::net::table::Address;
@@ -167,7 +170,7 @@ impl<H: Hub> Wire<H> {
     fn connect(&mut self, form: Form) -> Result<(), String> {
         let config = &self.bridge.config;
         let password = match &config.password_file {
-            Some(path) => Some(password(path)?),
+            Some(path) => Some(dial::password(path)?),
             None => None,
         };
         let state_topic = self.bridge.remote_state_topic();
@@ -180,7 +183,7 @@ impl<H: Hub> Wire<H> {
             client_id: &self.bridge.client_id,
             will: state_topic.as_deref().map(|topic| (topic, &b"0"[..])),
             user_name: config.username.as_deref(),
-            password: password.as_deref(),
+            password: password.as_ref().map(|password| password.expose()),
             session_expiry_s: if config.clean_start { 0 } else { expiry_s },
             receive_maximum: limits::RECEIVE_MAXIMUM,
             maximum_packet_size: u32::try_from(self.packet_max).unwrap_or(u32::MAX),
@@ -397,8 +400,8 @@ impl<H: Hub> Wire<H> {
         self.plan_asks(connack);
         self.ask();
         if let Some(topic) = self.bridge.remote_state_topic() {
-            let version = self.version;
-            self.write(|out| outward::publish_retained(version, &topic, b"1", out));
+            let (version, retain) = (self.version, connack.retain_available);
+            self.write(|out| outward::publish(version, &topic, b"1", retain, out));
         }
         self.say_connected(now, connack.session_present);
         self.hub.handle(Input::Link(Link {
@@ -421,7 +424,11 @@ impl<H: Hub> Wire<H> {
             Escaped(&self.bridge.config.name),
             state.address,
             self.version.name(),
-            if session_present { ", its session goes on" } else { "" },
+            if session_present {
+                ", its session goes on"
+            } else {
+                ""
+            },
         );
     }
 
@@ -431,7 +438,8 @@ impl<H: Hub> Wire<H> {
         let stale = self.bridge.stale.take();
         if connack.session_present && !stale.is_empty() {
             let chunks = stale.chunks(FILTERS_AT_ONCE);
-            self.asks.extend(chunks.map(|some| Ask::Unsubscribe(some.to_vec())));
+            self.asks
+                .extend(chunks.map(|some| Ask::Unsubscribe(some.to_vec())));
         }
         let mut wanted = Vec::new();
         for asked in self.bridge.mappings.remote_filters() {
@@ -452,7 +460,8 @@ impl<H: Hub> Wire<H> {
             wanted.push((asked.filter, options));
         }
         let chunks = wanted.chunks(FILTERS_AT_ONCE);
-        self.asks.extend(chunks.map(|some| Ask::Subscribe(some.to_vec())));
+        self.asks
+            .extend(chunks.map(|some| Ask::Subscribe(some.to_vec())));
     }
 
     /// Asks for the next of what is to be asked.
@@ -466,7 +475,10 @@ impl<H: Hub> Wire<H> {
                 self.write(|out| outward::unsubscribe(version, id, &filters, out));
             }
             Some(Ask::Subscribe(filters)) => {
-                let borrowed: Vec<_> = filters.iter().map(|(it, how)| (it.as_str(), *how)).collect();
+                let borrowed: Vec<_> = filters
+                    .iter()
+                    .map(|(it, how)| (it.as_str(), *how))
+                    .collect();
                 self.write(|out| outward::subscribe(version, id, &borrowed, out));
                 self.asked = filters.into_iter().map(|(filter, _)| filter).collect();
             }
@@ -491,7 +503,11 @@ impl<H: Hub> Wire<H> {
     fn refused(&self, filter: &str, why: &str) {
         let (name, shown) = (Escaped(&self.bridge.config.name), Escaped(filter));
         log::warn!("bridge '{name}': the other broker refuses '{shown}': {why}");
-        self.bridge.state.borrow_mut().refused.push(filter.to_owned());
+        self.bridge
+            .state
+            .borrow_mut()
+            .refused
+            .push(filter.to_owned());
     }
 
     /// A message of the remote broker.
@@ -555,7 +571,9 @@ impl<H: Hub> Wire<H> {
     }
 
     fn ended(&mut self) -> Ended {
-        let up_ms = self.since.map_or(0, |since| self.hub.time().since_ms(since).max(1));
+        let up_ms = self
+            .since
+            .map_or(0, |since| self.hub.time().since_ms(since).max(1));
         let why = self.why.take();
         // Who closes without a word may not know the version.
         let is_closed_early = why.is_none() && self.since.is_none();
@@ -597,11 +615,4 @@ fn retain_handling(config: &config::Bridge) -> RetainHandling {
         When::New => RetainHandling::SendIfNew,
         When::Never => RetainHandling::DoNotSend,
     }
-}
-
-/// The first line of a file.
-fn password(path: &std::path::Path) -> Result<Vec<u8>, String> {
-    let content = std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let line = content.split(|byte| matches!(byte, b'\n' | b'\r')).next();
-    Ok(line.unwrap_or_default().to_vec())
 }

@@ -14,6 +14,7 @@
 
 use std::rc::Rc;
 
+use super::Broker;
 use super::connect::Newcomer;
 use super::effect::{Close, Effects, StoreOp};
 use super::input::{Bounds, Bridge, Link, Owner};
@@ -23,7 +24,6 @@ use super::queue::Queued;
 use super::router::Subscriber;
 use super::session::{Bridged, SessionKey};
 use super::timers::Time;
-use super::Broker;
 use crate::acl::Permissions;
 use crate::mqtt::packet::{Connect, ConnectProperties, RetainHandling, SubscriptionOptions};
 use crate::mqtt::{Capabilities, Qos, ReasonCode, topic};
@@ -78,7 +78,10 @@ impl Broker {
     /// Ends a bridge's session with all that waits in it.
     fn end_bridge<E: Effects>(&mut self, now: Time, key: SessionKey, effects: &mut E) {
         let session = &self.sessions[key.index()];
-        let state_topic = session.bridge.as_ref().and_then(|it| it.state_topic.clone());
+        let state_topic = session
+            .bridge
+            .as_ref()
+            .and_then(|it| it.state_topic.clone());
         if let Some(connection) = session.connection {
             let close = Close {
                 reason: ReasonCode::ADMINISTRATIVE_ACTION,
@@ -141,7 +144,12 @@ impl Broker {
         let unwanted: Vec<Rc<str>> = self.sessions[key.index()]
             .filters
             .iter()
-            .filter(|filter| !bridge.filters.iter().any(|(wanted, _)| *wanted == &***filter))
+            .filter(|filter| {
+                !bridge
+                    .filters
+                    .iter()
+                    .any(|(wanted, _)| *wanted == &***filter)
+            })
             .cloned()
             .collect();
         for filter in unwanted {
@@ -191,7 +199,10 @@ impl Broker {
             return false;
         }
         if self.room_for_subscription(key, filter).is_err() {
-            log::error!("bridge: '{}' cannot be subscribed to", crate::log::Escaped(filter));
+            log::error!(
+                "bridge: '{}' cannot be subscribed to",
+                crate::log::Escaped(filter)
+            );
             return false;
         }
         let subscriber = Subscriber {
@@ -206,7 +217,9 @@ impl Broker {
     /// Drops what is beyond a bridge's bounds.
     fn trim_bridge<E: Effects>(&mut self, key: SessionKey, effects: &mut E) {
         let session = &mut self.sessions[key.index()];
-        let Some(Bounds { messages, bytes, .. }) = session.bridge.as_ref().map(|it| it.bounds)
+        let Some(Bounds {
+            messages, bytes, ..
+        }) = session.bridge.as_ref().map(|it| it.bounds)
         else {
             return;
         };
@@ -329,7 +342,9 @@ impl Broker {
             });
         }
         if max > Qos::AtMostOnce {
-            return session.queue.each(|queued| queued.qos = queued.qos.min(max));
+            return session
+                .queue
+                .each(|queued| queued.qos = queued.qos.min(max));
         }
         let mut unsent = lowered.messages;
         while let Some(queued) = session.queue.pop() {
@@ -390,8 +405,15 @@ impl Broker {
     /// Says here whether a bridge is connected.
     pub(super) fn say_state_of<E: Effects>(&mut self, now: Time, key: SessionKey, effects: &mut E) {
         let session = &self.sessions[key.index()];
-        let state: &[u8] = if session.connection.is_some() { b"1" } else { b"0" };
-        let topic = session.bridge.as_ref().and_then(|it| it.state_topic.clone());
+        let state: &[u8] = if session.connection.is_some() {
+            b"1"
+        } else {
+            b"0"
+        };
+        let topic = session
+            .bridge
+            .as_ref()
+            .and_then(|it| it.state_topic.clone());
         if let Some(topic) = topic {
             self.say_bridge_state(now, &topic, state, effects);
         }

@@ -158,7 +158,13 @@ impl Broker {
 
     /// Disconnects the client that has this Client Identifier now [MQTT-3.1.4-3], and ends its session if the
     /// new one wants to start clean [MQTT-3.1.2-4].
-    pub(super) fn take_over<E: Effects>(&mut self, now: Time, client_id: &str, clean: bool, effects: &mut E) {
+    pub(super) fn take_over<E: Effects>(
+        &mut self,
+        now: Time,
+        client_id: &str,
+        clean: bool,
+        effects: &mut E,
+    ) {
         if let Some(key) = self.by_client_id.get(client_id)
             && let Some(connection) = self.sessions[key.index()].connection
         {

@@ -213,7 +213,10 @@ impl Inflight {
                 return true;
             }
             lowered.gone.push(entry.packet_id);
-            if let Stage::Publish { message, retain, .. } = &entry.stage {
+            if let Stage::Publish {
+                message, retain, ..
+            } = &entry.stage
+            {
                 lowered.messages.push((message.clone(), *retain));
             }
             false

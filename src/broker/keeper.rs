@@ -162,10 +162,7 @@ impl Settings {
     pub(super) fn request_ttl_within(&self, name: &str, qos0_ttl_ms: u64) -> u64 {
         let requests = self.keepers.iter().find(|topics| topics.matches(name));
         let requests = requests.filter(|topics| topics.are_requests);
-        match (
-            requests.map_or(0, |topics| topics.ttl_ms),
-            qos0_ttl_ms,
-        ) {
+        match (requests.map_or(0, |topics| topics.ttl_ms), qos0_ttl_ms) {
             (0, ttl_ms) | (ttl_ms, 0) => ttl_ms,
             (one, other) => one.min(other),
         }

@@ -225,7 +225,9 @@ impl Broker {
         };
         if kind == Qos::AtMostOnce {
             let ttl_ms = match &session.bridge {
-                Some(bridge) => self.settings.request_ttl_within(queued.message.topic(), bridge.bounds.qos0_ttl_ms),
+                Some(bridge) => self
+                    .settings
+                    .request_ttl_within(queued.message.topic(), bridge.bounds.qos0_ttl_ms),
                 None => self.settings.request_ttl_ms(queued.message.topic()),
             };
             if ttl_ms > 0 && now.since_ms(queued.since) > ttl_ms {

@@ -14,8 +14,8 @@ use std::rc::Rc;
 
 use ntex::io::IoRef;
 
-pub use live::{Address, Client, Live};
 use live::Way;
+pub use live::{Address, Client, Live};
 
 use super::alias::Aliases;
 use super::codec::{self, AckKind, Peer};

@@ -127,7 +127,11 @@ impl Trail {
 
     /// Appends the property by which a CONNECT says that messages to and from its sender have a trail.
     pub fn put_bridge(&self, into: &mut Vec<u8>) {
-        put_property(BRIDGE, format!("{:016x}", self.origin.get()).as_bytes(), into);
+        put_property(
+            BRIDGE,
+            format!("{:016x}", self.origin.get()).as_bytes(),
+            into,
+        );
     }
 }
 
@@ -258,7 +262,10 @@ mod tests {
         let [one, two] = [1, 2].map(Trail::new);
         let stamped = one.stamp(b"", 7, 10).expect("no hops yet");
         assert!(arrives(&two, &stamped));
-        assert!(matches!(two.judge(&stamped, "other"), Arrival::New(Some(_))));
+        assert!(matches!(
+            two.judge(&stamped, "other"),
+            Arrival::New(Some(_))
+        ));
     }
 
     #[test]
@@ -276,7 +283,16 @@ mod tests {
     fn what_is_no_path_is_nobodys() {
         let broker = Trail::new(1);
         let mut property = Vec::new();
-        for value in ["", "x", "1-2", "1-2-256", "1-2-3-4", "g-1-1", "-1-1", "11111111111111111-1-1"] {
+        for value in [
+            "",
+            "x",
+            "1-2",
+            "1-2-256",
+            "1-2-3-4",
+            "g-1-1",
+            "-1-1",
+            "11111111111111111-1-1",
+        ] {
             property.clear();
             put_property(PATH, value.as_bytes(), &mut property);
             assert_eq!(find(&property), None, "{value}");

@@ -22,13 +22,14 @@ use super::judge;
 use super::keeping::{self, Keeper};
 use super::ram;
 use crate::acl::{Permissions, Subject};
-use crate::bridge::Bridges;
 use crate::auth::{Attempt, Credentials, Guard, Identity, Rates, Verifier};
+use crate::bridge::Bridges;
 use crate::broker::{Broker, ConnectionId, Input, KeptTopics, Settings, Time, Traffic, limits};
 use crate::config::{self, Config, Global};
 use crate::control::socket::Control;
 use crate::mqtt::ReasonCode;
 use crate::net::codec::Scratch;
+use crate::net::dial::Dialer;
 use crate::net::door::Door;
 use crate::net::hub::Hub;
 use crate::net::listener::Acceptor;
@@ -68,6 +69,8 @@ pub struct Bus {
     pub config: RefCell<Config>,
     /// The passwords that hold.
     pub credentials: RefCell<Arc<Credentials>>,
+    /// What makes connections to other brokers.
+    pub dialer: Dialer,
     /// The connections to other brokers.
     pub bridges: RefCell<Bridges>,
     /// The open listeners.
@@ -132,6 +135,7 @@ impl Bus {
             control: RefCell::default(),
             config: RefCell::new(parts.config),
             credentials: RefCell::new(Arc::new(parts.credentials)),
+            dialer: Dialer::default(),
             bridges: RefCell::default(),
             doors: RefCell::default(),
             acceptor: parts.acceptor,

@@ -31,8 +31,8 @@ use ntex::service::cfg::SharedCfg;
 use ntex::time::{Millis, sleep};
 use ntex::util::BytePageSize;
 
-use crate::bridge::Surroundings;
 use crate::auth::{self, Credentials, Guard, LocalCredentials, Verifier};
+use crate::bridge::Surroundings;
 use crate::broker::Input;
 use crate::config::{self, Config};
 use crate::log as logging;
@@ -220,6 +220,8 @@ fn bridge(bus: &Rc<Bus>) {
     };
     let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let surroundings = Surroundings {
+        root: bus.root.clone(),
+        dialer: bus.dialer.clone(),
         host: host.trim_end().to_owned(),
         sockets: io_config(),
         chance,

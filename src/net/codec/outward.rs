@@ -45,9 +45,7 @@ impl Opening<'_> {
     /// Appends the packet.
     pub fn encode(&self, out: &mut Vec<u8>) {
         let is_v5 = self.version.is_v5();
-        let password = self
-            .password
-            .filter(|_| is_v5 || self.user_name.is_some());
+        let password = self.password.filter(|_| is_v5 || self.user_name.is_some());
         let mut body = b"\0\x04MQTT".to_vec();
         let level = if is_v5 { 5 } else { 4 };
         body.push(level | if self.bridge && !is_v5 { 0x80 } else { 0 });
@@ -134,15 +132,15 @@ pub fn unsubscribe(version: Version, packet_id: PacketId, filters: &[&str], out:
     put_packet(0xA2, &body, out);
 }
 
-/// Appends a retained PUBLISH of QoS 0 without properties.
-pub fn publish_retained(version: Version, topic: &str, payload: &[u8], out: &mut Vec<u8>) {
+/// Appends a PUBLISH of QoS 0 without properties.
+pub fn publish(version: Version, topic: &str, payload: &[u8], retain: bool, out: &mut Vec<u8>) {
     let head = super::PublishHead {
         topic,
         topic_alias: None,
         packet_id: None,
         qos: Qos::AtMostOnce,
         duplicate: false,
-        retain: true,
+        retain,
         expiry_s: None,
         subscription_ids: &[],
         properties: &[],

@@ -329,7 +329,11 @@ pub(super) fn of_message<'a>(
             Some(Property::TopicAlias(alias)) => found.topic_alias = Some(alias),
             // Only a PUBLISH of the server names the subscriptions that it answers [MQTT-3.3.4-6]; no
             // other property is allowed here.
-            Some(_) => return Err(Fault::protocol("a subscription identifier that was not given")),
+            Some(_) => {
+                return Err(Fault::protocol(
+                    "a subscription identifier that was not given",
+                ));
+            }
         }
     }
     found.travelling = if bytes == to - from {

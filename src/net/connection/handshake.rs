@@ -98,7 +98,9 @@ fn fail<H: Hub>(hub: &H, id: ConnectionId, what: &str, crowd: &Crowd) {
         && let Some(live) = table.live(id)
     {
         let address = live.address();
-        let name = live.door().map_or(String::new(), |door| door.listener.name.clone());
+        let name = live
+            .door()
+            .map_or(String::new(), |door| door.listener.name.clone());
         table.say(format!("{address} on listener '{name}': closed: {what}"));
     }
     table.close_silently(id, close);

@@ -12,12 +12,12 @@ use ntex::io::IoRef;
 use super::hold::Held;
 use crate::auth::{Identity, MECHANISM, Verdict};
 use crate::broker::{Close, Delivery, Payload, Sent, Time, limits};
+use crate::config::Protocol;
 use crate::log::Escaped;
 use crate::mqtt::ReasonCode;
 use crate::mqtt::packet::ServerPacket;
 use crate::net::alias::{Aliases, Naming};
 use crate::net::codec::{self, Peer, PublishHead};
-use crate::config::Protocol;
 use crate::net::door::{Door, Room};
 use crate::net::outlet::{Outlet, Translated};
 use crate::net::output::Output;
@@ -249,9 +249,9 @@ impl Live {
             Some(mount) => delivery.topic.strip_prefix(mount.as_str())?,
         };
         let properties = match (&self.trail, &delivery.payload) {
-            (Some(trail), Payload::Kept(message)) => {
-                trail.stamp(delivery.properties, message.id(), HOPS_MAX)?.into()
-            }
+            (Some(trail), Payload::Kept(message)) => trail
+                .stamp(delivery.properties, message.id(), HOPS_MAX)?
+                .into(),
             _ => delivery.properties.into(),
         };
         Some(Translated {
