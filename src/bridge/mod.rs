@@ -4,5 +4,6 @@
 //! asked what is the configuration's matter.
 
 pub mod check;
+pub mod discovery;
 pub mod foris;
 pub mod mapping;

@@ -3,7 +3,9 @@
 //!
 //! Whoever is on the network may send such packets. Everything is bounded and checked before it is used: a name's pointers lead
 //! backwards only, its labels and its whole have the lengths of RFC 1035, records end where they say, and a packet that is wrong
-//! anywhere is not used at all. It opens no socket and keeps nothing; types other than those of [`Data`] are passed over.
+//! anywhere is not used at all. The sockets are [`ear`]'s, and it keeps nothing; types other than those of [`Data`] are passed over.
+
+pub mod ear;
 
 use std::fmt::{self, Display, Formatter, Write as _};
 use std::net::{Ipv4Addr, Ipv6Addr};

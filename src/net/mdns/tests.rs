@@ -187,3 +187,79 @@ fn what_stands_before_an_ending_is_one_text() {
     assert_eq!(name("x.local").before(&old), None);
     assert_eq!(name("a\n.b").to_string(), "a\\010.b.");
 }
+
+/// Keeps what it hears, and asks for one thing once.
+#[derive(Default)]
+struct Heard {
+    records: std::sync::Mutex<Vec<Record>>,
+    has_asked: std::sync::atomic::AtomicBool,
+}
+
+impl ear::Listener for Heard {
+    fn heard(&self, _: Option<&str>, records: &[Record], _: std::time::Instant) {
+        let mut heard = self.records.lock().expect("nothing panics");
+        heard.extend_from_slice(records);
+    }
+
+    fn asks(&self, _: std::time::Instant) -> (Vec<(Name, Kind)>, std::time::Duration) {
+        let has_asked = self
+            .has_asked
+            .swap(true, std::sync::atomic::Ordering::Relaxed);
+        let question = (name("_fosquitto._tcp.local"), Kind::Services);
+        let asked = if has_asked {
+            Vec::new()
+        } else {
+            vec![question]
+        };
+        (asked, std::time::Duration::from_secs(3600))
+    }
+}
+
+/// The whole way over the loopback device: another program in the group hears the question and answers all.
+#[test]
+fn a_question_is_heard_in_the_group_and_so_is_its_answer() {
+    use socket2::{Domain, InterfaceIndexOrAddress, SockAddr, Socket, Type};
+    use std::net::{SocketAddr, UdpSocket};
+    use std::time::{Duration, Instant};
+
+    let socket = Socket::new(Domain::IPV4, Type::DGRAM, None).expect("a socket");
+    socket.set_reuse_address(true).expect("shared");
+    let bound = SockAddr::from(SocketAddr::from((Ipv4Addr::UNSPECIFIED, PORT)));
+    socket.bind(&bound).expect("a port");
+    // Number 1 is the loopback device.
+    let joined = socket.join_multicast_v4_n(&GROUP_V4, &InterfaceIndexOrAddress::Index(1));
+    joined.expect("the group");
+    socket
+        .set_multicast_if_v4(&Ipv4Addr::LOCALHOST)
+        .expect("a device");
+    let router = UdpSocket::from(socket);
+    router
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .expect("a timeout");
+
+    let heard = std::sync::Arc::new(Heard::default());
+    let ear = ear::Ear::start(heard.clone()).expect("sockets and a thread");
+    let asked = question(&[(name("_fosquitto._tcp.local"), Kind::Services)], false);
+    let mut buffer = [0; PACKET_BYTES_MAX];
+    loop {
+        let (count, _) = router.recv_from(&mut buffer).expect("a question");
+        if buffer[..count] == asked[..] {
+            break;
+        }
+    }
+    router
+        .send_to(&answer(), (GROUP_V4, PORT))
+        .expect("an answer");
+    let begin = Instant::now();
+    let expected = read(&answer()).expect("well formed");
+    while !heard
+        .records
+        .lock()
+        .expect("nothing panics")
+        .ends_with(&expected)
+    {
+        assert!(begin.elapsed() < Duration::from_secs(20), "it is heard");
+        std::thread::yield_now();
+    }
+    drop(ear);
+}
