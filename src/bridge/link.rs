@@ -67,8 +67,14 @@ async fn attempt<H: Hub>(
     form: &mut Form,
     surroundings: &Surroundings,
 ) -> Ended {
-    let mut ended = Ended::before("it has no address".into());
-    for remote in &bridge.config.remotes {
+    let mut ended = Ended::before("it is not known where it is".into());
+    let finder = &surroundings.finder;
+    let found = bridge.config.found.as_deref();
+    let remotes = match found {
+        Some(id) => finder.candidates(id, &bridge.config.remotes),
+        None => bridge.config.remotes.clone(),
+    };
+    for remote in &remotes {
         bridge.state.borrow_mut().address = remote.to_string();
         // From one form to the next there is no waiting; there are three at most.
         loop {
@@ -82,16 +88,19 @@ async fn attempt<H: Hub>(
                 Ok(connected) => connected,
                 Err(why) => {
                     ended = Ended::before(why);
+                    found.inspect(|id| finder.failed(id, remote));
                     break;
                 }
             };
             ended = serve(hub, bridge, *form, io, address).await;
             if ended.up_ms > 0 || bridge.is_stopped.get() {
+                found.inspect(|id| finder.succeeded(id, remote));
                 return ended;
             }
             match form.after(&ended, bridge) {
                 Some(next) => *form = next,
                 None => {
+                    found.inspect(|id| finder.failed(id, remote));
                     *form = Form::first(bridge);
                     break;
                 }

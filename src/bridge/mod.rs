@@ -14,6 +14,9 @@
 //! | `link` | one bridge's task: when it connects, in which version, and when again |
 //! | `wire` | one connection from CONNECT to its end: its packets and its timers |
 //! | `outward` | what a message is on its way out: the network's [`Outlet`](crate::net::outlet::Outlet) |
+//! | [`foris`] | subordinates as bridges; pure |
+//! | [`discovery`] | where subordinates are |
+//! | [`check`] | what is wrong with the files of bridges |
 //!
 //! Entered by [`Bridges::follow`] with a configuration, at the start and at each reload: bridges that are as they were are not touched.
 //!
@@ -26,6 +29,9 @@
 //!
 //! What this does not do: it keeps no message, and it decides nothing about rights: whoever may write the configuration may forward.
 
+pub mod check;
+pub mod discovery;
+pub mod foris;
 mod link;
 pub mod mapping;
 mod outward;
@@ -45,6 +51,7 @@ use crate::mqtt::Qos;
 use crate::net::dial::Dialer;
 use crate::net::hub::Hub;
 use crate::net::tls::client::ClientTls;
+use discovery::Finder;
 use mapping::Mappings;
 
 /// All bridges that there are.
@@ -60,6 +67,8 @@ pub struct Surroundings {
     pub host: String,
     /// What makes connections.
     pub dialer: Dialer,
+    /// What finds subordinates on the network.
+    pub finder: Finder,
     /// How sockets are read and written.
     pub sockets: SharedCfg,
     /// A source of chance, for the times between two attempts.
@@ -124,6 +133,10 @@ impl Bridges {
         configured: &[config::Bridge],
         surroundings: &Surroundings,
     ) {
+        let looked_for = configured
+            .iter()
+            .filter_map(|config| config.found.as_deref());
+        surroundings.finder.follow(looked_for);
         let former = std::mem::take(&mut self.0);
         let mut new = Vec::new();
         for config in configured {

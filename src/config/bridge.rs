@@ -26,7 +26,7 @@ pub struct Bridge {
     pub line: Line,
     /// Where the other broker is, in the order in which it is tried; empty only if it is `found`.
     pub remotes: Vec<Remote>,
-    /// The controller id by which the other broker is looked for on the network; of subordinates only.
+    /// The controller id by which the other broker is also looked for on the network; of subordinates only.
     pub found: Option<String>,
     /// How TLS is done; `None`: not at all.
     pub tls: Option<BridgeTls>,

@@ -32,7 +32,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 pub use bind::Bind;
-pub use bridge::{Bridge, BridgeTls, Host, Mapping, Remote};
+pub use bridge::{Bridge, BridgeTls, Direction, Host, Mapping, Remote};
 pub use fault::{Fault, Faults};
 pub use global::Global;
 pub use keeper::Keeper;

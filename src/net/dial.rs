@@ -203,7 +203,8 @@ fn is_this_hosts(name: &str) -> bool {
     name == "localhost" || name.ends_with(".localhost")
 }
 
-fn may_be_another_host(ip: IpAddr) -> bool {
+/// Whether an address that somebody else named can be a host's, and another's than this one.
+pub fn may_be_another_host(ip: IpAddr) -> bool {
     let ip = ip.to_canonical();
     let is_nobodys = match ip {
         IpAddr::V4(ip) => ip.is_broadcast() || ip.octets()[0] == 0,

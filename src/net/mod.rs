@@ -13,6 +13,7 @@ pub mod door;
 pub mod frame;
 pub mod hub;
 pub mod listener;
+pub mod mdns;
 pub mod mount;
 pub mod outlet;
 pub mod output;

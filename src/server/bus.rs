@@ -24,6 +24,7 @@ use super::ram;
 use crate::acl::{Permissions, Subject};
 use crate::auth::{Attempt, Credentials, Guard, Identity, Rates, Verifier};
 use crate::bridge::Bridges;
+use crate::bridge::discovery::Finder;
 use crate::broker::{Broker, ConnectionId, Input, KeptTopics, Settings, Time, Traffic, limits};
 use crate::config::{self, Config, Global};
 use crate::control::socket::Control;
@@ -71,6 +72,8 @@ pub struct Bus {
     pub credentials: RefCell<Arc<Credentials>>,
     /// What makes connections to other brokers.
     pub dialer: Dialer,
+    /// What finds subordinates on the network.
+    pub finder: Finder,
     /// The connections to other brokers.
     pub bridges: RefCell<Bridges>,
     /// The open listeners.
@@ -136,6 +139,7 @@ impl Bus {
             config: RefCell::new(parts.config),
             credentials: RefCell::new(Arc::new(parts.credentials)),
             dialer: Dialer::default(),
+            finder: Finder::default(),
             bridges: RefCell::default(),
             doors: RefCell::default(),
             acceptor: parts.acceptor,
