@@ -44,7 +44,7 @@ use std::rc::Rc;
 use ntex::service::cfg::SharedCfg;
 use ntex::task::LocalWaker;
 
-use crate::broker::{self, Bounds, ConnectionId, Input, Time};
+use crate::broker::{Bounds, Bridge as Declared, ConnectionId, Input, Time};
 use crate::config;
 use crate::config::bridge::Notify;
 use crate::mqtt::Qos;
@@ -188,11 +188,11 @@ impl Bridges {
             .iter()
             .map(|bridge| bridge.local_state_topic())
             .collect();
-        let declared: Vec<broker::Bridge<'_>> = self
+        let declared: Vec<Declared<'_>> = self
             .0
             .iter()
             .enumerate()
-            .map(|(index, bridge)| broker::Bridge {
+            .map(|(index, bridge)| Declared {
                 client_id: &bridge.session,
                 filters: &filters[index],
                 bounds: bridge.bounds(),
