@@ -37,6 +37,7 @@ mod faults;
 #[cfg(test)]
 mod folder;
 mod journal;
+mod live;
 #[cfg(test)]
 mod power;
 mod record;
@@ -66,6 +67,7 @@ pub use recovery::{Parts, Recovery, kept, recover};
 pub use status::Status;
 
 use journal::{Header, Tail};
+use live::{Live, Written};
 use record::Writer;
 use worker::Order;
 
@@ -204,6 +206,8 @@ pub struct Store {
     store: u64,
     clock: Clock,
     writer: Writer,
+    /// What of the journal's segment is needed.
+    live: Live,
     /// The journal; `None` while it cannot be written.
     tail: Option<Tail>,
     directory: PathBuf,
@@ -250,7 +254,17 @@ impl Store {
         if class == Class::Volatile {
             return false;
         }
-        self.writer.operation(operation, now_ms);
+        let start = self.writer.frame_bytes();
+        let own = self.writer.operation(operation, now_ms);
+        if let Some(tail) = &self.tail {
+            let at = |place: usize| tail.bytes() + place as u64;
+            let written = Written {
+                start: at(start),
+                own: at(own),
+                end: at(self.writer.frame_bytes()),
+            };
+            self.live.note(operation, written);
+        }
         self.is_urgent |= class == Class::Commit;
         class == Class::Commit
     }
@@ -270,7 +284,7 @@ impl Store {
                 "store: {}: {error}; changes go straight to flash until there is room",
                 self.directory.display()
             );
-            self.tail = None;
+            (self.tail, self.live) = (None, Live::default());
         }
         if !matches!(appended, Some(Ok(_))) {
             let records = self.writer.bytes().to_vec();
@@ -282,6 +296,7 @@ impl Store {
         }
         self.last += count;
         self.writer.clear();
+        self.live.turn_ends();
         if std::mem::take(&mut self.is_urgent) {
             self.order(Order::Commit);
         } else if !self.is_told.swap(true, Ordering::SeqCst) {
@@ -317,11 +332,14 @@ impl Store {
         };
         match Tail::begin(&self.directory, number, header) {
             Ok(tail) => {
-                self.tail = Some(tail);
+                let former = self.tail.replace(tail);
+                // Of a segment that was not written to its end, nothing is known.
+                let closed = former.map(|tail| self.live.take(tail.bytes()));
                 self.segment = number;
                 self.order(Order::Rotated {
                     segment: number,
                     first: self.last + 1,
+                    closed,
                 });
             }
             // The present one goes on, if there is one.

@@ -19,6 +19,7 @@ use rusqlite::Row;
 use super::coalesce::Coalesced;
 use super::database::{Database, Place};
 use super::journal::{self, Clock, Header, Tail};
+use super::live::Live;
 use super::record::{Record, Writer, options_of};
 use super::status::Status;
 use super::vfs::Vfs;
@@ -422,6 +423,7 @@ impl Recovery {
             store: self.store,
             clock: self.clocks.clock,
             writer: Writer::default(),
+            live: Live::default(),
             tail,
             directory: self.directory,
             segment: number,
