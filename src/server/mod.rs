@@ -32,6 +32,7 @@ use ntex::time::{Millis, sleep};
 use ntex::util::BytePageSize;
 
 use crate::auth::{self, Credentials, Guard, LocalCredentials, Verifier};
+use crate::bridge::{Surroundings, foris};
 use crate::broker::Input;
 use crate::config::{self, Config};
 use crate::log as logging;
@@ -95,8 +96,9 @@ fn serve(root: PathBuf, config: Config, handed: Vec<Handed>) -> io::Result<ExitC
     raise_descriptor_limit();
     let pid_file = root.join(PID_FILE);
     let credentials = credentials(&root, &config);
-    let mut seed = [0; 8];
+    let (mut seed, mut origin) = ([0; 8], [0; 8]);
     openssl::rand::rand_bytes(&mut seed)?;
+    openssl::rand::rand_bytes(&mut origin)?;
     let verifier = Verifier::start()?;
     let (tell, outcome) = std::sync::mpsc::channel::<io::Result<ExitCode>>();
     let run = async move {
@@ -114,6 +116,7 @@ fn serve(root: PathBuf, config: Config, handed: Vec<Handed>) -> io::Result<ExitC
             verifier,
             guard,
             seed,
+            origin: u64::from_ne_bytes(origin),
         });
         let config = bus.config.borrow().clone();
         bus.doors.borrow_mut().hand(handed);
@@ -123,6 +126,7 @@ fn serve(root: PathBuf, config: Config, handed: Vec<Handed>) -> io::Result<ExitC
             return Ok(ExitCode::FAILURE);
         }
         bus.restore(seed);
+        bridge(&bus);
         // Not before: a second one by mistake must not take the first one's place.
         write_pid_file(&bus.root.join(PID_FILE));
         *bus.control.borrow_mut() = answer::open(&bus);
@@ -206,11 +210,46 @@ fn io_config() -> SharedCfg {
     CONFIG.with(Clone::clone)
 }
 
+/// Makes the bridges those of the configuration.
+fn bridge(bus: &Rc<Bus>) {
+    let chance = || {
+        let mut bytes = [0; 8];
+        // Without chance the times between two attempts are the longest.
+        let drawn = openssl::rand::rand_bytes(&mut bytes);
+        drawn.map_or(u64::MAX, |()| u64::from_ne_bytes(bytes))
+    };
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let surroundings = Surroundings {
+        root: bus.root.clone(),
+        dialer: bus.dialer.clone(),
+        finder: bus.finder.clone(),
+        host: host.trim_end().to_owned(),
+        sockets: io_config(),
+        chance,
+    };
+    // The router's own name among controllers; its init script knows it.
+    let controller = std::env::var("FOSQUITTO_CONTROLLER_ID").ok();
+    let is_id = |id: &String| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let controller = controller.filter(is_id);
+    let config = bus.config.borrow();
+    let mut configured = config.bridges.clone();
+    let subordinates = foris::links(&config.subordinates, &bus.root, controller.as_deref());
+    drop(config);
+    configured.extend(subordinates);
+    let ids = configured
+        .iter()
+        .filter_map(|bridge| bridge.found.as_deref());
+    bus.finder.follow(ids);
+    let mut bridges = bus.bridges.borrow_mut();
+    bridges.follow(bus, &configured, &surroundings);
+}
+
 /// Stops in order: nobody comes in any more, every client is told, and what is on its way to them is sent.
 fn stop(bus: &Rc<Bus>) {
     log::info!("stopping");
     bus.control.borrow_mut().take();
     bus.doors.borrow_mut().close_all(bus);
+    bus.bridges.borrow_mut().stop(&**bus);
     bus.handle(Input::Shutdown);
     bus.table.borrow_mut().end_before_connect();
     let bus = bus.clone();
