@@ -147,9 +147,7 @@ impl Broker {
                 connection,
                 reason,
                 what,
-            } => {
-                self.end_connection(now, connection, Close { reason, what }, effects);
-            }
+            } => self.end_connection(now, connection, Close { reason, what }, effects),
             Input::Closed { connection } => self.detach(now, connection, true, effects),
             Input::Drained { connection } => {
                 if let Some(state) = self.connection(connection) {
