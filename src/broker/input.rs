@@ -143,6 +143,10 @@ pub struct Traffic<'a> {
     pub bytes_received: u64,
     /// Bytes written to clients.
     pub bytes_sent: u64,
+    /// Bytes that their sockets have not taken.
+    pub unsent_bytes: u64,
+    /// Connections that were accepted.
+    pub sockets: u64,
     /// What is said of the store; `None` where nothing is kept.
     pub store: Option<Storage<'a>>,
 }

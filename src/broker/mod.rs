@@ -6,7 +6,7 @@
 //!
 //! One file a concern: [`input`] and [`effect`] are what goes in and comes out; `connect`, `disconnect`, `publish` and `subscribe` handle
 //! the packets; `deliver` decides what goes to a client now and what waits, which `pump` sends when there is room; `session`, `inflight`, `queue`, `retained`, `router`, `share`, `will`,
-//! `keeper` (what waits for a subscriber who is not there) and `timers` hold state; `restore` takes back what a store has kept; `dump` and `tell` say what there is; `sys` counts and publishes `$SYS`; [`limits`] bounds what a client can grow, and `memory` all of it together.
+//! `keeper` (what waits for a subscriber who is not there) and `timers` hold state; `restore` takes back what a store has kept; `dump` and `tell` say what there is; `sys` counts and publishes `$SYS`, with the averages of `load`; [`limits`] bounds what a client can grow, and `memory` all of it together.
 
 mod connect;
 mod deliver;
@@ -17,6 +17,7 @@ mod inflight;
 pub mod input;
 mod keeper;
 pub mod limits;
+mod load;
 mod memory;
 mod publish;
 mod pump;

@@ -82,6 +82,8 @@ pub struct Table {
     copied_max: Option<usize>,
     bytes_received: u64,
     bytes_sent: u64,
+    /// Connections that there were.
+    accepted: u64,
 }
 
 #[derive(Default)]
@@ -152,6 +154,7 @@ impl Table {
         };
         self.deadlines.insert((deadline, id));
         self.count += 1;
+        self.accepted += 1;
         id
     }
 
@@ -225,6 +228,8 @@ impl Table {
         crate::broker::Traffic {
             bytes_received: self.bytes_received,
             bytes_sent: self.bytes_sent,
+            unsent_bytes: self.unsent as u64,
+            sockets: self.accepted,
             store: None,
         }
     }

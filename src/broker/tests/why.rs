@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use super::world::{Packet, World, qos0, qos1, subscribe, v5, will};
-use crate::acl::{Permissions, Subject};
+use crate::acl::{Permissions, Subject, is_servers};
 use crate::broker::{Input, Settings};
 use crate::config::{self, Config, Surroundings};
 use crate::control::{Action, Question};
@@ -194,9 +194,7 @@ fn happens(config: &Config, question: &Question) -> Option<bool> {
         Action::Read => {
             let name = format!("{mount}{said}");
             // Nobody publishes there, so that there is nothing to read.
-            if crate::acl::is_servers(&name) || topic::is_shared(&name) {
-                return None;
-            }
+            let name = Some(name).filter(|name| !is_servers(name) && !topic::is_shared(name))?;
             // The subscription was allowed once: what is delivered is another question.
             let id = world.connect_as(&v5(client_id, 0), user, Permissions::allow_all());
             world.subscribe(id, &name, Qos::AtMostOnce);
