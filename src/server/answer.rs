@@ -91,8 +91,8 @@ fn answer(bus: &Rc<Bus>, request: Request, reply: Reply) {
 }
 
 fn back_up(bus: &Bus, reply: Reply) {
-    let store = bus.store.borrow();
-    let Some(store) = store.as_ref() else {
+    let mut store = bus.store.borrow_mut();
+    let Some(store) = store.as_mut() else {
         return reply(Err("nothing is kept: there is no database".into()));
     };
     let path = match new_copy(&bus.root.join(keeping::JOURNAL)) {
