@@ -38,7 +38,7 @@
 //! | [`control`] | the local control socket, lines of JSON | `socket` is the bus's end with its connections, `client` that of the commands; `status` and `rows` say what is answered |
 //! | [`server`] | the running program around them | `bus` is the loop's state and ends its turns; `doors` opens listeners; `reload` and `judge` follow the configuration; `keeping` binds the store to it; `answer` is what the control socket is told, with its `status`, `rows`, `acts` and `trace`; `why` asks the rules; `offline` reads a state that no bus has; `signals`, `clock`; `ram` says what the machine has |
 //! | [`log`] | syslog or standard error, and the escaping of what clients chose | `black_box` is what a process that dies leaves behind |
-//! | [`cli`] | the command line, one file a command | `serve`, `check`, `passwd`; `status`, `list`, `act`, `why`, `trace`, `control`, `dump`, `backup` ask a running bus by its control socket, with what they share in `ask`, or read its files; `request` with its `exchange` of messages; `client` is a small MQTT client for commands, `bus` says where they find a bus |
+//! | [`cli`] | the command line, one file a command | `serve`, `check`, `passwd`; `status`, `list`, `act`, `why`, `trace`, `control`, `dump`, `backup` ask a running bus by its control socket, with what they share in `ask`, or read its files; `request` with its `exchange` of messages; `talk` is `pub` and `sub`, `monitor` with its `json` what `fosquitto-monitor` does; `client` is a small MQTT client for commands, `bus` says where they find a bus |
 //! | `fuzzing`, in tests and for `tests/fuzz` only | what the fuzz targets reach of the private parts | one more in `auth`; the targets of the broker stand beside its tests |
 //!
 //! # Threads
