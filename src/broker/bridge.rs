@@ -27,7 +27,7 @@ use super::session::{Bridged, SessionKey};
 use super::timers::Time;
 use crate::acl::Permissions;
 use crate::mqtt::packet::{Connect, ConnectProperties, RetainHandling, SubscriptionOptions};
-use crate::mqtt::{Capabilities, Qos, ReasonCode, topic};
+use crate::mqtt::{Capabilities, Qos, ReasonCode};
 
 /// How a bridge's session is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -490,13 +490,4 @@ impl Broker {
             self.say_state_of(now, key, effects);
         }
     }
-}
-
-/// Whether a topic says of a bridge whether it is connected: the one part of `$SYS` that clients may write, since bridges of other
-/// brokers do.
-pub(super) fn is_state_topic(name: &str) -> bool {
-    let id = name
-        .strip_prefix("$SYS/broker/connection/")
-        .and_then(|rest| rest.strip_suffix("/state"));
-    id.is_some_and(|id| !id.is_empty() && topic::is_name(id))
 }
