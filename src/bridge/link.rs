@@ -17,7 +17,7 @@ use ntex::util::{Either, select};
 
 use super::outward::Outward;
 use super::wire::{self, Ended, Wire};
-use super::{Bridge, Surroundings};
+use super::{Bridge, Phase, Surroundings};
 use crate::config::bridge::{BridgeProtocol, Remote};
 use crate::log::Escaped;
 use crate::mqtt::Version;
@@ -45,6 +45,7 @@ pub(super) async fn run<H: Hub>(hub: Rc<H>, bridge: Rc<Bridge>, surroundings: Su
     let first = Form::first(&bridge);
     let mut form = first;
     while !bridge.is_stopped.get() {
+        bridge.set_phase(Phase::Connecting, hub.time());
         let ended = attempt(&hub, &bridge, &mut form, &surroundings).await;
         if bridge.is_stopped.get() {
             break;
@@ -54,6 +55,7 @@ pub(super) async fn run<H: Hub>(hub: Rc<H>, bridge: Rc<Bridge>, surroundings: Su
         }
         let wait = backoff.next((surroundings.chance)());
         told.tell(&bridge, &ended, wait);
+        bridge.set_phase(Phase::Waiting, hub.time());
         bridge.state.borrow_mut().last_error = Some(ended.why);
         let slept = sleep(Millis(u32::try_from(wait.as_millis()).unwrap_or(u32::MAX)));
         select(slept, stopped(&bridge)).await;
@@ -146,7 +148,6 @@ async fn serve<H: Hub>(
     if let Some(connection) = bridge.connection.take() {
         wire::forget(&**hub, connection);
     }
-    bridge.state.borrow_mut().connected_since = None;
     ended
 }
 

@@ -34,6 +34,8 @@ use crate::mqtt::{Capabilities, Qos, ReasonCode};
 pub struct BridgeState {
     /// Messages that wait.
     pub waiting: usize,
+    /// Their bytes.
+    pub waiting_bytes: usize,
     /// Messages of QoS 1 and 2 that were sent and not acknowledged.
     pub inflight: usize,
     /// Messages that went because too many waited, or for too long, since the start.
@@ -47,6 +49,7 @@ impl Broker {
         let bridge = session.bridge.as_ref()?;
         Some(BridgeState {
             waiting: session.queue.len() + session.qos0_queue.len(),
+            waiting_bytes: session.queue.bytes() + session.qos0_queue.bytes(),
             inflight: session.inflight.len(),
             dropped: bridge.dropped,
         })
