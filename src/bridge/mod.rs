@@ -13,10 +13,10 @@
 //! | [`mapping`] | what is subscribed on both sides, and what a message's topic becomes; pure |
 //! | `link` | one bridge's task: when it connects, in which version, and when again |
 //! | `wire` | one connection from CONNECT to its end: its packets and its timers |
-//! | [`foris`] | subordinates as bridges; pure |
-//! | [`discovery`] | where subordinates are, by what routers announce |
-//! | [`check`] | what is wrong with the files of bridges |
 //! | `outward` | what a message is on its way out: the network's [`Outlet`](crate::net::outlet::Outlet) |
+//! | [`foris`] | subordinates as bridges; pure |
+//! | [`discovery`] | where subordinates are |
+//! | [`check`] | what is wrong with the files of bridges |
 //!
 //! Entered by [`Bridges::follow`] with a configuration, at the start and at each reload: bridges that are as they were are not touched.
 //!
@@ -44,7 +44,7 @@ use std::rc::Rc;
 use ntex::service::cfg::SharedCfg;
 use ntex::task::LocalWaker;
 
-use crate::broker::{self, Bounds, ConnectionId, Input, Time};
+use crate::broker::{Bounds, Bridge as Declared, ConnectionId, Input, Time};
 use crate::config;
 use crate::config::bridge::Notify;
 use crate::mqtt::Qos;
@@ -67,7 +67,7 @@ pub struct Surroundings {
     pub host: String,
     /// What makes connections.
     pub dialer: Dialer,
-    /// What knows where subordinates are.
+    /// What finds subordinates on the network.
     pub finder: Finder,
     /// How sockets are read and written.
     pub sockets: SharedCfg,
@@ -133,6 +133,10 @@ impl Bridges {
         configured: &[config::Bridge],
         surroundings: &Surroundings,
     ) {
+        let looked_for = configured
+            .iter()
+            .filter_map(|config| config.found.as_deref());
+        surroundings.finder.follow(looked_for);
         let former = std::mem::take(&mut self.0);
         let mut new = Vec::new();
         for config in configured {
@@ -184,11 +188,11 @@ impl Bridges {
             .iter()
             .map(|bridge| bridge.local_state_topic())
             .collect();
-        let declared: Vec<broker::Bridge<'_>> = self
+        let declared: Vec<Declared<'_>> = self
             .0
             .iter()
             .enumerate()
-            .map(|(index, bridge)| broker::Bridge {
+            .map(|(index, bridge)| Declared {
                 client_id: &bridge.session,
                 filters: &filters[index],
                 bounds: bridge.bounds(),

@@ -281,7 +281,6 @@ mod tests {
 
     #[test]
     fn what_is_no_path_is_nobodys() {
-        let broker = Trail::new(1);
         let mut property = Vec::new();
         for value in [
             "",

@@ -72,7 +72,7 @@ pub struct Bus {
     pub credentials: RefCell<Arc<Credentials>>,
     /// What makes connections to other brokers.
     pub dialer: Dialer,
-    /// What looks for subordinates.
+    /// What finds subordinates on the network.
     pub finder: Finder,
     /// The connections to other brokers.
     pub bridges: RefCell<Bridges>,

@@ -5,10 +5,11 @@
 //! milliseconds. The loop is ntex's runtime without its `System`: only that would give the closing of sockets to a pool of threads,
 //! which costs a connection more than its CONNECT, and the sockets here do not linger, so closing one never blocks.
 //!
-//! `bus` is the loop's state, `doors` the open listeners, `reload` and `judge` what SIGHUP does, `answer` what the control socket is
+//! `bus` is the loop's state, `doors` the open listeners, `bridges` the connections to other brokers, `reload` and `judge` what SIGHUP does, `answer` what the control socket is
 //! told, `signals` and `clock` what their names say; `offline` reads a state that no bus is running with. What a command line means is `cli`'s matter.
 
 mod answer;
+mod bridges;
 mod bus;
 mod clock;
 mod doors;
@@ -32,7 +33,6 @@ use ntex::time::{Millis, sleep};
 use ntex::util::BytePageSize;
 
 use crate::auth::{self, Credentials, Guard, LocalCredentials, Verifier};
-use crate::bridge::{Surroundings, foris};
 use crate::broker::Input;
 use crate::config::{self, Config};
 use crate::log as logging;
@@ -126,7 +126,7 @@ fn serve(root: PathBuf, config: Config, handed: Vec<Handed>) -> io::Result<ExitC
             return Ok(ExitCode::FAILURE);
         }
         bus.restore(seed);
-        bridge(&bus);
+        bridges::follow(&bus);
         // Not before: a second one by mistake must not take the first one's place.
         write_pid_file(&bus.root.join(PID_FILE));
         *bus.control.borrow_mut() = answer::open(&bus);
@@ -208,40 +208,6 @@ fn io_config() -> SharedCfg {
             .build();
     }
     CONFIG.with(Clone::clone)
-}
-
-/// Makes the bridges those of the configuration.
-fn bridge(bus: &Rc<Bus>) {
-    let chance = || {
-        let mut bytes = [0; 8];
-        // Without chance the times between two attempts are the longest.
-        let drawn = openssl::rand::rand_bytes(&mut bytes);
-        drawn.map_or(u64::MAX, |()| u64::from_ne_bytes(bytes))
-    };
-    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let surroundings = Surroundings {
-        root: bus.root.clone(),
-        dialer: bus.dialer.clone(),
-        finder: bus.finder.clone(),
-        host: host.trim_end().to_owned(),
-        sockets: io_config(),
-        chance,
-    };
-    // The router's own name among controllers; its init script knows it.
-    let controller = std::env::var("FOSQUITTO_CONTROLLER_ID").ok();
-    let is_id = |id: &String| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    let controller = controller.filter(is_id);
-    let config = bus.config.borrow();
-    let mut configured = config.bridges.clone();
-    let subordinates = foris::links(&config.subordinates, &bus.root, controller.as_deref());
-    drop(config);
-    configured.extend(subordinates);
-    let ids = configured
-        .iter()
-        .filter_map(|bridge| bridge.found.as_deref());
-    bus.finder.follow(ids);
-    let mut bridges = bus.bridges.borrow_mut();
-    bridges.follow(bus, &configured, &surroundings);
 }
 
 /// Stops in order: nobody comes in any more, every client is told, and what is on its way to them is sent.

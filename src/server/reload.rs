@@ -7,6 +7,7 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::bridges;
 use super::bus::{Bus, rates_of, settings_of};
 use super::judge;
 use super::keeping;
@@ -54,7 +55,7 @@ pub fn reload(bus: &Rc<Bus>) {
     }
     *bus.config.borrow_mut() = config;
     bus.set(settings);
-    super::bridge(bus);
+    bridges::follow(bus);
     review_clients(bus);
     bus.accept_more();
     log::info!("configuration reloaded");
