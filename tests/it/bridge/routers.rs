@@ -29,13 +29,13 @@ const FAR: &str = "0000000A00000003";
 const LONG: Duration = Duration::from_secs(120);
 
 /// Namespaces, which go with this.
-struct Network {
+pub(super) struct Network {
     names: Vec<String>,
 }
 
 impl Network {
     /// The namespaces of these routers; `None` where they may not be made.
-    fn new(routers: &[&str]) -> Option<Network> {
+    pub(super) fn new(routers: &[&str]) -> Option<Network> {
         let mut network = Network { names: Vec::new() };
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -75,13 +75,13 @@ impl Network {
     }
 
     /// The namespace, to be entered.
-    fn door(&self, router: &str) -> File {
+    pub(super) fn door(&self, router: &str) -> File {
         let path = format!("/var/run/netns/{}", self.name(router));
         File::open(path).expect("the namespace is there")
     }
 
     /// Does something on a thread within a router; sockets that it opens stay there.
-    fn within<T: Send + 'static>(
+    pub(super) fn within<T: Send + 'static>(
         &self,
         router: &str,
         act: impl FnOnce() -> T + Send + 'static,
@@ -94,7 +94,8 @@ impl Network {
         within.join().expect("it is done")
     }
 
-    fn broker(&self, router: &str, id: &str, root: Root) -> Broker {
+    /// A broker in a router, which is told this controller id.
+    pub(super) fn broker(&self, router: &str, id: &str, root: Root) -> Broker {
         let door = self.door(router);
         Broker::start_with(root, |command| {
             command.env("FOSQUITTO_CONTROLLER_ID", id);
@@ -125,7 +126,8 @@ fn try_ip(arguments: &str) -> bool {
     command.status().is_ok_and(|status| status.success())
 }
 
-fn enter(door: &File) -> std::io::Result<()> {
+/// Moves this thread to a namespace.
+pub(super) fn enter(door: &File) -> std::io::Result<()> {
     // SAFETY: the descriptor is open.
     match unsafe { libc::setns(door.as_raw_fd(), libc::CLONE_NEWNET) } {
         0 => Ok(()),
