@@ -67,14 +67,8 @@ async fn attempt<H: Hub>(
     form: &mut Form,
     surroundings: &Surroundings,
 ) -> Ended {
-    let mut ended = Ended::before("it is not known where it is".into());
-    let finder = &surroundings.finder;
-    let found = bridge.config.found.as_deref();
-    let remotes = match found {
-        Some(id) => finder.candidates(id, &bridge.config.remotes),
-        None => bridge.config.remotes.clone(),
-    };
-    for remote in &remotes {
+    let mut ended = Ended::before("it has no address".into());
+    for remote in &remotes(bridge, surroundings) {
         bridge.state.borrow_mut().address = remote.to_string();
         // From one form to the next there is no waiting; there are three at most.
         loop {
@@ -88,26 +82,45 @@ async fn attempt<H: Hub>(
                 Ok(connected) => connected,
                 Err(why) => {
                     ended = Ended::before(why);
-                    found.inspect(|id| finder.failed(id, remote));
                     break;
                 }
             };
             ended = serve(hub, bridge, *form, io, address).await;
+            if ended.up_ms > 0 {
+                rank(bridge, remote, surroundings, true);
+            }
             if ended.up_ms > 0 || bridge.is_stopped.get() {
-                found.inspect(|id| finder.succeeded(id, remote));
                 return ended;
             }
             match form.after(&ended, bridge) {
                 Some(next) => *form = next,
                 None => {
-                    found.inspect(|id| finder.failed(id, remote));
                     *form = Form::first(bridge);
                     break;
                 }
             }
         }
+        rank(bridge, remote, surroundings, false);
     }
     ended
+}
+
+/// Where the remote broker may be: as it is configured, or as a subordinate is found.
+fn remotes(bridge: &Bridge, surroundings: &Surroundings) -> Vec<Remote> {
+    let configured = &bridge.config.remotes;
+    match &bridge.config.found {
+        Some(id) => surroundings.finder.candidates(id, configured),
+        None => configured.clone(),
+    }
+}
+
+/// Notes whether a subordinate was there.
+fn rank(bridge: &Bridge, remote: &Remote, surroundings: &Surroundings, was_there: bool) {
+    match &bridge.config.found {
+        Some(id) if was_there => surroundings.finder.succeeded(id, remote),
+        Some(id) => surroundings.finder.failed(id, remote),
+        None => {}
+    }
 }
 
 /// Serves one connection to its end.

@@ -17,6 +17,7 @@ use std::rc::Rc;
 use super::Broker;
 use super::connect::Newcomer;
 use super::effect::{Close, Effects, StoreOp};
+use super::inflight::Stage;
 use super::input::{Bounds, Bridge, Link, Owner};
 use super::limits;
 use super::publish::Outgoing;
@@ -26,7 +27,7 @@ use super::session::{Bridged, SessionKey};
 use super::timers::Time;
 use crate::acl::Permissions;
 use crate::mqtt::packet::{Connect, ConnectProperties, RetainHandling, SubscriptionOptions};
-use crate::mqtt::{Capabilities, Qos, ReasonCode, topic};
+use crate::mqtt::{Capabilities, Qos, ReasonCode};
 
 /// How a bridge's session is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -334,6 +335,9 @@ impl Broker {
             return;
         }
         let session = &mut self.sessions[key.index()];
+        if !session.inflight.is_above(max) && !session.queue.iter().any(|it| it.qos > max) {
+            return;
+        }
         let (id, lowered) = (session.id, session.inflight.lower(max));
         for packet_id in lowered.gone {
             effects.store(&StoreOp::Done {
@@ -342,9 +346,7 @@ impl Broker {
             });
         }
         if max > Qos::AtMostOnce {
-            return session
-                .queue
-                .each(|queued| queued.qos = queued.qos.min(max));
+            return self.tell_lowered(key, max, effects);
         }
         let mut unsent = lowered.messages;
         while let Some(queued) = session.queue.pop() {
@@ -360,6 +362,44 @@ impl Broker {
                 share: None,
                 since: now,
             });
+        }
+    }
+
+    /// Lowers what waits, and tells the store anew of all that waits and is in flight, in order.
+    fn tell_lowered<E: Effects>(&mut self, key: SessionKey, max: Qos, effects: &mut E) {
+        let session = &mut self.sessions[key.index()];
+        for entry in session.inflight.iter() {
+            if let Stage::Publish {
+                message,
+                qos,
+                retain,
+                subscription_ids,
+                share,
+            } = &entry.stage
+            {
+                effects.store(&StoreOp::Done {
+                    session: session.id,
+                    packet_id: entry.packet_id,
+                });
+                effects.store(&StoreOp::Queued {
+                    session: session.id,
+                    message,
+                    qos: *qos,
+                    retain: *retain,
+                    subscription_ids,
+                    share: share.as_deref(),
+                    packet_id: Some(entry.packet_id),
+                });
+            }
+        }
+        for queued in session.queue.iter() {
+            session.store_dropped(queued, effects);
+        }
+        session
+            .queue
+            .each(|queued| queued.qos = queued.qos.min(max));
+        for queued in session.queue.iter() {
+            session.store_waiting(queued, effects);
         }
     }
 
@@ -450,13 +490,4 @@ impl Broker {
             self.say_state_of(now, key, effects);
         }
     }
-}
-
-/// Whether a topic says of a bridge whether it is connected: the one part of `$SYS` that clients may write, since bridges of other
-/// brokers do.
-pub(super) fn is_state_topic(name: &str) -> bool {
-    let id = name
-        .strip_prefix("$SYS/broker/connection/")
-        .and_then(|rest| rest.strip_suffix("/state"));
-    id.is_some_and(|id| !id.is_empty() && topic::is_name(id))
 }

@@ -121,6 +121,16 @@ pub enum Input<'a> {
         /// Where the client is to go, with 0x9C and 0x9D.
         server_reference: Option<&'a str>,
     },
+    /// The administrator ends a session with all that it holds, and its client's connection before; none is no fault.
+    DropSession {
+        /// Its Client Identifier.
+        client_id: &'a str,
+    },
+    /// The administrator clears a retained message, unless it is one of the bus itself.
+    ClearRetained {
+        /// Its topic.
+        topic: &'a str,
+    },
     /// Time has passed: timers that are due expire.
     Tick(Traffic<'a>),
     /// How much the network holds for clients: what their sockets have not taken, packets that have arrived in part,
@@ -186,6 +196,10 @@ pub struct Traffic<'a> {
     pub bytes_received: u64,
     /// Bytes written to clients.
     pub bytes_sent: u64,
+    /// Bytes that their sockets have not taken.
+    pub unsent_bytes: u64,
+    /// Connections that were accepted.
+    pub sockets: u64,
     /// What is said of the store; `None` where nothing is kept.
     pub store: Option<Storage<'a>>,
 }

@@ -4,9 +4,11 @@
 //! receivers of the same packet those bytes are copied. At the end of the loop's turn [`Table::flush`] gives each output to its
 //! socket, once. The table closes sockets and says why in the log; it reads nothing from them.
 
+mod denials;
 mod hold;
 mod live;
 mod memory;
+mod trace;
 mod wait;
 
 use std::collections::BTreeSet;
@@ -14,8 +16,10 @@ use std::rc::Rc;
 
 use ntex::io::IoRef;
 
-use live::Way;
+pub use denials::{Denials, Denied};
+use live::Through;
 pub use live::{Address, Client, Live};
+pub use trace::{Event, Trace, WATCHES_MAX, Watched, Way};
 
 use super::alias::Aliases;
 use super::codec::{self, AckKind, Peer};
@@ -24,9 +28,8 @@ use super::outlet::Outlet;
 use super::output::{Output, Pool};
 use super::trail::Trail;
 use super::write;
-use crate::acl::Action;
 use crate::auth::{LeftOut, Throttle, Verdict};
-use crate::broker::effect::StoreOp;
+use crate::broker::effect::{Denial, StoreOp};
 use crate::broker::{Close, ConnectionId, Delivery, Effects, Sent, Time, limits};
 use crate::log::Escaped;
 use crate::mqtt::packet::{Ack, Connect, ServerPacket};
@@ -58,8 +61,11 @@ pub struct Table {
     deadlines: BTreeSet<(Time, ConnectionId)>,
     /// When those that wait for a time are to be woken up.
     waits: BTreeSet<(Time, ConnectionId)>,
-    /// How often it is said that a client was denied something or disconnected.
-    denials: Throttle,
+    /// What clients were denied.
+    denials: Denials,
+    /// What happened.
+    trace: Trace,
+    /// How often it is said that a client was disconnected.
     closes: Throttle,
     /// The beginning of the turn.
     now: Time,
@@ -79,6 +85,8 @@ pub struct Table {
     copied_max: Option<usize>,
     bytes_received: u64,
     bytes_sent: u64,
+    /// Connections that there were.
+    accepted: u64,
 }
 
 #[derive(Default)]
@@ -107,7 +115,7 @@ impl Table {
         now: Time,
         deadline: Time,
     ) -> ConnectionId {
-        let id = self.insert(io, Way::Door(door), address, now, Some(deadline));
+        let id = self.insert(io, Through::Door(door), address, now, Some(deadline));
         self.deadlines.insert((deadline, id));
         id
     }
@@ -120,13 +128,13 @@ impl Table {
         address: Address,
         now: Time,
     ) -> ConnectionId {
-        self.insert(io, Way::Outlet(outlet), address, now, None)
+        self.insert(io, Through::Outlet(outlet), address, now, None)
     }
 
     fn insert(
         &mut self,
         io: IoRef,
-        way: Way,
+        way: Through,
         address: Address,
         now: Time,
         deadline: Option<Time>,
@@ -173,12 +181,16 @@ impl Table {
             generation: slot.generation,
         };
         self.count += 1;
+        self.accepted += 1;
         id
     }
 
     /// Removes a connection whose socket is closed.
     pub fn remove(&mut self, id: ConnectionId) {
         self.forget_wait(id);
+        if self.live(id).is_some_and(|live| live.closing.is_none()) {
+            self.trace_end(id, None);
+        }
         if let Some(live) = self.live(id) {
             if live.closing.is_none() {
                 log::debug!("{}: connection closed by the client", live.name());
@@ -243,6 +255,8 @@ impl Table {
         crate::broker::Traffic {
             bytes_received: self.bytes_received,
             bytes_sent: self.bytes_sent,
+            unsent_bytes: self.unsent as u64,
+            sockets: self.accepted,
             store: None,
         }
     }
@@ -307,19 +321,18 @@ impl Table {
             return;
         };
         live.is_admitted = true;
-        log::debug!(
-            "{}: connected: user '{}', MQTT {}, keep alive {} s, listener '{}'",
-            live.name(),
-            Escaped(
-                live.client
-                    .as_ref()
-                    .and_then(|client| client.identity.user())
-                    .unwrap_or_default()
-            ),
+        let client = live.client.as_ref();
+        let user = client.and_then(|client| client.identity.user());
+        let words = format!(
+            "user '{}', MQTT {}, keep alive {} s, listener '{}'",
+            Escaped(user.unwrap_or_default()),
             connect.version.name(),
             connect.keep_alive_s,
             live.door().map_or("", |door| &door.listener.name),
         );
+        log::debug!("{}: connected: {words}", live.name());
+        let words = format!("from {}, {words}", live.address);
+        self.trace_admission(id, words);
     }
 
     /// The connection's CONNECT is there, or will never be: its deadline is void.
@@ -532,6 +545,9 @@ fn is_common(delivery: &Delivery<'_>) -> bool {
 impl Effects for Table {
     #[inline]
     fn deliver(&mut self, to: ConnectionId, delivery: &Delivery<'_>) -> Sent {
+        if self.is_tracing() {
+            self.trace_delivery(to, delivery);
+        }
         self.copied += delivery.payload.bytes().len().min(limits::COPY_PAYLOAD_MAX);
         if let Some(sent) = self.copy_encoded(to, delivery) {
             return sent;
@@ -565,6 +581,9 @@ impl Effects for Table {
 
     #[inline]
     fn send(&mut self, to: ConnectionId, packet: &ServerPacket<'_>) {
+        if self.is_tracing() {
+            self.trace_output(to, packet);
+        }
         let is_holding = self.is_holding;
         let Some(live) = self.output(to) else {
             return;
@@ -607,6 +626,7 @@ impl Effects for Table {
         };
         live.closing = Some(close);
         let name = live.name();
+        self.trace_end(connection, Some(close));
         match close.reason {
             ReasonCode::SUCCESS => log::debug!("{name}: disconnected"),
             ReasonCode::DISCONNECT_WITH_WILL
@@ -621,25 +641,8 @@ impl Effects for Table {
         }
     }
 
-    fn denied(&mut self, connection: ConnectionId, action: Action, topic: &str) {
-        let Some(live) = self.live(connection) else {
-            return;
-        };
-        live.denials = live.denials.saturating_add(1);
-        // A client that is denied again and again is told of ever more seldom: a log is not for a flood.
-        if live.denials.is_power_of_two() {
-            let what = match action {
-                Action::Write => "publish to",
-                Action::Read => "read",
-                Action::Subscribe => "subscribe to",
-            };
-            let (name, topic, count) = (live.name(), Escaped(topic), live.denials);
-            if let Some(left_out) = self.denials.say(self.now.0).map(LeftOut) {
-                log::info!(
-                    "{name}: denied: may not {what} '{topic}' (refusal {count} of this connection){left_out}"
-                );
-            }
-        }
+    fn denied(&mut self, connection: ConnectionId, denial: &Denial<'_>) {
+        self.note_denial(connection, denial);
     }
 
     fn store(&mut self, _operation: &StoreOp<'_>) {

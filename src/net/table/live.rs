@@ -51,7 +51,7 @@ pub struct Live {
     pub(super) deadline: Option<Time>,
     /// When it is to be woken up.
     pub(super) wait: Option<Time>,
-    pub(super) way: Way,
+    pub(super) way: Through,
     /// What its messages carry if it is another broker's bridge; on the way to a remote broker that is the outlet's matter.
     pub(super) trail: Option<Rc<Trail>>,
     pub(super) address: Address,
@@ -67,27 +67,29 @@ pub struct Live {
 }
 
 /// Between whom a connection is.
-pub(super) enum Way {
+pub(super) enum Through {
     /// A client has come through a listener.
     Door(Rc<Door>),
     /// This side has connected to a remote broker.
     Outlet(Rc<dyn Outlet>),
 }
 
-impl Way {
+impl Through {
     /// The listener.
     pub fn door(&self) -> Option<&Rc<Door>> {
         match self {
-            Way::Door(door) => Some(door),
-            Way::Outlet(_) => None,
+            Through::Door(door) => Some(door),
+            Through::Outlet(_) => None,
         }
     }
 
     /// Whether there is something between the output and the socket.
     pub fn has_layers(&self) -> bool {
         match self {
-            Way::Door(door) => door.tls.is_some() || door.listener.protocol == Protocol::WebSocket,
-            Way::Outlet(outlet) => outlet.has_layers(),
+            Through::Door(door) => {
+                door.tls.is_some() || door.listener.protocol == Protocol::WebSocket
+            }
+            Through::Outlet(outlet) => outlet.has_layers(),
         }
     }
 }
@@ -132,11 +134,27 @@ impl Live {
                 self.address
             ),
             None => match &self.way {
-                Way::Door(door) => {
+                Through::Door(door) => {
                     format!("{} on listener '{}'", self.address, door.listener.name)
                 }
-                Way::Outlet(outlet) => format!("{} at {}", outlet.name(), self.address),
+                Through::Outlet(outlet) => format!("{} at {}", outlet.name(), self.address),
             },
+        }
+    }
+
+    /// The name of the listener that its client came through, or of the bridge.
+    pub fn through(&self) -> String {
+        match &self.way {
+            Through::Door(door) => door.listener.name.clone(),
+            Through::Outlet(outlet) => outlet.name().to_owned(),
+        }
+    }
+
+    /// Whether TLS is between the two sides.
+    pub fn is_encrypted(&self) -> bool {
+        match &self.way {
+            Through::Door(door) => door.tls.is_some(),
+            Through::Outlet(outlet) => outlet.has_layers(),
         }
     }
 
@@ -167,6 +185,21 @@ impl Live {
         self.address
     }
 
+    /// Since when it is there.
+    pub fn since(&self) -> Time {
+        self.since
+    }
+
+    /// Bytes that its socket has not taken, as of its last flush.
+    pub fn unsent_bytes(&self) -> usize {
+        self.unsent
+    }
+
+    /// How often it was denied something.
+    pub fn denials(&self) -> u32 {
+        self.denials
+    }
+
     /// Whether it is past CONNECT.
     pub fn is_admitted(&self) -> bool {
         self.is_admitted
@@ -174,7 +207,7 @@ impl Live {
 
     /// The listener and the identity that it has after a reload.
     pub fn renew(&mut self, door: Rc<Door>, identity: Identity) {
-        self.way = Way::Door(door);
+        self.way = Through::Door(door);
         if let Some(client) = &mut self.client {
             client.identity = identity;
         }
@@ -189,7 +222,7 @@ impl Live {
 impl Live {
     /// Appends a packet that is seldom sent.
     pub(super) fn send_rare(&mut self, packet: &ServerPacket<'_>) {
-        if let Way::Outlet(outlet) = &self.way {
+        if let Through::Outlet(outlet) = &self.way {
             // To a remote broker it is a client: only the end is to be said.
             if let ServerPacket::Disconnect { .. } = packet {
                 self.output.bytes().extend_from_slice(outlet.goodbye());
@@ -230,8 +263,8 @@ impl Live {
     #[inline]
     pub(super) fn has_plain_topics(&self) -> bool {
         let has_mount = || match &self.way {
-            Way::Door(door) => door.listener.mount_point.is_some(),
-            Way::Outlet(_) => true,
+            Through::Door(door) => door.listener.mount_point.is_some(),
+            Through::Outlet(_) => true,
         };
         self.aliases.is_none() && self.trail.is_none() && !has_mount()
     }
@@ -240,8 +273,8 @@ impl Live {
     #[inline]
     fn translate<'a>(&self, delivery: &Delivery<'a>) -> Option<Translated<'a>> {
         let door = match &self.way {
-            Way::Door(door) => door,
-            Way::Outlet(outlet) => return outlet.translate(delivery),
+            Through::Door(door) => door,
+            Through::Outlet(outlet) => return outlet.translate(delivery),
         };
         let topic = match &door.listener.mount_point {
             None => delivery.topic,

@@ -3,7 +3,7 @@
 //! The table keeps a sum that is rather too large, since a socket may have taken something since the last flush; [`Table::measure`] looks
 //! it up. Whether it is too much, the broker's account says; what is done is for the caller, which asks for it here.
 
-use super::live::Way;
+use super::live::Through;
 use super::{CONGESTED_BYTES, Door, Live, Table};
 use crate::broker::{ConnectionId, Sent, Time};
 use crate::config::Protocol;
@@ -32,11 +32,11 @@ const COPIED_MAX_LEAST: usize = 256 * 1024;
 
 impl Table {
     /// What a connection takes, in bytes.
-    pub(super) fn cost_of(way: &Way) -> usize {
+    pub(super) fn cost_of(way: &Through) -> usize {
         match way {
-            Way::Door(door) => Table::cost(door),
-            Way::Outlet(outlet) if outlet.has_layers() => CONNECTION_BYTES + TLS_BYTES,
-            Way::Outlet(_) => CONNECTION_BYTES,
+            Through::Door(door) => Table::cost(door),
+            Through::Outlet(outlet) if outlet.has_layers() => CONNECTION_BYTES + TLS_BYTES,
+            Through::Outlet(_) => CONNECTION_BYTES,
         }
     }
 
