@@ -38,7 +38,7 @@
 //! | [`control`] | the local control socket, lines of JSON | `socket` is the bus's end with its connections, `client` that of the commands |
 //! | [`server`] | the running program around them | `bus` is the loop's state and ends its turns; `doors` opens listeners; `reload` and `judge` follow the configuration; `keeping` binds the store to it; `answer` is what the control socket is told; `offline` reads a state that no bus has; `signals`, `clock`; `ram` says what the machine has |
 //! | [`log`] | syslog or standard error, and the escaping of what clients chose | |
-//! | [`cli`] | the command line, one file a command | `serve`, `check`, `passwd`; `status`, `dump`, `backup` ask a running bus by its control socket, or read its files; `request` with its `exchange` of messages; `client` is a small MQTT client for commands, `bus` says where they find a bus |
+//! | [`cli`] | the command line, one file a command | `serve`, `check`, `passwd`; `status`, `dump`, `backup` ask a running bus by its control socket, or read its files; `request` with its `exchange` of messages; `rpcd` is the object on ubus; `client` is a small MQTT client for commands, `bus` says where they find a bus |
 //! | `fuzzing`, in tests and for `tests/fuzz` only | what the fuzz targets reach of the private parts | one more in `auth`; the targets of the broker stand beside its tests |
 //!
 //! # Threads

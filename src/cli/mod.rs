@@ -10,6 +10,7 @@ mod client;
 mod dump;
 pub mod passwd;
 mod request;
+mod rpcd;
 mod serve;
 mod status;
 
@@ -47,6 +48,7 @@ Commands:
   dump [FILE]                  say what the running bus holds, or the database FILE, in lines of JSON
   backup FILE                  copy the database into a new file; 'fosquitto backup --help' says more
   request ...                  ask a foris controller over the bus; 'fosquitto request --help' says more
+  rpcd ...                     be the ubus object 'fosquitto' for rpcd; 'fosquitto rpcd --help' says more
   help                         show this
 
 Options:
@@ -62,8 +64,8 @@ Exit status: 0 all went as asked, 1 there are faults, 2 the command line was not
 'request' has its own.
 ";
 
-const COMMANDS: [&str; 8] = [
-    "serve", "check", "passwd", "status", "dump", "backup", "request", "help",
+const COMMANDS: [&str; 9] = [
+    "serve", "check", "passwd", "status", "dump", "backup", "request", "rpcd", "help",
 ];
 
 /// What the command line asks for.
@@ -85,6 +87,8 @@ enum Operation {
     Dump(Vec<OsString>),
     /// The same.
     Backup(Vec<OsString>),
+    /// The same.
+    Rpcd(Vec<OsString>),
     Help,
     Version,
 }
@@ -106,6 +110,7 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Operation::Status(arguments) => status::run(&root, arguments),
         Operation::Dump(arguments) => dump::run(&root, arguments),
         Operation::Backup(arguments) => backup::run(&root, arguments),
+        Operation::Rpcd(arguments) => rpcd::run(&root, arguments),
         Operation::Help => print(HELP),
         Operation::Version => print(concat!("fosquitto ", env!("CARGO_PKG_VERSION"), "\n")),
     }
@@ -150,6 +155,7 @@ fn parse(arguments: impl Iterator<Item = OsString>) -> Result<(PathBuf, Operatio
                     "status" => Operation::Status,
                     "dump" => Operation::Dump,
                     "backup" => Operation::Backup,
+                    "rpcd" => Operation::Rpcd,
                     _ => {
                         line.command = Some(command);
                         continue;
@@ -210,7 +216,7 @@ impl Line {
             }
             Some(_) => Ok((self.root, Operation::Help)),
             None => Err(
-                "a command is missing: serve, check, passwd, status, dump, backup, request or help"
+                "a command is missing: serve, check, passwd, status, dump, backup, request, rpcd or help"
                     .into(),
             ),
         }
@@ -319,7 +325,7 @@ mod tests {
         for (line, what) in [
             (
                 "",
-                "a command is missing: serve, check, passwd, status, dump, backup, request or help",
+                "a command is missing: serve, check, passwd, status, dump, backup, request, rpcd or help",
             ),
             ("sevre", "unknown command 'sevre' (did you mean 'serve'?)"),
             (
