@@ -52,6 +52,8 @@ pub enum Record<'a> {
     Released { session: u64, packet_id: u16 },
     /// [`StoreOp::Retained`].
     Retained { topic: &'a str, message: u64 },
+    /// The same of a message that rests: it is in the journal only, until it is said again as retained, replaced or cleared.
+    Resting { topic: &'a str, message: u64 },
     /// [`StoreOp::RetainCleared`].
     RetainCleared { topic: &'a str },
     /// [`StoreOp::SessionMade`].
@@ -138,6 +140,7 @@ impl Record<'_> {
         match *self {
             Record::Queued { message, .. }
             | Record::Retained { message, .. }
+            | Record::Resting { message, .. }
             | Record::WillSet { message, .. }
             | Record::Kept { message, .. } => Some(message),
             _ => None,
@@ -204,6 +207,15 @@ impl Writer {
             _ => {}
         }
         self.record(&record_of(operation, now_ms));
+    }
+
+    /// Appends that a message is retained and rests.
+    pub fn resting(&mut self, message: &Message) {
+        self.body_of(message);
+        self.record(&Record::Resting {
+            topic: message.topic(),
+            message: message.id(),
+        });
     }
 
     /// Appends a record.
