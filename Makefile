@@ -19,7 +19,7 @@ FUZZ_PACKAGES := g++
 
 VENVS := paho-1 paho-2
 SHELL_FILES := .ci/run $(wildcard tests/make/*) openwrt/fosquitto/test.sh $(filter-out %/router,$(wildcard tests/openwrt/*)) \
-	$(wildcard files/etc/init.d/* files/etc/hotplug.d/*/* files/etc/uci-defaults/*)
+	$(wildcard files/etc/init.d/* files/etc/hotplug.d/*/* files/etc/uci-defaults/* files/usr/libexec/rpcd/*)
 
 # The examples of the documentation come first, so that the summary that closes the run is that of the real tests.
 define TESTS

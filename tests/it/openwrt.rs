@@ -60,6 +60,16 @@ fn a_clock_that_becomes_true_is_told_to_the_bus_once() {
 }
 
 #[test]
+fn a_change_of_interfaces_or_certificates_is_told_to_the_bus() {
+    shell_tests("hooks.sh");
+}
+
+#[test]
+fn what_mosquitto_was_configured_to_do_is_taken_over() {
+    shell_tests("mosquitto.sh");
+}
+
+#[test]
 fn a_failing_shell_test_fails_the_run() {
     let root = Root::new();
     for (name, line) in [

@@ -63,6 +63,12 @@ function setUp(option, row) {
 		return fault == null ? true : _("'%s' is not %s").format(text, fault);
 	};
 
+	if (row.kind != 'bool')
+		option.textvalue = function(section_id) {
+			const value = this.cfgvalue(section_id);
+			return '%h'.format(Array.isArray(value) ? value.join(', ') : value || row.default || '-');
+		};
+
 	if (row.kind == 'bool') {
 		option.default = row.default;
 	}

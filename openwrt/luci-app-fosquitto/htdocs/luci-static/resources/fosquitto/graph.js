@@ -4,7 +4,9 @@
 /* A graph of a few lines over the last minutes, drawn as SVG. It has one scale, from 0 to what is round above the highest value. */
 
 const SVG = 'http://www.w3.org/2000/svg';
-const WIDTH = 600, HEIGHT = 160, LEFT = 44, RIGHT = 6, TOP = 8, BOTTOM = 22;
+const HEIGHT = 170, LEFT = 48, RIGHT = 8, TOP = 8, BOTTOM = 22;
+/* As long as the page has not said how wide it is. */
+const WIDTH = 600;
 const STEPS = [ 1, 2, 5 ];
 
 function node(name, attributes, text) {
@@ -34,9 +36,7 @@ const Graph = baseclass.extend({
 		this.count = samples;
 		this.interval_s = interval_s;
 		this.samples = [];
-		this.root = node('svg', {
-			'viewBox': '0 0 %d %d'.format(WIDTH, HEIGHT), 'class': 'fosquitto-graph', 'role': 'img', 'aria-label': lines.map(line => line.title).join(', ')
-		});
+		this.root = node('svg', { 'class': 'fosquitto-graph', 'role': 'img', 'aria-label': lines.map(line => line.title).join(', ') });
 	},
 
 	/* Adds one value for each line, and draws anew. */
@@ -50,23 +50,26 @@ const Graph = baseclass.extend({
 	},
 
 	draw: function() {
+		// One unit is one pixel, so that the text is as large on a phone.
+		const width = this.root.clientWidth || WIDTH;
 		const highest = Math.max.apply(null, [ 0 ].concat(this.samples.flat()));
 		const top = roundAbove(Math.max(1, highest));
-		const x = i => LEFT + (WIDTH - LEFT - RIGHT) * (i + this.count - this.samples.length) / (this.count - 1);
+		const x = i => LEFT + (width - LEFT - RIGHT) * (i + this.count - this.samples.length) / (this.count - 1);
 		const y = value => HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * value / top;
 
+		this.root.setAttribute('viewBox', '0 0 %d %d'.format(width, HEIGHT));
 		this.root.replaceChildren();
 
 		[ 0, 0.5, 1 ].forEach(part => {
 			this.root.append(
-				node('line', { x1: LEFT, x2: WIDTH - RIGHT, y1: y(top * part), y2: y(top * part), 'class': 'grid' }),
+				node('line', { x1: LEFT, x2: width - RIGHT, y1: y(top * part), y2: y(top * part), 'class': 'grid' }),
 				node('text', { x: LEFT - 6, y: y(top * part) + 4, 'text-anchor': 'end' }, String(Number((top * part).toFixed(1)))));
 		});
 
 		const minutes = this.count * this.interval_s / 60;
 		this.root.append(
 			node('text', { x: LEFT, y: HEIGHT - 5 }, _('%d minutes ago').format(minutes)),
-			node('text', { x: WIDTH - RIGHT, y: HEIGHT - 5, 'text-anchor': 'end' }, _('now')));
+			node('text', { x: width - RIGHT, y: HEIGHT - 5, 'text-anchor': 'end' }, _('now')));
 
 		this.lines.forEach((line, index) => {
 			const points = this.samples.map((values, i) => '%s,%s'.format(x(i).toFixed(1), y(values[index]).toFixed(1)));

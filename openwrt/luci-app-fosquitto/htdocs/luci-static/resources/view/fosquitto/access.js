@@ -19,6 +19,16 @@ function who(section_id) {
 	return all.join(', ') || _('everyone');
 }
 
+function denies(section_id) {
+	return [ 'action', 'access' ].some(name => uci.get('fosquitto', section_id, name) == 'deny');
+}
+
+/* A rule's name as the daemon says it. */
+function nameOf(section_id, all) {
+	const section = uci.get('fosquitto', section_id);
+	return section && section['.anonymous'] ? '@acl[%d]'.format(all.indexOf(section_id)) : section_id;
+}
+
 return fields.FormView.extend({
 	load: function() {
 		return uci.load('fosquitto');
@@ -40,22 +50,25 @@ return fields.FormView.extend({
 		]);
 
 		rule.slice(0, 3).forEach(option => { option.modalonly = true; });
-		rule[3].textvalue = function(section_id) {
-			return this.cfgvalue(section_id) == 'deny' ? _('deny') : _('allow');
-		};
+		// 'access deny' forbids everything, whatever the action says.
+		rule[3].textvalue = section_id => denies(section_id) ? _('deny') : _('allow');
 		rule[4].textvalue = function(section_id) {
-			return '%h'.format(this.cfgvalue(section_id) || 'readwrite');
-		};
-		rule[5].textvalue = function(section_id) {
-			return '%h'.format(L.toArray(this.cfgvalue(section_id)).join(', ') || '-');
+			const access = this.cfgvalue(section_id) || 'readwrite';
+			return access == 'deny' ? _('everything') : '%h'.format(access);
 		};
 		rule[5].rmempty = false;
 
-		const summary = grid.option(form.DummyValue, '_who', _('Who'));
-		summary.modalonly = false;
-		summary.textvalue = section_id => '%h'.format(who(section_id));
-		// It comes first in the table.
-		grid.children.unshift(grid.children.pop());
+		// What the table shows before that.
+		const shown = [
+			[ '_rule', _('Rule'), section_id => nameOf(section_id, grid.cfgsections()) ],
+			[ '_who', _('Who'), who ]
+		].map(column => {
+			const option = grid.option(form.DummyValue, column[0], column[1]);
+			option.modalonly = false;
+			option.textvalue = section_id => '%h'.format(column[2](section_id));
+			return option;
+		});
+		grid.children = shown.concat(rule);
 
 		const beyond = fields.single(map, 'global', _('Without a rule'));
 		beyond.description = null;

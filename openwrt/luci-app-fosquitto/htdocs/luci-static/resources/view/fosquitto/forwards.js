@@ -78,10 +78,7 @@ function addBridges(map) {
 	grid.children.filter(option => shown[option.option]).forEach(option => {
 		option.modalonly = null;
 
-		if (option.option == 'enabled')
-			option.editable = true;
-		else
-			option.textvalue = section_id => '%h'.format(L.toArray(uci.get('fosquitto', section_id, option.option)).join(', ') || '-');
+		option.editable = option.option == 'enabled';
 	});
 }
 

@@ -62,11 +62,11 @@ return fields.FormView.extend({
 	/* The newest line is the last; who has scrolled up to read stays there. */
 	show: function(answer) {
 		const node = this.lines;
-		const at_end = node.scrollTop + node.clientHeight >= node.scrollHeight - 4;
+		const at_end = !node.isConnected || node.scrollTop + node.clientHeight >= node.scrollHeight - 4;
 
 		dom.content(node, [ answer instanceof Error ? answer.message : L.toArray(answer.lines).join('\n') || _('Nothing is logged yet.') ]);
 
 		if (at_end)
-			node.scrollTop = node.scrollHeight;
+			window.requestAnimationFrame(() => { node.scrollTop = node.scrollHeight; });
 	}
 });

@@ -6,12 +6,6 @@
 
 /* The sections 'persistence', 'durability' and 'keeper'. */
 
-function listed(option) {
-	return function(section_id) {
-		return '%h'.format(L.toArray(uci.get('fosquitto', section_id, option)).join(', ') || '-');
-	};
-}
-
 return fields.FormView.extend({
 	load: function() {
 		return uci.load('fosquitto');
@@ -34,7 +28,6 @@ return fields.FormView.extend({
 			[ 'durability.topic', _('Topics') ],
 			[ 'durability.class', _('Durability') ]
 		]);
-		classes.children[0].textvalue = listed('topic');
 		classes.children.forEach(option => { option.rmempty = false; });
 		classes.children[1].optional = false;
 
@@ -47,8 +40,6 @@ return fields.FormView.extend({
 			[ 'keeper.reply_ttl', _('Replies wait') ]
 		]);
 		keepers.children[0].editable = true;
-		keepers.children[1].textvalue = listed('request');
-		keepers.children[3].textvalue = listed('reply');
 
 		return map.render().then(node => E([ bus.style(), node ]));
 	}

@@ -22,8 +22,8 @@ function list(pairs) {
 	return E('dl', pairs.flatMap(pair => [ E('dt', [ pair[0] ]), E('dd', [ pair[1] == null ? '-' : pair[1] ]) ]));
 }
 
-function card(title, content, extra_class) {
-	return E('div', { 'class': 'fosquitto-card %s'.format(extra_class || '') }, [ E('h4', [ title ]) ].concat(content));
+function card(title, content) {
+	return E('div', { 'class': 'fosquitto-card' }, [ E('h4', [ title ]) ].concat(content));
 }
 
 function bar(value, ceiling) {
@@ -55,6 +55,8 @@ return view.extend({
 			{ name: 'dropped', title: _('dropped') }
 		], SAMPLES, INTERVAL_S);
 		this.cards = E('div', { 'class': 'fosquitto-cards' });
+		this.faults = E('div');
+		this.legend = E('div');
 		this.tabs = {};
 
 		const tab = (name, title, tools) => {
@@ -71,7 +73,8 @@ return view.extend({
 		]);
 
 		const page = E('div', { 'class': 'fosquitto-status' }, [
-			bus.style(), E('h2', [ _('Message bus') ]), this.cards, panes
+			bus.style(), E('h2', [ _('Message bus') ]), this.faults, this.cards,
+			card(_('Messages a second'), [ this.graph.root, this.legend ]), panes
 		]);
 
 		ui.tabs.initTabGroup(panes.childNodes);
@@ -126,7 +129,8 @@ return view.extend({
 	show: function(status) {
 		if (status instanceof Error) {
 			this.status = null;
-			dom.content(this.cards, [ E('div', { 'class': 'alert-message warning fosquitto-away' }, [
+			dom.content(this.cards, []);
+			dom.content(this.faults, [ E('div', { 'class': 'alert-message warning fosquitto-away' }, [
 				_('The bus does not answer: %s').format(status.message)
 			]) ]);
 			return;
@@ -134,10 +138,9 @@ return view.extend({
 
 		this.measure(status.traffic);
 		this.status = status;
-		dom.content(this.cards, [ this.busCard(status), this.memoryCard(status), this.flashCard(status.store) ].concat(
-			this.faultsCard(status), [
-				card(_('Messages a second'), [ this.graph.root, this.graph.legend() ], 'wide')
-			]));
+		dom.content(this.cards, [ this.busCard(status), this.memoryCard(status), this.flashCard(status.store) ]);
+		dom.content(this.faults, this.faultsCard(status));
+		dom.content(this.legend, [ this.graph.legend() ]);
 	},
 
 	/* Messages a second since the last time. A bus that was started anew counts from 0. */
@@ -216,7 +219,7 @@ return view.extend({
 			L.toArray(status.certificates).filter(file => file.left_s != null && file.left_s < LATE_S)
 				.map(file => (file.left_s < 0 ? _('%s of listener %s has expired') : _('%s of listener %s expires within 30 days')).format(file.path, file.listener)));
 
-		return faults.length ? [ E('div', { 'class': 'alert-message warning fosquitto-card wide' }, [
+		return faults.length ? [ E('div', { 'class': 'alert-message warning fosquitto-faults' }, [
 			E('h4', [ _('What is wrong') ]), E('ul', faults.map(fault => E('li', [ fault ])))
 		]) ] : [];
 	},

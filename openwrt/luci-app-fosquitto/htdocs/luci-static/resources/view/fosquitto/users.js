@@ -34,9 +34,6 @@ return fields.FormView.extend({
 			const value = this.cfgvalue(section_id);
 			return '%h'.format(value != null ? value : section_id);
 		};
-		grid.children[1].textvalue = function(section_id) {
-			return '%h'.format(L.toArray(this.cfgvalue(section_id)).join(', ') || '-');
-		};
 
 		this.content = E('div', { 'class': 'cbi-section' });
 		this.show(data[1]);
