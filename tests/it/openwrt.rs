@@ -711,7 +711,7 @@ fn files_below(folder: &str) -> Vec<String> {
 
 /// Whether a file of the router is a shell script.
 fn is_script(path: &str) -> bool {
-    ["/init.d/", "/hotplug.d/", "/uci-defaults/"]
+    ["/init.d/", "/hotplug.d/", "/uci-defaults/", "/libexec/"]
         .iter()
         .any(|folder| path.contains(folder))
         || path.ends_with(".sh")
