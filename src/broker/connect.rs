@@ -4,7 +4,7 @@
 
 use std::rc::Rc;
 
-use super::effect::{Close, Effects, SessionId, StoreOp};
+use super::effect::{Close, Denial, Effects, SessionId, StoreOp};
 use super::input::{ConnectionId, Owner};
 use super::session::{Connection, Session, SessionKey};
 use super::timers::{Time, Timer};
@@ -106,9 +106,9 @@ impl Broker {
             _ => {}
         }
         if let Some(will) = &connect.will
-            && (is_servers(will.topic) || !from.permissions.may_write(will.topic))
+            && !from.permissions.may_write(will.topic)
         {
-            effects.denied(id, Action::Write, will.topic);
+            effects.denied(id, &Denial::of(&from.permissions, Action::Will, will.topic));
             return refuse(
                 ReasonCode::NOT_AUTHORIZED,
                 "the will's topic may not be written",
@@ -360,9 +360,4 @@ fn cost(connect: &Connect<'_>) -> usize {
         + will.map_or(0, |will| {
             Message::cost(will.topic, will.properties, will.payload)
         })
-}
-
-/// Whether only the broker itself publishes to a topic: `$SYS`, and what would look like a Shared Subscription.
-pub(super) fn is_servers(name: &str) -> bool {
-    topic::is_reserved(name) && matches!(name.split('/').next(), Some("$SYS" | "$share"))
 }

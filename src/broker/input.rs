@@ -111,6 +111,16 @@ pub enum Input<'a> {
         /// Where the client is to go, with 0x9C and 0x9D.
         server_reference: Option<&'a str>,
     },
+    /// The administrator ends a session with all that it holds, and its client's connection before; none is no fault.
+    DropSession {
+        /// Its Client Identifier.
+        client_id: &'a str,
+    },
+    /// The administrator clears a retained message, unless it is one of the bus itself.
+    ClearRetained {
+        /// Its topic.
+        topic: &'a str,
+    },
     /// Time has passed: timers that are due expire.
     Tick(Traffic<'a>),
     /// How much the network holds for clients: what their sockets have not taken, packets that have arrived in part,

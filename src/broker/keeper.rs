@@ -33,7 +33,6 @@ use std::rc::Rc;
 
 use smallvec::SmallVec;
 
-use super::connect::is_servers;
 use super::deliver::Grant;
 use super::effect::{Effects, SessionId, StoreOp};
 use super::input::Settings;
@@ -42,6 +41,7 @@ use super::router::Subscriber;
 use super::session::SessionKey;
 use super::timers::Time;
 use super::{Broker, limits};
+use crate::acl::is_servers;
 use crate::mqtt::{Message, topic};
 
 /// A message that waits for a subscriber.

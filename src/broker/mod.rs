@@ -6,7 +6,7 @@
 //!
 //! One file a concern: [`input`] and [`effect`] are what goes in and comes out; `connect`, `disconnect`, `publish` and `subscribe` handle
 //! the packets; `deliver` decides what goes to a client now and what waits, which `pump` sends when there is room; `session`, `inflight`, `queue`, `retained`, `router`, `share`, `will`,
-//! `keeper` (what waits for a subscriber who is not there) and `timers` hold state; `restore` takes back what a store has kept; `sys` counts and publishes `$SYS`; [`limits`] bounds what a client can grow, and `memory` all of it together.
+//! `keeper` (what waits for a subscriber who is not there) and `timers` hold state; `restore` takes back what a store has kept; `dump` and `tell` say what there is; `sys` counts and publishes `$SYS`; [`limits`] bounds what a client can grow, and `memory` all of it together.
 
 mod connect;
 mod deliver;
@@ -28,6 +28,7 @@ mod session;
 mod share;
 mod subscribe;
 mod sys;
+mod tell;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod tests;
 mod timers;
@@ -39,10 +40,11 @@ use hashbrown::HashMap;
 use slab::Slab;
 
 pub use dump::{Body, Item, Page, Place};
-pub use effect::{Close, Delivery, Effects, Payload, Sent, StoreOp};
+pub use effect::{Close, Delivery, Denial, Effects, Payload, Sent, StoreOp};
 pub use input::{ConnectionId, Input, KeptTopics, Owner, Settings, Storage, Traffic};
 pub use restore::Restored;
 pub use sys::Counts;
+pub use tell::{ClientRow, Kind, SessionRow, Told};
 pub use timers::Time;
 
 use keeper::Keeper;
@@ -145,9 +147,7 @@ impl Broker {
                 connection,
                 reason,
                 what,
-            } => {
-                self.end_connection(now, connection, Close { reason, what }, effects);
-            }
+            } => self.end_connection(now, connection, Close { reason, what }, effects),
             Input::Closed { connection } => self.detach(now, connection, true, effects),
             Input::Drained { connection } => {
                 if let Some(state) = self.connection(connection) {
@@ -177,6 +177,8 @@ impl Broker {
                 let close = Close { reason, what };
                 self.redirect(now, connection, close, server_reference, effects);
             }
+            Input::DropSession { client_id } => self.drop_session(now, client_id, effects),
+            Input::ClearRetained { topic } => self.clear_retained(topic, effects),
             Input::Tick(traffic) => self.tick(now, traffic, effects),
             Input::Network { bytes } => self.memory.network = bytes,
             Input::Settings(settings) => self.set(now, settings),

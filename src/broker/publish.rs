@@ -5,9 +5,8 @@
 
 use std::rc::Rc;
 
-use super::connect::is_servers;
 use super::deliver::Grant;
-use super::effect::{Close, Effects, StoreOp};
+use super::effect::{Close, Denial, Effects, StoreOp};
 use super::inflight::Met;
 use super::input::ConnectionId;
 use super::session::{Connection, SessionKey};
@@ -85,12 +84,12 @@ impl Broker {
         {
             return;
         }
-        let may_write = !is_servers(name)
-            && self.connection(from).is_some_and(|connection| {
-                connection.permissions.writes_all() || connection.permissions.may_write(name)
-            });
-        if !may_write {
-            effects.denied(from, Action::Write, name);
+        let Some(connection) = self.connection(from) else {
+            return;
+        };
+        if !connection.permissions.may_write(name) {
+            let denial = Denial::of(&connection.permissions, Action::Write, name);
+            effects.denied(from, &denial);
             let why = "not authorized to publish to this topic";
             return self.refuse(from, publish, ReasonCode::NOT_AUTHORIZED, why, effects);
         }

@@ -152,6 +152,11 @@ impl Queue {
     pub fn len(&self) -> usize {
         self.0.as_ref().map_or(0, |waiting| waiting.messages.len())
     }
+
+    /// Their bytes.
+    pub fn bytes(&self) -> usize {
+        self.0.as_ref().map_or(0, |waiting| waiting.bytes)
+    }
 }
 
 /// When a message's Message Expiry Interval ends, if it has one.

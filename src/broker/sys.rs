@@ -36,6 +36,26 @@ pub struct Counts {
     pub uptime_from: Time,
     /// Clients that are connected.
     pub clients: usize,
+    /// The most that ever were.
+    pub clients_max: usize,
+    /// Sessions that ended because their time was over, or for want of room.
+    pub sessions_expired: u64,
+    /// Subscriptions that are shared.
+    pub shared: usize,
+    /// Packets from clients, and to them.
+    pub packets: (u64, u64),
+    /// PUBLISH packets from clients, and to them.
+    pub messages: (u64, u64),
+    /// Messages that were dropped.
+    pub dropped: u64,
+    /// Bytes of subscriptions.
+    pub subscriptions_bytes: usize,
+    /// Bytes of retained messages.
+    pub retained_bytes: usize,
+    /// The most bytes that clients ever made the bus hold.
+    pub held_bytes_highest: usize,
+    /// Bytes of the network.
+    pub network_bytes: usize,
     /// Sessions, theirs included.
     pub sessions: usize,
     /// Subscriptions of all sessions.
@@ -174,6 +194,16 @@ impl Broker {
         Counts {
             uptime_from: self.sys.started,
             clients: self.sys.connected,
+            clients_max: self.sys.connected_maximum,
+            sessions_expired: self.sys.clients_expired,
+            shared: self.shares.count(),
+            packets: (self.sys.messages_received, self.sys.messages_sent),
+            messages: (self.sys.publish_received, self.sys.publish_sent),
+            dropped: self.sys.publish_dropped,
+            subscriptions_bytes: self.router.bytes() + self.shares.bytes(),
+            retained_bytes: self.retained.bytes(),
+            held_bytes_highest: self.memory.maximum,
+            network_bytes: self.memory.network,
             sessions: self.sessions.len(),
             subscriptions: self.router.count() + self.shares.count(),
             retained: self.retained.len(),

@@ -110,6 +110,12 @@ impl<'a> Reader<'a> {
         self.section?.name.as_ref().map(|name| name.text.as_str())
     }
 
+    /// What UCI calls the section within the file: its name, or `@acl[2]`.
+    pub fn section_name(&self) -> &str {
+        let address = self.address.split_once('.');
+        address.map_or(self.address.as_str(), |(_, name)| name)
+    }
+
     /// Whether the option is written in the file, rightly or not.
     pub fn is_set(&self, option: &str) -> bool {
         self.section

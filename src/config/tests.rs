@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::acl::{Action, Decision, Pattern, Subject};
+use crate::acl::{Action, By, Decision, Pattern, Subject};
 use crate::log::Level;
 
 const NETWORK: &str = "config interface 'lan'\n\toption device 'br-lan'\n\
@@ -252,14 +252,15 @@ config acl
     assert!(anna.may_write("secret/a") && anna.may_read("anna/x") && anna.may_subscribe("home/+"));
     assert!(!anna.may_write("anna/x") && !anna.may_read("ben/x") && !anna.may_subscribe("other"));
     assert!(!ben.may_write("secret/a") && ben.may_read("ben@example.org/x"));
-    assert_eq!(ben.why(Action::Write, "secret/a").line, Some(7));
-    assert_eq!(anna.why(Action::Write, "secret/a").line, Some(15));
-    assert_eq!(anna.why(Action::Subscribe, "x").line, Some(19));
+    let line = |decision: Decision| decision.rule().map(|place| place.line);
+    assert_eq!(line(ben.why(Action::Write, "secret/a")), Some(7));
+    assert_eq!(line(anna.why(Action::Write, "secret/a")), Some(15));
+    assert_eq!(line(anna.why(Action::Subscribe, "x")), Some(19));
     assert_eq!(
         anna.why(Action::Read, "x"),
         Decision {
             allowed: false,
-            line: None
+            by: By::Default
         }
     );
 }

@@ -41,6 +41,7 @@ use openssl::x509::{
 use openssl::x509::{X509StoreContextRef, X509VerifyResult};
 
 use self::files::Files;
+pub use self::files::Validity;
 use crate::auth;
 use crate::config::{Tls, TlsVersion};
 
@@ -67,6 +68,7 @@ struct Inner {
     clients: Option<Clients>,
     certificate: X509,
     warnings: Vec<String>,
+    dates: Vec<Validity>,
 }
 
 /// What a client's certificate is held against when it is not in a handshake.
@@ -97,12 +99,13 @@ impl TlsContext {
                 reasons(&errors)
             )]
         })?;
-        let warnings = files.warnings(tls);
+        let (warnings, dates) = (files.warnings(tls), files.dates(tls));
         Ok(TlsContext(Arc::new(Inner {
             context,
             clients,
             certificate: files.certificate,
             warnings,
+            dates,
         })))
     }
 
@@ -120,6 +123,11 @@ impl TlsContext {
     /// once.
     pub fn warnings(&self) -> &[String] {
         &self.0.warnings
+    }
+
+    /// From when and until when the certificates and lists are valid.
+    pub fn dates(&self) -> &[Validity] {
+        &self.0.dates
     }
 
     /// The listener's own certificate in words: subject, serial number, end of validity.

@@ -27,6 +27,7 @@ use crate::broker::{Broker, ConnectionId, Input, KeptTopics, Settings, Time, Tra
 use crate::config::{self, Config, Global};
 use crate::control::socket::Control;
 use crate::mqtt::ReasonCode;
+use crate::mqtt::packet::ClientPacket;
 use crate::net::codec::Scratch;
 use crate::net::door::Door;
 use crate::net::hub::Hub;
@@ -64,6 +65,8 @@ pub struct Bus {
     pub control: RefCell<Option<Control>>,
     /// The configuration that holds.
     pub config: RefCell<Config>,
+    /// Where that came from.
+    pub followed: RefCell<Followed>,
     /// The passwords that hold.
     pub credentials: RefCell<Arc<Credentials>>,
     /// The open listeners.
@@ -91,6 +94,16 @@ pub struct Bus {
     end: LocalWaker,
 }
 
+/// Where the configuration that holds came from.
+pub struct Followed {
+    /// Its file.
+    pub path: PathBuf,
+    /// When it was read.
+    pub at: Time,
+    /// What was wrong with a later one, so that it was not followed.
+    pub faults: Vec<String>,
+}
+
 /// What a [`Bus`] is made of.
 pub struct Parts {
     /// The router's root.
@@ -113,6 +126,7 @@ impl Bus {
     /// The bus of this thread, from now on. Must be called on the event loop.
     pub fn start(parts: Parts) -> Rc<Bus> {
         let settings = settings_of(&parts.config);
+        let config_path = config::path(&parts.root);
         let bus = Rc::new(Bus {
             memory_limit: Cell::new(settings.memory_limit),
             max_packet_size: Cell::new(settings.max_packet_size as usize),
@@ -124,6 +138,11 @@ impl Bus {
             store: RefCell::default(),
             control: RefCell::default(),
             config: RefCell::new(parts.config),
+            followed: RefCell::new(Followed {
+                path: config_path,
+                at: clock::now(),
+                faults: Vec::new(),
+            }),
             credentials: RefCell::new(Arc::new(parts.credentials)),
             doors: RefCell::default(),
             acceptor: parts.acceptor,
@@ -340,12 +359,11 @@ impl Hub for Bus {
     #[inline]
     fn handle(&self, input: Input<'_>) {
         let now = self.now();
-        self.give(
-            now,
-            input,
-            &mut self.broker.borrow_mut(),
-            &mut self.table.borrow_mut(),
-        );
+        let (mut broker, mut table) = (self.broker.borrow_mut(), self.table.borrow_mut());
+        if table.is_tracing() {
+            trace(&input, &broker, &mut table);
+        }
+        self.give(now, input, &mut broker, &mut table);
     }
 
     fn table(&self) -> &RefCell<Table> {
@@ -422,6 +440,26 @@ impl Hub for Bus {
 
     fn accept_more(&self) {
         self.acceptor.look_again();
+    }
+}
+
+/// Has the trace see a packet that comes.
+#[cold]
+fn trace(input: &Input<'_>, broker: &Broker, table: &mut Table) {
+    match input {
+        Input::Connect {
+            connection,
+            connect,
+            ..
+        } => {
+            let packet = ClientPacket::Connect((*connect).clone());
+            table.trace_input(*connection, &packet, None);
+        }
+        Input::Packet { connection, packet } => {
+            let aliased = broker.aliased(*connection, packet);
+            table.trace_input(*connection, packet, aliased);
+        }
+        _ => {}
     }
 }
 

@@ -18,6 +18,7 @@ pub mod offline;
 mod ram;
 mod reload;
 mod signals;
+pub mod why;
 
 use std::fs;
 use std::io;
@@ -34,7 +35,7 @@ use ntex::util::BytePageSize;
 use crate::auth::{self, Credentials, Guard, LocalCredentials, Verifier};
 use crate::broker::Input;
 use crate::config::{self, Config};
-use crate::log as logging;
+use crate::log::{self as logging, black_box};
 use crate::net::connection::{self, Due};
 use crate::net::hub::Hub;
 use crate::net::listener::handed::{Handed, handed_over};
@@ -56,6 +57,9 @@ const PID_FILE: &str = "var/run/fosquitto/fosquitto.pid";
 
 /// How long an ordered stop waits for its clients' sockets, in milliseconds: procd kills after 5 s.
 const STOP_MS: u64 = 2000;
+
+/// What a process that dies leaves behind, below the root.
+const LAST_WORDS: &str = "var/run/fosquitto/last-words";
 
 /// A read takes so many bytes of a connection at once. It bounds what one connection does in a turn, and the buffers
 /// that are passed around among the busy ones.
@@ -125,6 +129,7 @@ fn serve(root: PathBuf, config: Config, handed: Vec<Handed>) -> io::Result<ExitC
         bus.restore(seed);
         // Not before: a second one by mistake must not take the first one's place.
         write_pid_file(&bus.root.join(PID_FILE));
+        watch_over(&bus.root.join(LAST_WORDS));
         *bus.control.borrow_mut() = answer::open(&bus);
         log::info!("ready");
         bus.ended().await;
@@ -261,6 +266,20 @@ fn write_pid_file(path: &Path) {
     if let Err(error) = written {
         log::warn!("{}: cannot be written: {error}", path.display());
     }
+}
+
+/// Tells of a former process that died, and has this one leave its last words in the same place.
+fn watch_over(file: &Path) {
+    match black_box::former(file) {
+        Ok(true) => {
+            let old = file.with_extension("old");
+            let old = old.display();
+            log::error!("the last process died: what happened before that stands in {old}");
+        }
+        Ok(false) => {}
+        Err(error) => log::warn!("{}: {error}", file.display()),
+    }
+    black_box::arm(file);
 }
 
 /// Takes as many descriptors as the process may have: each connection needs one.

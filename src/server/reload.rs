@@ -7,9 +7,8 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::bus::{Bus, rates_of, settings_of};
-use super::judge;
-use super::keeping;
+use super::bus::{Bus, Followed, rates_of, settings_of};
+use super::{clock, judge, keeping};
 use crate::auth::Credentials;
 use crate::broker::{ConnectionId, Input};
 use crate::mqtt::ReasonCode;
@@ -21,9 +20,11 @@ pub fn reload(bus: &Rc<Bus>) {
     let config = match config::load(&bus.root) {
         Ok(config) => config,
         Err(faults) => {
-            for fault in faults.0 {
+            for fault in &faults.0 {
                 log::error!("{fault}");
             }
+            let told = faults.0.iter().map(ToString::to_string);
+            bus.followed.borrow_mut().faults = told.collect();
             log::error!("configuration kept: the new one has faults");
             return;
         }
@@ -53,6 +54,11 @@ pub fn reload(bus: &Rc<Bus>) {
         None => {}
     }
     *bus.config.borrow_mut() = config;
+    *bus.followed.borrow_mut() = Followed {
+        path: config::path(&bus.root),
+        at: clock::now(),
+        faults: Vec::new(),
+    };
     bus.set(settings);
     review_clients(bus);
     bus.accept_more();

@@ -159,13 +159,11 @@ impl<H: Hub> Connection<H> {
 
     /// The client is not let in as `user`.
     pub(super) fn denied(&mut self, connect: &Connect<'_>, user: &str, denied: Denied) {
+        let mut table = self.hub.table().borrow_mut();
+        table.refused(self.id, connect.client_id, user, denied.describe());
+        let address = table.live(self.id).map(|live| live.address());
+        drop(table);
         let user = Escaped(user);
-        let address = self
-            .hub
-            .table()
-            .borrow_mut()
-            .live(self.id)
-            .map(|live| live.address());
         if let Some(address) = address
             && let Some(left_out) = self.hub.guard().tells_of_denial()
         {

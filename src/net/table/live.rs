@@ -126,6 +126,21 @@ impl Live {
         self.address
     }
 
+    /// Since when it is there.
+    pub fn since(&self) -> Time {
+        self.since
+    }
+
+    /// Bytes that its socket has not taken, as of its last flush.
+    pub fn unsent_bytes(&self) -> usize {
+        self.unsent
+    }
+
+    /// How often it was denied something.
+    pub fn denials(&self) -> u32 {
+        self.denials
+    }
+
     /// Whether it is past CONNECT.
     pub fn is_admitted(&self) -> bool {
         self.is_admitted

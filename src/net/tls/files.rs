@@ -5,10 +5,11 @@
 
 use std::fmt::Display;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use openssl::asn1::Asn1Time;
+use openssl::asn1::{Asn1Time, Asn1TimeRef};
 use openssl::error::ErrorStack;
+use openssl::nid::Nid;
 use openssl::pkey::{PKey, Private};
 use openssl::x509::{X509, X509Crl, X509Ref, X509VerifyResult};
 
@@ -18,6 +19,23 @@ use crate::config::Tls;
 
 /// A list of that size names a hundred thousand certificates.
 const FILE_BYTES_MAX: usize = 8 << 20;
+
+/// From when and until when a file of a listener is valid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Validity {
+    /// `certificate`, `ca` or `crl`.
+    pub kind: &'static str,
+    /// The file.
+    pub path: PathBuf,
+    /// Whose it is, or of a list who made it.
+    pub subject: String,
+    /// From when.
+    pub from: String,
+    /// Until when; of a list when the next one is due, if it says so.
+    pub until: Option<String>,
+    /// The same in seconds since 1970.
+    pub until_s: Option<i64>,
+}
 
 /// The content of a listener's files, each sound in itself and fitting the others.
 pub(super) struct Files {
@@ -73,6 +91,38 @@ impl Files {
         })
     }
 
+    /// From when and until when each of them is valid.
+    pub(super) fn dates(&self, tls: &Tls) -> Vec<Validity> {
+        let of = |kind, path: &Path, certificate: &X509| Validity {
+            kind,
+            path: path.to_owned(),
+            subject: auth::subject(certificate).unwrap_or_else(|| "?".into()),
+            from: certificate.not_before().to_string(),
+            until: Some(certificate.not_after().to_string()),
+            until_s: seconds(certificate.not_after()),
+        };
+        let own = of("certificate", &tls.cert, &self.certificate);
+        let authorities = tls.ca.iter().flat_map(|path| {
+            let authorities = self.authorities.iter();
+            authorities.map(|certificate| of("ca", path, certificate))
+        });
+        let lists = tls.crl.iter().flat_map(|path| {
+            let lists = self.lists.iter().flatten();
+            lists.map(|list| Validity {
+                kind: "crl",
+                path: path.clone(),
+                subject: issuer(list),
+                from: list.last_update().to_string(),
+                until: list.next_update().map(ToString::to_string),
+                until_s: list.next_update().and_then(seconds),
+            })
+        });
+        std::iter::once(own)
+            .chain(authorities)
+            .chain(lists)
+            .collect()
+    }
+
     /// What is out of date.
     pub(super) fn warnings(&self, tls: &Tls) -> Vec<String> {
         let mut warnings = Vec::new();
@@ -117,6 +167,21 @@ impl Files {
         }
         warnings
     }
+}
+
+/// Seconds since 1970.
+fn seconds(time: &Asn1TimeRef) -> Option<i64> {
+    let from = Asn1Time::from_unix(0).ok()?.diff(time).ok()?;
+    Some(i64::from(from.days) * 86_400 + i64::from(from.secs))
+}
+
+/// Who made a list, by the common name alone if there is one.
+fn issuer(list: &X509Crl) -> String {
+    let mut entries = list.issuer_name().entries_by_nid(Nid::COMMONNAME);
+    let name = entries
+        .next()
+        .and_then(|entry| entry.data().to_string().ok());
+    name.map_or_else(|| "?".into(), |name| format!("CN={name}"))
 }
 
 fn load_optional<T>(
