@@ -613,7 +613,7 @@ fn lint_installation(makefile: &str, faults: &mut Vec<String>) {
     let conffiles = block("Package/fosquitto/conffiles");
     for path in files_below("files") {
         let place = path.trim_start_matches("files");
-        let is_program = ["/etc/init.d/", "/etc/uci-defaults/"]
+        let is_program = ["/etc/init.d/", "/etc/uci-defaults/", "/usr/libexec/"]
             .iter()
             .any(|folder| place.starts_with(folder));
         let how = if is_program {

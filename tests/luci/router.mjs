@@ -91,7 +91,7 @@ export class Router {
 	}
 
 	async serve() {
-		this.server = createServer((request, response) => this.respond(request, response).catch(error => response.writeHead(500).end(String(error))));
+		this.server = createServer((request, response) => this.respond(request, response).catch(error => response.destroy(error)));
 		await new Promise(resolve => this.server.listen(0, '127.0.0.1', resolve));
 		this.url = `http://127.0.0.1:${this.server.address().port}`;
 	}
@@ -140,7 +140,7 @@ export class Router {
 		if (!found)
 			return response.writeHead(404).end();
 
-		return response.writeHead(200, { 'Content-Type': `${TYPES[extname(found)]}; charset=utf-8` }).end(readFileSync(found));
+		return response.writeHead(200, { 'Content-Type': `${TYPES[extname(found)]}; charset=utf-8`, 'Cache-Control': 'max-age=3600' }).end(readFileSync(found));
 	}
 
 	/** One call on ubus: its code, and its answer. */

@@ -275,7 +275,7 @@ return baseclass.extend({
 				},
 				'flush_interval': {
 					kind: 'duration', min: 1, max: 86400, default: '30',
-					doc: _('So long changes of the class `interval` wait to be written together; what is added and removed meanwhile is never written.')
+					doc: _('So long changes of the class `interval` wait to be written together; what is added and removed meanwhile is never written. A message retained at QoS 0 is written when it is 12 seconds old (or half of this) or later, so that the reply of a foris controller never is.')
 				},
 				'size_limit': {
 					kind: 'size', min: 131072, max: 1099511627776, absent: _('half of what its file system has free, 64M at most'),
