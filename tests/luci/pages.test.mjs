@@ -70,6 +70,8 @@ before(async () => {
 	await hostile.subscribe(`house/${HOSTILE.replaceAll(/[+#]/g, '')}`);
 	hostile.publish(`house/${HOSTILE}`, HOSTILE, true);
 	hostile.publish('alarm/off', 'x');
+	// Something for the graph to show.
+	setInterval(() => clients[1].publish('tick', 'x'), 50).unref();
 
 	// Somebody who has gone and left a session.
 	const gone = await Client.connect(router.port('open'), `gone ${HOSTILE}`, { clean: false });
