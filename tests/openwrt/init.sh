@@ -527,6 +527,41 @@ it_announces_the_remote_side_with_the_routers_serial_number() {
 	asked "procd: leaves it as it is"
 }
 
+it_tells_the_bus_by_which_id_its_controller_is_known() {
+	export SERIAL_NUMBER=0000000A00000214
+	does start
+	asked "procd_set_param env FOSQUITTO_CONTROLLER_ID=0000000A00000214"
+	unset SERIAL_NUMBER
+	forget
+	does reload
+	never_asked "procd_set_param env"
+}
+
+it_lets_a_bridge_read_its_files_and_resolve_names_in_the_jail() {
+	echo 127.0.0.1 localhost >"$R/etc/hosts"
+	echo nameserver 127.0.0.1 >"$R/etc/resolv.conf"
+	uci_file "config bridge 'up'" "	list address 'broker.example'" "	list topic '#'" "	option tls '1'" \
+		"	option ca '/srv/ca/ca.crt'" "	option cert '$R/etc/fosquitto/up.crt'" "	option key '$R/etc/fosquitto/up.key'" \
+		"	option username 'me'" "	option password_file '/srv/secret/up'"
+	does start
+	asked_once "procd_add_jail_mount /srv/ca"
+	asked_once "procd_add_jail_mount /srv/secret"
+	asked_once "procd_add_jail_mount /etc/hosts"
+	asked_once "procd_add_jail_mount /etc/resolv.conf"
+	[ "$(grep -c jail_mount "$ASKED")" = 9 ] || fail "there are other mounts"
+	uci_file "config bridge 'up'" "	option enabled '0'" "	list address 'broker.example'" "	list topic '#'"
+	forget
+	does reload
+	never_asked "procd_add_jail_mount /etc/hosts"
+}
+
+it_mounts_no_resolver_that_is_not_there() {
+	rm -f "$R/etc/hosts" "$R/etc/resolv.conf"
+	uci_file "config bridge 'up'" "	list address 'broker.example'" "	list topic '#'"
+	does start
+	[ "$(grep -c jail_mount "$ASKED")" = 5 ] || fail "there are other mounts"
+}
+
 it_announces_nothing_when_the_remote_side_is_off_or_has_no_name() {
 	export SERIAL_NUMBER=0000000A00000214
 	does start

@@ -122,7 +122,7 @@ async fn shake_hands<H: Hub>(
     let failed = |what| format!("TLS handshake failed: {what}");
     let ssl = tls.ssl().map_err(|error| failed(error.to_string()))?;
     io.register_filter_callbacks(write::Watch::default());
-    let io = filter::accept(io, ssl, spare).await.map_err(failed)?;
+    let io = filter::shake_hands(io, ssl, spare).await.map_err(failed)?;
     upgrade(io, hub, door).await
 }
 
