@@ -14,18 +14,14 @@ function files(folder) {
 
 const unescaped = text => text.replace(/\\(.)/g, '$1');
 
-/** Every text of the app that is shown, in order and once, with the places where it stands. */
+/** Every text of the app that is shown, in order and once, with the files where it stands. */
 export function texts(app) {
 	const found = new Map();
-	const add = (text, place) => found.set(text, (found.get(text) || []).concat(place));
+	const add = (text, place) => found.set(text, (found.get(text) || []).filter(other => other != place).concat(place));
 
 	for (const path of files(join(app, 'htdocs')).filter(path => path.endsWith('.js'))) {
-		const lines = readFileSync(path, 'utf8').split('\n');
-
-		lines.forEach((line, index) => {
-			for (const call of line.matchAll(CALL))
-				add(unescaped(call[1] ?? call[2]), `${path.slice(app.length + 1)}:${index + 1}`);
-		});
+		for (const call of readFileSync(path, 'utf8').matchAll(CALL))
+			add(unescaped(call[1] ?? call[2]), path.slice(app.length + 1));
 	}
 
 	for (const path of files(join(app, 'root')).filter(path => path.endsWith('.json'))) {

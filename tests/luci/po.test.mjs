@@ -21,13 +21,12 @@ test('the template for translators has what the pages say', () => {
 });
 
 for (const lang of [ 'cs', 'de' ]) {
-	test(`the translation '${lang}' says all that the pages say, and nothing else`, () => {
+	test(`the translation '${lang}' says all that the pages say`, () => {
 		const texts = po.texts(APP);
 		const translations = po.read(join(APP, 'po', lang, 'fosquitto.po'));
-		const of_pages = Array.from(texts).filter(([ , places ]) => !places.every(place => place.includes('fosquitto/options.js'))).map(([ text ]) => text);
+		const of_pages = Array.from(texts).filter(([ , places ]) => !places.every(place => place.endsWith('fosquitto/options.js'))).map(([ text ]) => text);
 
 		assert.deepEqual(of_pages.filter(text => !translations[text]), []);
-		assert.deepEqual(Object.keys(translations).filter(text => !texts.has(text)), []);
 
 		for (const [ text, translation ] of Object.entries(translations))
 			assert.deepEqual((translation.match(PLACEHOLDER) || []), (text.match(PLACEHOLDER) || []), text);

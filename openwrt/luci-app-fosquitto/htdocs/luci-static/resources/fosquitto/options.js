@@ -326,9 +326,167 @@ return baseclass.extend({
 				}
 			}
 		},
+		'bridge': {
+			named: true,
+			doc: _('A connection to another broker, over which topics are forwarded. What is said here line by line is what mosquitto calls `connection`, `address`, `topic` and so on; the bus goes on whatever becomes of the other side.'),
+			options: {
+				'enabled': {
+					kind: 'bool', default: '1',
+					doc: _('Whether it is connected.')
+				},
+				'address': {
+					kind: 'remote', list: true, absent: _('none: it is required'),
+					doc: _('Where the other broker is: a name or an address, with a port if it is another than `port`. Several are tried one after the other; the addresses of a name a quarter of a second after one another, until one is connected.')
+				},
+				'port': {
+					kind: 'remoteport', absent: _('1883, with `tls` 8883'),
+					doc: _('The port of an `address` without one.')
+				},
+				'tls': {
+					kind: 'bool', default: '0',
+					doc: _('Whether the connection is TLS.')
+				},
+				'ca': {
+					kind: 'path', absent: _('the system\'s CAs'),
+					doc: _('The CA certificates that the other broker\'s certificate is checked against, in PEM; a file or a directory.')
+				},
+				'cert': {
+					kind: 'path', absent: _('none'),
+					doc: _('The certificate that is shown to the other broker, with its chain, in PEM.')
+				},
+				'key': {
+					kind: 'path', absent: _('none'),
+					doc: _('The key of `cert`, in PEM.')
+				},
+				'pin': {
+					kind: 'fingerprint', list: true, absent: _('none'),
+					doc: _('A certificate of which the other broker must show one, by the SHA-256 fingerprint that `openssl x509 -fingerprint -sha256` prints. Its name is not asked then, nor without `ca` who issued it and until when it is valid.')
+				},
+				'verify_name': {
+					kind: 'bool', default: '1',
+					doc: _('Whether the other broker\'s certificate must be for the name that it is connected by. 0: any certificate of the CA will do.')
+				},
+				'sni': {
+					kind: 'host', absent: _('the name in `address`'),
+					doc: _('The name that the other broker is asked for in the TLS handshake, and that its certificate must be for.')
+				},
+				'alpn': {
+					kind: 'alpn', list: true, absent: _('none'),
+					doc: _('A protocol\'s name that is offered in the TLS handshake; some brokers have MQTT and the web on one port.')
+				},
+				'tls_min': {
+					kind: 'word', words: [ '1.2', '1.3' ], default: '1.2',
+					doc: _('The oldest version of TLS that is spoken.')
+				},
+				'username': {
+					kind: 'name', absent: _('none'),
+					doc: _('The user name at the other broker.')
+				},
+				'password_file': {
+					kind: 'path', absent: _('none'),
+					doc: _('A file whose first line is the password at the other broker.')
+				},
+				'protocol': {
+					kind: 'word', words: [ 'auto', '5', '3.1.1' ], default: 'auto',
+					doc: _('The version of MQTT; `auto`: 5, and 3.1.1 where the other broker does not know that.')
+				},
+				'client_id': {
+					kind: 'name', absent: _('`NAME.HOSTNAME`'),
+					doc: _('The client id at the other broker.')
+				},
+				'topic': {
+					kind: 'bridgetopic', list: true, absent: _('none: it is required'),
+					doc: _('`PATTERN [out or in or both [QOS [LOCAL_PREFIX [REMOTE_PREFIX]]]]`: what is forwarded, as in mosquitto\'s configuration. `out` is to the other broker, and holds if nothing is said; the QoS is 0 then. The prefixes are put before the pattern on their side, and are exchanged in the topics of messages; `""` is an empty one. Of several lines with prefixes that match a topic the first one translates it.')
+				},
+				'clean_start': {
+					kind: 'bool', default: '0',
+					doc: _('Whether both sides forget what was under way when the connection is lost.')
+				},
+				'session_expiry': {
+					kind: 'duration', min: 0, max: 3153600000, default: '7d',
+					doc: _('So long the other broker is asked to keep the session while the connection is lost (MQTT 5).')
+				},
+				'keepalive': {
+					kind: 'duration', min: 5, max: 65535, default: '60',
+					doc: _('After so long without a packet the other broker is asked whether it is there.')
+				},
+				'connect_timeout': {
+					kind: 'duration', min: 1, max: 300, default: '15',
+					doc: _('A name must be resolved, a connection made and MQTT accepted within this time each.')
+				},
+				'restart_timeout': {
+					kind: 'duration', min: 1, max: 86400, default: '5',
+					doc: _('So long it waits before it connects again, at first.')
+				},
+				'restart_timeout_max': {
+					kind: 'duration', min: 1, max: 86400, default: '30',
+					doc: _('So long at most, after many attempts; each waits for a random time between `restart_timeout` and three times the last.')
+				},
+				'bind_address': {
+					kind: 'ip', absent: _('the kernel\'s choice'),
+					doc: _('The local address that it connects from.')
+				},
+				'bind_device': {
+					kind: 'device', absent: _('the kernel\'s choice'),
+					doc: _('The network device that it connects through.')
+				},
+				'try_private': {
+					kind: 'bool', default: '1',
+					doc: _('Whether the other broker is told that this is a bridge, where MQTT 3.1.1 is spoken: then retained messages keep their flag and none comes back. A broker that does not know it is connected to without.')
+				},
+				'max_hops': {
+					kind: 'count', min: 1, max: 255, default: '10',
+					doc: _('A message that has passed through so many bridges already is not forwarded (MQTT 5).')
+				},
+				'retain_out': {
+					kind: 'bool', default: '1',
+					doc: _('Whether messages keep their retain flag on the way to the other broker.')
+				},
+				'retain_in': {
+					kind: 'bool', default: '1',
+					doc: _('Whether messages of the other broker keep their retain flag.')
+				},
+				'retain_handling': {
+					kind: 'word', words: [ 'always', 'new', 'never' ], default: 'new',
+					doc: _('Whether the other broker sends what it has retained at each connection, where it has no session of this bridge any more, or not at all (MQTT 5; in 3.1.1 always).')
+				},
+				'notifications': {
+					kind: 'bool', default: '1',
+					doc: _('Whether a retained message tells that the bridge is connected (`1`) or not (`0`), here and at the other broker.')
+				},
+				'notifications_local_only': {
+					kind: 'bool', default: '0',
+					doc: _('Whether that is told here only.')
+				},
+				'notification_topic': {
+					kind: 'topicname', absent: _('`$SYS/broker/connection/CLIENT_ID/state`'),
+					doc: _('The topic that it is told on.')
+				},
+				'queue_messages': {
+					kind: 'count', min: 1, max: 1000000, default: '10000',
+					doc: _('So many messages wait for the connection; the oldest go first.')
+				},
+				'queue_bytes': {
+					kind: 'size', min: 1024, max: 2147483648, default: '4M',
+					doc: _('So many bytes wait for the connection; a larger message waits alone.')
+				},
+				'queue_ttl': {
+					kind: 'duration', min: 1, max: 3153600000, absent: _('no limit'),
+					doc: _('So long a message with QoS 1 or 2 waits for the connection.')
+				},
+				'qos0_queue_ttl': {
+					kind: 'duration', min: 0, max: 3153600000, default: '60',
+					doc: _('So long a message with QoS 0 waits for the connection; 0: not at all.')
+				},
+				'max_inflight': {
+					kind: 'count', min: 1, max: 65535, default: '20',
+					doc: _('So many messages with QoS 1 or 2 are on the way at once; fewer where the other broker says so.')
+				}
+			}
+		},
 		'subordinate': {
 			named: true,
-			doc: _('A device whose controller is reached through this one. Written by the subordinates page; this version checks it and does not connect.'),
+			doc: _('A device whose controller is reached through this one. Written by the subordinates page. The bus connects to it by the certificates in `/etc/fosquitto/bridges/ID` and forwards what foris asks and is told.'),
 			options: {
 				'enabled': {
 					kind: 'bool', default: '1',
@@ -346,7 +504,7 @@ return baseclass.extend({
 		},
 		'subsubordinate': {
 			named: true,
-			doc: _('A device that is reached through a subordinate; checked only, like that.'),
+			doc: _('A device that is reached through a subordinate: what foris asks it goes the same way.'),
 			options: {
 				'enabled': {
 					kind: 'bool', default: '1',

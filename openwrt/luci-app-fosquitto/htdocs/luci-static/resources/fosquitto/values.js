@@ -21,8 +21,11 @@ const WILDCARD = /[+#]/;
 const WILDCARD_OR_RESERVED = /[+#$]/;
 const PLACEHOLDER = /%[uc]/;
 const VISIBLE = /^[!-~]{1,255}$/;
-const BLANK = /[ \t]+/;
-const BRIDGE_PREFIX = /^""$/;
+const LABEL = /^[0-9A-Za-z_-]{1,63}$/;
+const LAST_IS_NUMBER = /^(?:[0-9]*|0[xX].*)$/;
+const LAST_DOT = /\.$/;
+const BLANKS = /[ \t\n\f\r]+/;
+const SHARED = /^\$share\//;
 
 const SIZE_UNITS = { '': 1, K: 1024, M: 1048576, G: 1073741824 };
 const TIME_UNITS = { '': 1, s: 1, m: 60, h: 3600, d: 86400, w: 604800 };
@@ -192,6 +195,74 @@ function isServer(text) {
 	return PLAIN_HOST.test(host) && (port == null || isPort(port, 1));
 }
 
+/* A host's name as DNS has it, or its address. What looks like a part of an address is no name. */
+function isHost(text) {
+	if (isAddress(text))
+		return true;
+
+	const name = text.replace(LAST_DOT, '');
+	const labels = name.split('.');
+
+	return name.length <= 253 && labels.every(label => LABEL.test(label)) && !LAST_IS_NUMBER.test(labels[labels.length - 1]);
+}
+
+/* Another broker: a host and perhaps a port. An IPv6 address with a port needs brackets. */
+function isRemote(text) {
+	if (text.startsWith('[')) {
+		const end = text.indexOf(']');
+		const ip = text.slice(1, end);
+		const rest = text.slice(end + 1);
+
+		return end > 0 && ip.includes(':') && isAddress(ip) && (rest == '' || (rest.startsWith(':') && isPort(rest.slice(1), 1)));
+	}
+
+	const colon = text.indexOf(':');
+
+	return colon < 0 ? isHost(text) : isHost(text.slice(0, colon)) && isPort(text.slice(colon + 1), 1);
+}
+
+function isTopicName(text) {
+	return text != '' && byteLength(text) <= TOPIC_BYTES_MAX && !WILDCARD.test(text) && !text.includes('\0');
+}
+
+function isFilter(text) {
+	const levels = text.split('/');
+
+	return text != '' && byteLength(text) <= TOPIC_BYTES_MAX && !text.includes('\0') && levels.every((level, i) =>
+		(!level.includes('#') || (level == '#' && i + 1 == levels.length)) && (!level.includes('+') || level == '+'));
+}
+
+/* Why a text is not what a bridge forwards; null if it is. The words are PATTERN DIRECTION QOS LOCAL_PREFIX REMOTE_PREFIX. */
+function bridgeTopicFault(text) {
+	const words = text.split(BLANKS).filter(word => word != '');
+	const unquoted = word => word == null || word == '""' ? '' : word;
+	const pattern = unquoted(words[0]), prefixes = [ unquoted(words[3]), unquoted(words[4]) ];
+	const filters = prefixes.map(prefix => prefix + pattern);
+
+	if (!words.length)
+		return _('it is empty');
+
+	if (words.length > 1 && ![ 'out', 'in', 'both' ].includes(words[1].toLowerCase()))
+		return _('the second word is none of out, in and both');
+
+	if (words.length > 2 && ![ '0', '1', '2' ].includes(words[2]))
+		return _('the third word is no QoS (0, 1 or 2)');
+
+	if (words.length > 5)
+		return _('there are more than five words');
+
+	if (prefixes.some(prefix => prefix != '' && !isTopicName(prefix)))
+		return _('a prefix has no + or #');
+
+	if (pattern == '' && prefixes.includes(''))
+		return _('without a pattern both prefixes are needed: the topic here and the topic there');
+
+	if (!filters.every(isFilter))
+		return _('prefix and pattern together are no topic filter: + and # must be alone in their level, and # in the last');
+
+	return filters.some(filter => SHARED.test(filter)) ? _('a shared subscription has no topics of its own to forward') : null;
+}
+
 /* The largest unit that divides a number, as the daemon writes bounds. */
 function inUnits(number, units) {
 	const unit = units.find(unit => number > 0 && number % unit[0] == 0);
@@ -254,7 +325,20 @@ const KINDS = {
 		is: text => isMountPoint(text) && patternFault(text) == null,
 		expected: () => _("a topic (no +, # or $; '%u' and '%c' must be alone in their level)")
 	},
-	server: { is: isServer, expected: () => _('a server (host, host:port, or [IPv6 address]:port)') }
+	server: { is: isServer, expected: () => _('a server (host, host:port, or [IPv6 address]:port)') },
+	remote: {
+		is: isRemote,
+		expected: () => _("a broker's address (host, host:port, IPv4:port, or [IPv6 address]:port)")
+	},
+	remoteport: { is: text => isPort(text, 1), expected: () => _('a port (1-65535)') },
+	host: { is: isHost, expected: () => _("a host's name or address") },
+	alpn: { is: text => VISIBLE.test(text), expected: () => _("a protocol's name (1 to 255 visible characters)") },
+	topicname: { is: text => isTopicName(text) && byteLength(text) <= 1024, expected: () => _('a topic (no + or #)') },
+	bridgetopic: {
+		is: text => bridgeTopicFault(text) == null,
+		expected: () => _('PATTERN [out, in or both [QOS [LOCAL_PREFIX [REMOTE_PREFIX]]]]'),
+		why: bridgeTopicFault
+	}
 };
 
 function bool(text) {
