@@ -13,13 +13,14 @@ FOSQUITTO ?= $(TARGET)/release/fosquitto
 
 BUILD_PACKAGES := gcc libc6-dev pkg-config libssl-dev libsqlite3-dev
 RUN_PACKAGES := mosquitto-clients
-TEST_PACKAGES := mosquitto mosquitto-clients python3 python3-venv busybox shellcheck valgrind
+TEST_PACKAGES := mosquitto mosquitto-clients python3 python3-venv busybox shellcheck valgrind lua5.1
+LUCI_PACKAGES := nodejs npm chromium fonts-dejavu-core openssl
 ORACLE_PACKAGES := cmake libclang-dev
 FUZZ_PACKAGES := g++
 
 VENVS := paho-1 paho-2
 SHELL_FILES := .ci/run $(wildcard tests/make/*) openwrt/fosquitto/test.sh $(filter-out %/router,$(wildcard tests/openwrt/*)) \
-	$(wildcard files/etc/init.d/* files/etc/hotplug.d/*/* files/etc/uci-defaults/*)
+	$(wildcard files/etc/init.d/* files/etc/hotplug.d/*/* files/etc/uci-defaults/* files/usr/libexec/rpcd/*)
 
 # The examples of the documentation come first, so that the summary that closes the run is that of the real tests.
 define TESTS
@@ -34,7 +35,7 @@ BENCH ?= --rounds 5
 SECONDS ?= 60
 FUZZ ?=
 
-.PHONY: run start test check setup venvs oracle corpus fuzz bench bench-instructions fmt clippy doc tidy shellcheck
+.PHONY: run start test check setup venvs oracle corpus fuzz bench bench-instructions luci-test fmt clippy doc tidy shellcheck
 
 run:
 	@tests/make/setup $(BUILD_PACKAGES) $(RUN_PACKAGES)
@@ -52,10 +53,10 @@ setup:
 venvs:
 	@for name in $(VENVS); do tests/make/venv "target/python/$$name" "tests/python/requirements-$$name.txt" || exit 1; done
 
-test: setup oracle corpus bench-instructions
+test: setup oracle corpus bench-instructions luci-test
 	$(TESTS)
 
-check: setup fmt clippy tidy shellcheck doc oracle corpus bench-instructions
+check: setup fmt clippy tidy shellcheck doc oracle corpus bench-instructions luci-test
 	$(TESTS)
 
 # libuci itself against the UCI reader: a crate of its own, whose lock has the program's versions and a few more. In the one
@@ -67,6 +68,12 @@ oracle:
 # The fuzz targets as ordinary tests: on the inputs that are kept, and on random changes of them.
 corpus:
 	$(CARGO) test --locked --manifest-path tests/fuzz/Cargo.toml --target-dir '$(TARGET)'
+
+# LuCI's pages in a browser, with a bus of the debug build behind them. SHOTS=FOLDER keeps a picture of each page.
+luci-test:
+	@tests/make/luci $(LUCI_PACKAGES)
+	$(CARGO) build --locked $(FEATURES)
+	cd tests/luci && FOSQUITTO='$(abspath $(TARGET))/debug/fosquitto' node --test *.test.mjs
 
 # The same targets under libFuzzer, so many seconds in all: make fuzz SECONDS=600. A finding ends it with an error and the path of the input.
 fuzz:
