@@ -279,6 +279,23 @@ fn escape(text: &str, max: usize, f: &mut Formatter<'_>) -> fmt::Result {
     Ok(())
 }
 
+/// A line that this program has made, in which what somebody else chose is escaped already: only what would command a terminal is
+/// escaped, whoever made it.
+#[derive(Debug, Clone, Copy)]
+pub struct Printable<'a>(pub &'a str);
+
+impl Display for Printable<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for character in self.0.chars() {
+            match character.is_control() || !is_printable(character) {
+                true => write!(f, "\\u{{{:x}}}", character as u32)?,
+                false => f.write_char(character)?,
+            }
+        }
+        Ok(())
+    }
+}
+
 /// What std would not escape in a debug string is printable: so neither controls nor the characters that change the
 /// writing direction, that are invisible or that are not assigned.
 fn is_printable(character: char) -> bool {
@@ -298,6 +315,13 @@ mod tests {
             Escaped(text).to_string(),
             r#"a\n\r\t\x1b[2J\x00\x7f\'\"\\é\u{202e}\u{9b}"#
         );
+    }
+
+    #[test]
+    fn a_line_of_our_own_keeps_its_quotes_and_commands_no_terminal() {
+        let line = "'a\\n' is\u{1b}[2J \u{9b}\u{202e}é";
+        let said = Printable(line).to_string();
+        assert_eq!(said, r"'a\n' is\u{1b}[2J \u{9b}\u{202e}é");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::ask::{Asked, Command, number, text};
 use super::dump::line;
 use crate::control::Request;
-use crate::log::Escaped;
+use crate::log::{Escaped, Printable};
 
 const KICK: Command = Command {
     name: "kick",
@@ -163,7 +163,7 @@ pub fn reload(root: &Path, arguments: Vec<OsString>) -> ExitCode {
         }
         let faults = answer["faults"].as_array().into_iter().flatten();
         let faults = faults.filter_map(Value::as_str);
-        let faults = faults.map(|fault| format!("\n{}", Escaped::bounded(fault, 1000)));
+        let faults = faults.map(|fault| format!("\n{}", Printable(fault)));
         Err(format!(
             "the configuration was kept: the new one has faults{}",
             faults.collect::<String>()

@@ -12,11 +12,13 @@ mod client;
 mod control;
 mod dump;
 mod list;
+mod monitor;
 pub mod passwd;
 mod request;
 mod rpcd;
 mod serve;
 mod status;
+mod talk;
 mod trace;
 mod why;
 
@@ -67,6 +69,9 @@ Commands:
   control REQUEST              ask the running bus in JSON
   dump [FILE]                  say what the running bus holds, or the database FILE, in lines of JSON
   backup FILE                  copy the database into a new file; 'fosquitto backup --help' says more
+  pub ...                      publish a message; 'fosquitto pub --help' says more
+  sub ...                      print the messages of topics; 'fosquitto sub --help' says more
+  monitor ...                  show what foris controllers say; the same as fosquitto-monitor
   request ...                  ask a foris controller over the bus; 'fosquitto request --help' says more
   rpcd ...                     be the ubus object 'fosquitto' for rpcd; 'fosquitto rpcd --help' says more
   help                         show this
@@ -82,14 +87,14 @@ The configuration is DIR/etc/config/fosquitto, and DIR/var/run/uci/fosquitto ins
 SIGHUP makes a running bus read it again, SIGTERM ends it.
 
 Exit status: 0 all went as asked, 1 there are faults, 2 the command line was not understood.
-'request' has its own.
+'request', 'pub', 'sub', 'why' and 'monitor' have their own.
 ";
 
 /// A command that understands by itself what follows its name.
 type Run = fn(&Path, Vec<OsString>) -> ExitCode;
 
 /// The commands: those that this file understands, and those that do by themselves.
-const COMMANDS: [(&str, Option<Run>); 24] = [
+const COMMANDS: [(&str, Option<Run>); 27] = [
     ("serve", None),
     ("check", None),
     ("passwd", Some(passwd::run)),
@@ -126,6 +131,9 @@ const COMMANDS: [(&str, Option<Run>); 24] = [
     ("dump", Some(dump::run)),
     ("backup", Some(backup::run)),
     ("request", Some(request::run)),
+    ("pub", Some(talk::publish)),
+    ("sub", Some(talk::subscribe)),
+    ("monitor", Some(monitor::run)),
     ("rpcd", Some(rpcd::run)),
     ("help", None),
     ("version", None),
@@ -148,6 +156,11 @@ enum Operation {
 
 /// Runs the program with its arguments, the program's name first.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let mut arguments = arguments.peekable();
+    let name = arguments.peek().map(Path::new).and_then(Path::file_name);
+    if name == Some(OsStr::new(monitor::NAME)) {
+        return monitor::run(Path::new("/"), arguments.skip(1).collect());
+    }
     let (root, operation) = match parse(arguments) {
         Ok(understood) => understood,
         Err(what) => {

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use super::ask::Command;
 use super::dump::line;
 use crate::control::{Certificate, Denial, Listener, Memory, Request, Status, Storage};
-use crate::log::Escaped;
+use crate::log::{Escaped, Printable};
 
 const USAGE: &str = "\
 Usage: fosquitto status [--root DIR] [--json]
@@ -62,10 +62,7 @@ fn in_words(status: &Status) -> String {
         format!("{version}, up for {uptime}, process {}", status.pid),
     );
     for fault in &status.configuration.faults {
-        say(
-            "kept",
-            format!("not reloaded: {}", Escaped::bounded(fault, 1000)),
-        );
+        say("kept", format!("not reloaded: {}", Printable(fault)));
     }
     for listener in &status.listeners {
         for what in listener_in_words(listener) {
@@ -119,7 +116,7 @@ fn listener_in_words(listener: &Listener) -> Vec<String> {
         false => format!("{name}: closed"),
     }];
     let faults = listener.faults.iter();
-    said.extend(faults.map(|fault| format!("{name}: {}", Escaped::bounded(fault, 1000))));
+    said.extend(faults.map(|fault| format!("{name}: {}", Printable(fault))));
     said
 }
 
@@ -158,7 +155,7 @@ fn denial_in_words(denial: &Denial) -> String {
         "" => String::new(),
         topic => format!(" '{}'", Escaped(topic)),
     };
-    let words = Escaped(&denial.words).to_string().replace("\\'", "'");
+    let words = Printable(&denial.words);
     format!(
         "{} ago, {} times: '{}'{user} from {}: {}{topic}: {words}",
         duration(denial.ago_s),

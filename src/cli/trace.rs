@@ -15,7 +15,7 @@ use super::ask::{Asked, Command};
 use super::dump::line;
 use crate::control::client::Asker;
 use crate::control::{Direction, Request, Trace, Traced, Watch};
-use crate::log::Escaped;
+use crate::log::{Escaped, Printable};
 
 const COMMAND: Command = Command {
     name: "trace",
@@ -217,12 +217,7 @@ fn in_words(item: &Traced, now: SystemTime) -> String {
         add(format!(", 0x{reason:02X}"));
     }
     if let Some(words) = &item.words {
-        // What clients chose in them is escaped already, and a terminal's commands are none of it.
-        let words = Escaped::bounded(words, 1000).to_string();
-        add(format!(
-            ": {}",
-            words.replace("\\'", "'").replace("\\\\", "\\")
-        ));
+        add(format!(": {}", Printable(words)));
     }
     text.push('\n');
     text
@@ -270,7 +265,8 @@ mod tests {
             0,
             "{said:?}"
         );
-        let end = r"in  'a\x1b[2J\n' PUBLISH 't/\u{9b}2J', QoS 1, retain, id 7, 12 bytes: said\x1b";
+        let end =
+            r"in  'a\x1b[2J\n' PUBLISH 't/\u{9b}2J', QoS 1, retain, id 7, 12 bytes: said\u{1b}";
         assert!(said.trim_end().ends_with(end), "{said}");
     }
 }

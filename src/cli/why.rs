@@ -12,7 +12,7 @@ use super::dump::{asker, line};
 use crate::config;
 use crate::config::fault::{Quoted, did_you_mean};
 use crate::control::{Action, Question, Reason, Request};
-use crate::log::Escaped;
+use crate::log::{Escaped, Printable};
 use crate::server::why;
 
 const COMMAND: Command = Command {
@@ -127,8 +127,6 @@ fn in_words(reason: &Reason) -> String {
         None => String::new(),
     };
     let topic = Escaped::bounded(&reason.topic, 1000);
-    let words = Escaped::bounded(&reason.words, 1000);
-    // The name of the rule stands in quotes, which the escaping of the whole must not double.
-    let words = words.to_string().replace("\\'", "'");
+    let words = Printable(&reason.words);
     format!("{place}'{topic}' is {words}\n")
 }

@@ -1,9 +1,10 @@
 //! The integration tests, one binary: the real program from the outside, and the source text held to its own rules.
 //!
 //! `daemon` has what an owner sees, `conformance` the statements of the MQTT specifications by number, `hostile` the inputs
-//! of attackers, `foris` the router's own programs, `store` what is kept over kills and restarts, `readme` and `tidy` the project itself. What needs no socket is tested
+//! of attackers, `bridge` connections to other brokers, `foris` the router's own programs, `store` what is kept over kills and restarts, `readme` and `tidy` the project itself. What needs no socket is tested
 //! beside the code it tests, not here.
 
+mod bridge;
 mod conformance;
 mod daemon;
 mod foris;

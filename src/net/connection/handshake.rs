@@ -69,6 +69,7 @@ pub fn accept<H: Hub>(hub: Rc<H>, accepted: Accepted, door: Rc<Door>, due: Due, 
         connect_ms: due.deadline.since_ms(due.now),
         packet_max: 0,
         reauthentication: Reauthentication::Never,
+        trail: None,
         assembler: None,
     };
     if is_plain {
@@ -96,7 +97,10 @@ fn fail<H: Hub>(hub: &H, id: ConnectionId, what: &str, crowd: &Crowd) {
     if !table.is_closing(id)
         && let Some(live) = table.live(id)
     {
-        let (address, name) = (live.address(), live.door().listener.name.clone());
+        let address = live.address();
+        let name = live
+            .door()
+            .map_or(String::new(), |door| door.listener.name.clone());
         table.say(format!("{address} on listener '{name}': closed: {what}"));
     }
     table.close_silently(id, close);

@@ -160,21 +160,6 @@ impl Files {
     }
 }
 
-/// Seconds since 1970.
-fn seconds(time: &Asn1TimeRef) -> Option<i64> {
-    let from = Asn1Time::from_unix(0).ok()?.diff(time).ok()?;
-    Some(i64::from(from.days) * 86_400 + i64::from(from.secs))
-}
-
-/// Who made a list, by the common name alone if there is one.
-fn issuer(list: &X509Crl) -> String {
-    let mut entries = list.issuer_name().entries_by_nid(Nid::COMMONNAME);
-    let name = entries
-        .next()
-        .and_then(|entry| entry.data().to_string().ok());
-    name.map_or_else(|| "?".into(), |name| format!("CN={name}"))
-}
-
 /// What is wrong with the dates of a certificate.
 pub(super) fn out_of_date(path: &Path, certificate: &X509Ref) -> Option<String> {
     let now = Asn1Time::days_from_now(0).ok()?;
@@ -190,6 +175,21 @@ pub(super) fn out_of_date(path: &Path, certificate: &X509Ref) -> Option<String> 
     } else {
         None
     }
+}
+
+/// Seconds since 1970.
+fn seconds(time: &Asn1TimeRef) -> Option<i64> {
+    let from = Asn1Time::from_unix(0).ok()?.diff(time).ok()?;
+    Some(i64::from(from.days) * 86_400 + i64::from(from.secs))
+}
+
+/// Who made a list, by the common name alone if there is one.
+fn issuer(list: &X509Crl) -> String {
+    let mut entries = list.issuer_name().entries_by_nid(Nid::COMMONNAME);
+    let name = entries
+        .next()
+        .and_then(|entry| entry.data().to_string().ok());
+    name.map_or_else(|| "?".into(), |name| format!("CN={name}"))
 }
 
 fn load_optional<T>(

@@ -4,6 +4,7 @@
 //! `conformance`, attackers in `hostile`.
 
 mod acl;
+mod admin;
 mod alias;
 mod auth;
 mod connect;
