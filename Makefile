@@ -13,7 +13,8 @@ FOSQUITTO ?= $(BUILD)/release/fosquitto
 
 BUILD_PACKAGES := gcc libc6-dev pkg-config libssl-dev libsqlite3-dev
 RUN_PACKAGES := mosquitto-clients
-TEST_PACKAGES := mosquitto mosquitto-clients python3 python3-venv busybox shellcheck valgrind
+TEST_PACKAGES := mosquitto mosquitto-clients python3 python3-venv busybox shellcheck valgrind lua5.1
+LUCI_PACKAGES := nodejs npm chromium fonts-dejavu-core openssl
 ORACLE_PACKAGES := cmake libclang-dev
 FUZZ_PACKAGES := g++
 
@@ -30,7 +31,7 @@ PACKAGES ?= target/packages
 
 VENVS := paho-1 paho-2
 SHELL_FILES := .ci/run $(wildcard tests/make/*) openwrt/pack $(addprefix cross/,vendor compilers libraries build sizes test) openwrt/fosquitto/test.sh $(filter-out %/router,$(wildcard tests/openwrt/*)) \
-	$(wildcard files/etc/init.d/* files/etc/hotplug.d/*/* files/etc/uci-defaults/*)
+	$(wildcard files/etc/init.d/* files/etc/hotplug.d/*/* files/etc/uci-defaults/* files/usr/libexec/rpcd/*)
 
 # The examples of the documentation come first, so that the summary that closes the run is that of the real tests.
 define TESTS
@@ -45,7 +46,7 @@ BENCH ?= --rounds 5
 SECONDS ?= 60
 FUZZ ?=
 
-.PHONY: run start test check setup venvs oracle corpus fuzz bench bench-instructions fmt clippy doc tidy shellcheck \
+.PHONY: run start test check setup venvs oracle corpus fuzz bench bench-instructions luci-test fmt clippy doc tidy shellcheck \
 	cross cross-setup sizes packages cross-test
 
 run:
@@ -64,11 +65,11 @@ setup:
 venvs:
 	@for name in $(VENVS); do tests/make/venv "target/python/$$name" "tests/python/requirements-$$name.txt" || exit 1; done
 
-test: setup oracle corpus bench-instructions
+test: setup oracle corpus bench-instructions luci-test
 	@$(MAKE) --no-print-directory cross-test TARGETS='$(TESTED_TARGETS)'
 	$(TESTS)
 
-check: setup fmt clippy tidy shellcheck doc oracle corpus bench-instructions
+check: setup fmt clippy tidy shellcheck doc oracle corpus bench-instructions luci-test
 	$(TESTS)
 
 # libuci itself against the UCI reader: a crate of its own, whose lock has the program's versions and a few more. In the one
@@ -80,6 +81,12 @@ oracle:
 # The fuzz targets as ordinary tests: on the inputs that are kept, and on random changes of them.
 corpus:
 	$(CARGO) test --locked --manifest-path tests/fuzz/Cargo.toml --target-dir '$(BUILD)'
+
+# LuCI's pages in a browser, with a bus of the debug build behind them. SHOTS=FOLDER keeps a picture of each page.
+luci-test:
+	@tests/make/luci $(LUCI_PACKAGES)
+	$(CARGO) build --locked $(FEATURES)
+	cd tests/luci && FOSQUITTO='$(abspath $(BUILD))/debug/fosquitto' node --test *.test.mjs
 
 # The same targets under libFuzzer, so many seconds in all: make fuzz SECONDS=600. A finding ends it with an error and the path of the input.
 fuzz:

@@ -29,16 +29,17 @@
 //! |---|---|---|
 //! | [`mqtt`] | the specification's vocabulary as values, with the rules that hold for each alone | `topic`, `packet`, `packet_id`, `message`, `property`, `reason`; `tally` counts bytes |
 //! | [`acl`] | who may publish, receive and subscribe to what; pure | `pattern` matches topics, `rules` decides, `why` names question and answer |
-//! | [`config`] | the UCI file as typed values, or all of its faults with their lines | `uci` and its `cursor` read the syntax; `options` and its `table` say which sections and options there are; `section` and `value` check them; `global`, `listener`, `bind`, `network`, `user`, `acl`, `persistence`, `keeper`, `subordinate` make values; `fault` tells |
+//! | [`config`] | the UCI file as typed values, or all of its faults with their lines | `uci` and its `cursor` read the syntax; `options` with its `table` and the rows of `bridge` say which sections and options there are; `section` and `value` check them; `global`, `listener`, `bind`, `network`, `user`, `acl`, `persistence`, `keeper`, `bridge` with its `topic` mappings, `subordinate` make values; `fault` tells |
 //! | [`auth`] | who a client is | `policy` decides about a CONNECT; `identity` is the proof; `credentials`, `passwd_file`, `password`, `file` are the passwords, `worker` the thread that checks them; `scram` is a mechanism of enhanced authentication, `scram_file` its keys, `exchange` one client's way through it; `certificate` reads names; `guard` slows floods down |
-//! | [`net`] | sockets, TLS, WebSocket, frames, packets, outputs | `listener` with `open` and `handed` (its sockets) and `accept`, `door` (a listener that is open), `tls` with its `files` and its `filter`, `websocket` with its `upgrade` and its `frames`, `connection` with its `handshake`, its `connect` and its `exchange` of AUTH packets, `frame`, `codec`, `mount` (the prefix of a listener's topics), `table` with its `live` connections, `memory` and `wait`, `delay` (what a connection waits for), `output`, `alias` (of topics that clients get), `write` (how a socket's output is written), `hub` (what it needs of the server) |
-//! | [`net::codec`] | bytes to packets and back | `connect`, `publish`, `subscribe`, `disconnect`, `properties`, `reader` decode; `encode`, `publish_head` encode |
-//! | [`broker`] | the broker as a pure state machine | `input`, `effect`; `connect`, `disconnect`, `publish`, `subscribe`, `deliver`, `pump` handle; `session`, `inflight`, `queue`, `retained`, `router`, `share`, `will`, `timers` hold state; `keeper` holds messages for who is late; `restore` takes back what a store has kept; `sys` counts, `dump` tells what there is; `limits` bounds each kind, `memory` all together |
-//! | [`store`] | what survives a restart | `record` and `journal` on tmpfs, `coalesce` what is left of them, `resting` what flash does not get yet, `database` with its `schema` and `write` on flash, `recovery` at the start, `worker` the thread, `budget` and `status`; `vfs` lies under SQLite and counts what goes to flash; `faults`, `power`, `folder` and `costs` are for its tests |
-//! | [`control`] | the local control socket, lines of JSON | `socket` is the bus's end with its connections, `client` that of the commands |
-//! | [`server`] | the running program around them | `bus` is the loop's state and ends its turns; `doors` opens listeners; `reload` and `judge` follow the configuration; `keeping` binds the store to it; `answer` is what the control socket is told; `offline` reads a state that no bus has; `signals`, `clock`; `ram` says what the machine has |
-//! | [`log`] | syslog or standard error, and the escaping of what clients chose | |
-//! | [`cli`] | the command line, one file a command | `serve`, `check`, `passwd`; `status`, `dump`, `backup` ask a running bus by its control socket, or read its files; `request` with its `exchange` of messages; `client` is a small MQTT client for commands, `bus` says where they find a bus |
+//! | [`net`] | sockets, TLS, WebSocket, frames, packets, outputs | `listener` with `open` and `handed` (its sockets) and `accept`, `door` (a listener that is open), `tls` with its `files`, its `filter` and the `client` side, `websocket` with its `upgrade` and its `frames`, `connection` with its `handshake`, its `connect` and its `exchange` of AUTH packets, `frame`, `codec`, `mount` (the prefix of a listener's topics), `table` with its `live` connections, `memory`, `wait`, `denials` and `trace`, `delay` (what a connection waits for), `output`, `alias` (of topics that clients get), `write` (how a socket's output is written), `dial` with its `names`, `connect` and `answer` (connections that go out), `outlet` (what the table asks of those), `trail` (by which brokers know a message again), `mdns` with its `ear` (services on the network), `hub` (what it needs of the server) |
+//! | [`net::codec`] | bytes to packets and back | `connect`, `publish`, `subscribe`, `disconnect`, `properties`, `reader` decode; `encode`, `publish_head` encode; of a bridge's remote broker `remote` decodes and `outward` encodes |
+//! | [`broker`] | the broker as a pure state machine | `input`, `effect`; `connect`, `disconnect`, `publish`, `subscribe`, `deliver`, `pump` handle; `bridge` has the sessions whose clients are other brokers; `session`, `inflight`, `queue`, `retained`, `router`, `share`, `will`, `timers` hold state; `keeper` holds messages for who is late; `restore` takes back what a store has kept; `sys` and `load` count, `dump` tells all that there is and `tell` each kind in pages; `limits` bounds each kind, `memory` all together |
+//! | [`store`] | what survives a restart | `record` and `journal` on tmpfs, `live` and `coalesce` what is left of them, `resting` what flash does not get yet, `database` with its `schema` and `write` on flash, `reader` of one that is only read, `recovery` at the start, `worker` the thread, `compact` its care for the journal, `budget` and `status`; `vfs` lies under SQLite and counts what goes to flash; `faults`, `power`, `folder` and `costs` are for its tests |
+//! | [`bridge`] | connections to other brokers | `link` connects again and again, `wire` is one connection and `outward` what goes out over it; `mapping` says what is subscribed on both sides and what a topic becomes; `foris` makes bridges of subordinates and `discovery` finds them; `check` looks at their files |
+//! | [`control`] | the local control socket, lines of JSON | `socket` is the bus's end with its connections, `client` that of the commands; `status` and `rows` say what is answered |
+//! | [`server`] | the running program around them | `bus` is the loop's state and ends its turns; `doors` opens listeners; `bridges` has the connections to other brokers follow; `reload` and `judge` follow the configuration; `keeping` binds the store to it; `answer` is what the control socket is told, with its `status`, `rows`, `acts` and `trace`; `why` asks the rules; `offline` reads a state that no bus has; `signals`, `clock`; `ram` says what the machine has |
+//! | [`log`] | syslog or standard error, and the escaping of what clients chose | `black_box` is what a process that dies leaves behind |
+//! | [`cli`] | the command line, one file a command | `serve`, `check`, `passwd`; `status`, `list`, `act`, `why`, `trace`, `control`, `dump`, `backup` ask a running bus by its control socket, with what they share in `ask`, or read its files; `request` with its `exchange` of messages; `talk` is `pub` and `sub`, `monitor` with its `json` what `fosquitto-monitor` does; `rpcd` is the object on ubus; `client` is a small MQTT client for commands, `bus` says where they find a bus |
 //! | `fuzzing`, in tests and for `tests/fuzz` only | what the fuzz targets reach of the private parts | one more in `auth`; the targets of the broker stand beside its tests |
 //!
 //! # Threads
@@ -50,6 +51,8 @@
 //! | `fosquitto-auth` | computes password hashes | one takes milliseconds |
 //! | `fosquitto-store` | writes to flash | one commit takes milliseconds, and seconds where flash is busy |
 //! | `fosquitto-control`, `fosquitto-asked` | accept from the control socket, and serve one connection each | who reads slowly, and JSON, are not for the loop |
+//! | `fosquitto-names`, `fosquitto-dial`, while there are bridges | resolve names, and wait for sockets that connect | the system's resolver blocks; ntex waits for no socket that another has opened |
+//! | `fosquitto-mdns`, while there are subordinates | asks and hears where they are | ntex has no datagrams, and a flood of them is not for the loop |
 //! | ntex's timer | wakes the loop | |
 //!
 //! # Invariants
@@ -92,6 +95,7 @@
 
 pub mod acl;
 pub mod auth;
+pub mod bridge;
 pub mod broker;
 pub mod cli;
 pub mod config;

@@ -10,7 +10,6 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::connect::is_servers;
 use super::effect::{Effects, SessionId, StoreOp};
 use super::inflight::Stage;
 use super::input::Owner;
@@ -21,6 +20,7 @@ use super::session::{Session, SessionKey};
 use super::timers::{Time, Timer};
 use super::will::PendingWill;
 use super::{Broker, limits};
+use crate::acl::is_servers;
 use crate::mqtt::message::Parts;
 use crate::mqtt::packet::SubscriptionOptions;
 use crate::mqtt::{Message, PacketId, Qos, property, topic};

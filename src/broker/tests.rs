@@ -9,6 +9,8 @@
 
 pub(crate) mod any_inputs;
 #[cfg(test)]
+mod bridge;
+#[cfg(test)]
 mod connect;
 #[cfg(test)]
 mod delivery;
@@ -34,6 +36,8 @@ mod store;
 mod subscribe;
 #[cfg(test)]
 mod sys;
+#[cfg(test)]
+mod why;
 #[cfg(test)]
 mod will;
 mod world;
