@@ -573,6 +573,10 @@ impl Broker {
 
     /// Drops what exceeds the bounds of a session's queues, which may have been wider before the restart.
     fn trim<E: Effects>(&mut self, key: SessionKey, effects: &mut E) {
+        if self.sessions[key.index()].owner == Owner::bridges() {
+            // A bridge has bounds of its own, which it says before anything is sent.
+            return;
+        }
         let (messages_max, bytes_max) = (self.settings.queue_messages, self.settings.queue_bytes);
         let session = &mut self.sessions[key.index()];
         let mut dropped = session.qos0_queue.trim(messages_max, bytes_max);
