@@ -33,6 +33,7 @@ mod stop;
 mod subscribe;
 mod sys;
 mod takeover;
+mod talk;
 mod tls;
 mod uci_faults;
 mod websocket;
