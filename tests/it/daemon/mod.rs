@@ -7,6 +7,7 @@ mod acl;
 mod admin;
 mod alias;
 mod auth;
+mod check;
 mod connect;
 mod control;
 mod crowd;
