@@ -86,5 +86,16 @@ impl Display for Decision {
 /// Whether only the bus itself publishes to a topic: `$SYS`, and what would look like a Shared Subscription.
 #[inline]
 pub fn is_servers(name: &str) -> bool {
-    topic::is_reserved(name) && matches!(name.split('/').next(), Some("$SYS" | "$share"))
+    topic::is_reserved(name)
+        && matches!(name.split('/').next(), Some("$SYS" | "$share"))
+        && !is_state_of_bridge(name)
+}
+
+/// Whether a topic says of a bridge whether it is connected: the one part of `$SYS` that clients may write, since bridges of other
+/// brokers do.
+fn is_state_of_bridge(name: &str) -> bool {
+    let id = name
+        .strip_prefix("$SYS/broker/connection/")
+        .and_then(|rest| rest.strip_suffix("/state"));
+    id.is_some_and(|id| !id.is_empty() && topic::is_name(id))
 }

@@ -137,7 +137,7 @@ impl Broker {
     }
 
     /// Makes or replaces one subscription [MQTT-3.8.4-3]; its filter as it is kept.
-    fn subscribe_one<E: Effects>(
+    pub(super) fn subscribe_one<E: Effects>(
         &mut self,
         asked: &str,
         subscriber: Subscriber,
@@ -236,7 +236,7 @@ impl Broker {
         self.pump(now, from, effects);
     }
 
-    fn unsubscribe_one<E: Effects>(
+    pub(super) fn unsubscribe_one<E: Effects>(
         &mut self,
         now: Time,
         key: SessionKey,

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::ask::Command;
 use super::dump::line;
+use crate::bridge::check::{self as bridges, Warning};
 use crate::config;
 use crate::config::fault::Fault;
 use crate::server::lint;
@@ -20,7 +21,7 @@ Usage: fosquitto check [--root DIR] [--strict] [--json] [FILE]
 
 Says what is wrong with the router's configuration, or with FILE as one, a line each; and warns of what is right and still odd: a rule that
 never decides, a listener that lets everybody in from outside, certificates that cannot be read or end soon, a database in memory, users
-in rules whom nobody can be.
+in rules whom nobody can be, a bridge that cannot connect.
 
       --strict   warnings count as faults
       --json     one line of JSON: {\"faults\":[{\"path\",\"line\",\"what\"}],\"warnings\":[...]}
@@ -49,7 +50,17 @@ pub fn run(root: &Path, arguments: Vec<OsString>) -> ExitCode {
         None => (config::path(&asked.root), config::load(&asked.root)),
     };
     let (faults, warnings) = match result {
-        Ok(config) => (Vec::new(), lint::warnings(&config, &path, &asked.root)),
+        Ok(config) => {
+            let mut warnings = lint::warnings(&config, &path, &asked.root);
+            let bridges = bridges::warnings(&config, &asked.root).into_iter();
+            warnings.extend(bridges.map(|Warning { line, what }| Fault {
+                path: path.clone(),
+                line,
+                what,
+            }));
+            warnings.sort_by_key(|warning| warning.line);
+            (Vec::new(), warnings)
+        }
         Err(faults) => (faults.0, Vec::new()),
     };
     let is_good = faults.is_empty() && (warnings.is_empty() || !asked.has("strict"));
@@ -64,7 +75,11 @@ pub fn run(root: &Path, arguments: Vec<OsString>) -> ExitCode {
         eprintln!("{fault}");
     }
     for warning in &warnings {
-        eprintln!("warning: {warning}");
+        let path = warning.path.display();
+        match warning.line {
+            0 => eprintln!("{path}: warning: {}", warning.what),
+            line => eprintln!("{path}:{line}: warning: {}", warning.what),
+        }
     }
     if is_good {
         return super::print(&format!("{}: ok\n", path.display()));

@@ -15,6 +15,7 @@ mod list;
 mod monitor;
 pub mod passwd;
 mod request;
+mod rpcd;
 mod serve;
 mod status;
 mod talk;
@@ -72,6 +73,7 @@ Commands:
   sub ...                      print the messages of topics; 'fosquitto sub --help' says more
   monitor ...                  show what foris controllers say; the same as fosquitto-monitor
   request ...                  ask a foris controller over the bus; 'fosquitto request --help' says more
+  rpcd ...                     be the ubus object 'fosquitto' for rpcd; 'fosquitto rpcd --help' says more
   help                         show this
   version                      show the version
 
@@ -92,7 +94,7 @@ Exit status: 0 all went as asked, 1 there are faults, 2 the command line was not
 type Run = fn(&Path, Vec<OsString>) -> ExitCode;
 
 /// The commands: those that this file understands, and those that do by themselves.
-const COMMANDS: [(&str, Option<Run>); 26] = [
+const COMMANDS: [(&str, Option<Run>); 27] = [
     ("serve", None),
     ("check", Some(check::run)),
     ("passwd", Some(passwd::run)),
@@ -132,6 +134,7 @@ const COMMANDS: [(&str, Option<Run>); 26] = [
     ("pub", Some(talk::publish)),
     ("sub", Some(talk::subscribe)),
     ("monitor", Some(monitor::run)),
+    ("rpcd", Some(rpcd::run)),
     ("help", None),
     ("version", None),
 ];

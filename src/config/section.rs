@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use super::bridge::Mapping;
 use super::fault::{Faults, Quoted, did_you_mean};
 use super::options::{Absent, Kind, OptionRow, SectionTable};
 use super::uci::{self, Token, Value};
@@ -73,6 +74,9 @@ impl<'a> Reader<'a> {
                 what += &format!(": {reason}");
             }
             if let (Kind::Filter, Some(reason)) = (row.kind, value::filter_fault(&token.text)) {
+                what += &format!(": {reason}");
+            }
+            if let (Kind::BridgeTopic, Err(reason)) = (row.kind, Mapping::parse(&token.text)) {
                 what += &format!(": {reason}");
             }
             if let Kind::Word(words) = row.kind {

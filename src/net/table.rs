@@ -17,13 +17,16 @@ use std::rc::Rc;
 use ntex::io::IoRef;
 
 pub use denials::{Denials, Denied};
+use live::Through;
 pub use live::{Address, Client, Live};
 pub use trace::{EVENTS_MAX, Event, Trace, WATCHES_MAX, Watched, Way};
 
 use super::alias::Aliases;
 use super::codec::{self, AckKind, Peer};
 use super::door::Door;
+use super::outlet::Outlet;
 use super::output::{Output, Pool};
+use super::trail::Trail;
 use super::write;
 use crate::auth::{LeftOut, Throttle, Verdict};
 use crate::broker::effect::{Denial, StoreOp};
@@ -112,13 +115,37 @@ impl Table {
         now: Time,
         deadline: Time,
     ) -> ConnectionId {
+        let id = self.insert(io, Through::Door(door), address, now, Some(deadline));
+        self.deadlines.insert((deadline, id));
+        id
+    }
+
+    /// Adds a connection that this side has made.
+    pub fn add_outlet(
+        &mut self,
+        io: IoRef,
+        outlet: Rc<dyn Outlet>,
+        address: Address,
+        now: Time,
+    ) -> ConnectionId {
+        self.insert(io, Through::Outlet(outlet), address, now, None)
+    }
+
+    fn insert(
+        &mut self,
+        io: IoRef,
+        way: Through,
+        address: Address,
+        now: Time,
+        deadline: Option<Time>,
+    ) -> ConnectionId {
         let index = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot::default());
             (self.slots.len() - 1) as u32
         });
         let slot = &mut self.slots[index as usize];
         slot.generation = slot.generation.wrapping_add(1);
-        self.fixed += Table::cost(&door);
+        self.fixed += Table::cost_of(&way);
         slot.live = Some(Box::new(Live {
             io,
             output: Output::default(),
@@ -138,9 +165,10 @@ impl Table {
             },
             aliases: None,
             since: now,
-            deadline: Some(deadline),
+            deadline,
             wait: None,
-            door,
+            way,
+            trail: None,
             address,
             client: None,
             verdict: None,
@@ -152,7 +180,6 @@ impl Table {
             index,
             generation: slot.generation,
         };
-        self.deadlines.insert((deadline, id));
         self.count += 1;
         self.accepted += 1;
         id
@@ -170,7 +197,7 @@ impl Table {
             }
             let deadline = live.deadline.take();
             let (counted, gathered) = (live.counted, live.gathered);
-            let cost = Table::cost(&live.door) + live.aside();
+            let cost = Table::cost_of(&live.way) + live.aside();
             let mut output = std::mem::take(&mut live.output);
             output.clear(&mut self.pool);
             if let Some(deadline) = deadline {
@@ -251,6 +278,28 @@ impl Table {
         }
     }
 
+    /// Its sender is another broker's bridge: its messages carry the trail of their ways.
+    pub fn set_trail(&mut self, id: ConnectionId, trail: Rc<Trail>) {
+        if let Some(live) = self.live(id) {
+            live.trail = Some(trail);
+        }
+    }
+
+    /// A remote broker has let this side in. It gets no aliases: one that follows trails must see the topic of each message.
+    pub fn admit_outlet(&mut self, id: ConnectionId, peer: Peer) {
+        if let Some(live) = self.live(id) {
+            live.peer = peer;
+            live.is_admitted = true;
+        }
+    }
+
+    /// Appends a packet that is not the broker's.
+    pub fn write(&mut self, id: ConnectionId, write: impl FnOnce(&mut Vec<u8>)) {
+        if let Some(live) = self.output(id) {
+            write(live.output.bytes());
+        }
+    }
+
     /// A CONNECT was read whose sender is not known yet: how to encode for it.
     pub fn set_peer(&mut self, id: ConnectionId, peer: Peer) {
         if let Some(live) = self.live(id) {
@@ -279,7 +328,7 @@ impl Table {
             Escaped(user.unwrap_or_default()),
             connect.version.name(),
             connect.keep_alive_s,
-            live.door.listener.name,
+            live.door().map_or("", |door| &door.listener.name),
         );
         log::debug!("{}: connected: {words}", live.name());
         let words = format!("from {}, {words}", live.address);

@@ -1,4 +1,4 @@
-//! TLS of a listener: what OpenSSL is told, once per configuration.
+//! TLS of a listener: what OpenSSL is told, once per configuration. What it is told of connections that go out, `client` says.
 //!
 //! [`TlsContext::build`] reads the certificate, key, CA and revocation list of a listener and says everything that is wrong with them.
 //! Each connection then gets a fresh [`TlsContext::ssl`]. A reload builds a new context and asks it about the clients that are
@@ -20,6 +20,7 @@
 //!   validity begins; signatures, lists, purpose and depth count as ever. That an expired certificate is not found out meanwhile
 //!   nobody can help: a reload once the clock is right finds it.
 
+pub mod client;
 mod files;
 pub mod filter;
 

@@ -23,16 +23,20 @@ use super::keeping::{self, Keeper};
 use super::ram;
 use crate::acl::{Permissions, Subject};
 use crate::auth::{Attempt, Credentials, Guard, Identity, Rates, Verifier};
+use crate::bridge::Bridges;
+use crate::bridge::discovery::Finder;
 use crate::broker::{Broker, ConnectionId, Input, KeptTopics, Settings, Time, Traffic, limits};
 use crate::config::{self, Config, Global};
 use crate::control::socket::Control;
 use crate::mqtt::ReasonCode;
 use crate::mqtt::packet::ClientPacket;
 use crate::net::codec::Scratch;
+use crate::net::dial::Dialer;
 use crate::net::door::Door;
 use crate::net::hub::Hub;
 use crate::net::listener::Acceptor;
 use crate::net::table::Table;
+use crate::net::trail::Trail;
 use crate::store::Store;
 
 thread_local! {
@@ -69,6 +73,12 @@ pub struct Bus {
     pub followed: RefCell<Followed>,
     /// The passwords that hold.
     pub credentials: RefCell<Arc<Credentials>>,
+    /// What makes connections to other brokers.
+    pub dialer: Dialer,
+    /// What finds subordinates on the network.
+    pub finder: Finder,
+    /// The connections to other brokers.
+    pub bridges: RefCell<Bridges>,
     /// The open listeners.
     pub doors: RefCell<Doors>,
     /// The thread that accepts.
@@ -86,6 +96,7 @@ pub struct Bus {
     /// When that was measured.
     measured: Cell<Time>,
     scratch: RefCell<Scratch>,
+    trail: Rc<Trail>,
     handle: Handle,
     /// The time of the turn at hand.
     now: Cell<Option<Time>>,
@@ -120,6 +131,8 @@ pub struct Parts {
     pub guard: Arc<Guard>,
     /// What clients cannot know.
     pub seed: u64,
+    /// What other brokers know this one by since its start.
+    pub origin: u64,
 }
 
 impl Bus {
@@ -144,11 +157,15 @@ impl Bus {
                 faults: Vec::new(),
             }),
             credentials: RefCell::new(Arc::new(parts.credentials)),
+            dialer: Dialer::default(),
+            finder: Finder::default(),
+            bridges: RefCell::default(),
             doors: RefCell::default(),
             acceptor: parts.acceptor,
             verifier: parts.verifier,
             guard: parts.guard,
             scratch: RefCell::default(),
+            trail: Rc::new(Trail::new(parts.origin)),
             handle: Handle::current(),
             now: Cell::new(None),
             turn: LocalWaker::new(),
@@ -436,6 +453,10 @@ impl Hub for Bus {
 
     fn time(&self) -> Time {
         self.now()
+    }
+
+    fn trail(&self) -> &Rc<Trail> {
+        &self.trail
     }
 
     fn accept_more(&self) {

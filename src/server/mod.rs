@@ -5,10 +5,11 @@
 //! milliseconds. The loop is ntex's runtime without its `System`: only that would give the closing of sockets to a pool of threads,
 //! which costs a connection more than its CONNECT, and the sockets here do not linger, so closing one never blocks.
 //!
-//! `bus` is the loop's state, `doors` the open listeners, `reload` and `judge` what SIGHUP does, `answer` what the control socket is
+//! `bus` is the loop's state, `doors` the open listeners, `bridges` the connections to other brokers, `reload` and `judge` what SIGHUP does, `answer` what the control socket is
 //! told, `signals` and `clock` what their names say; `offline` reads a state that no bus is running with. What a command line means is `cli`'s matter.
 
 mod answer;
+mod bridges;
 mod bus;
 mod clock;
 mod doors;
@@ -100,8 +101,9 @@ fn serve(root: PathBuf, config: Config, handed: Vec<Handed>) -> io::Result<ExitC
     raise_descriptor_limit();
     let pid_file = root.join(PID_FILE);
     let credentials = credentials(&root, &config);
-    let mut seed = [0; 8];
+    let (mut seed, mut origin) = ([0; 8], [0; 8]);
     openssl::rand::rand_bytes(&mut seed)?;
+    openssl::rand::rand_bytes(&mut origin)?;
     let verifier = Verifier::start()?;
     let (tell, outcome) = std::sync::mpsc::channel::<io::Result<ExitCode>>();
     let run = async move {
@@ -119,6 +121,7 @@ fn serve(root: PathBuf, config: Config, handed: Vec<Handed>) -> io::Result<ExitC
             verifier,
             guard,
             seed,
+            origin: u64::from_ne_bytes(origin),
         });
         let config = bus.config.borrow().clone();
         bus.doors.borrow_mut().hand(handed);
@@ -128,6 +131,7 @@ fn serve(root: PathBuf, config: Config, handed: Vec<Handed>) -> io::Result<ExitC
             return Ok(ExitCode::FAILURE);
         }
         bus.restore(seed);
+        bridges::follow(&bus);
         // Not before: a second one by mistake must not take the first one's place.
         write_pid_file(&bus.root.join(PID_FILE));
         watch_over(&bus.root.join(LAST_WORDS));
@@ -217,6 +221,7 @@ fn stop(bus: &Rc<Bus>) {
     log::info!("stopping");
     bus.control.borrow_mut().take();
     bus.doors.borrow_mut().close_all(bus);
+    bus.bridges.borrow_mut().stop(&**bus);
     bus.handle(Input::Shutdown);
     bus.table.borrow_mut().end_before_connect();
     let bus = bus.clone();

@@ -29,16 +29,18 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::Set;
 use super::coalesce::Item;
+use super::live::Left;
 use super::record::{HEAD_BYTES, Record, Writer};
 
 /// A segment that has more bytes than this is followed by the next: small enough that what is dead in it hardly takes memory, and large
 /// enough that a busy bus compacts some ten times a second at most.
-pub const SEGMENT_BYTES: u64 = 128 << 10;
+/// Tests have small ones, so that many end.
+pub const SEGMENT_BYTES: u64 = if cfg!(test) { 16 << 10 } else { 128 << 10 };
 
 const HEADER_BYTES: usize = 64;
 const MAGIC: [u8; 8] = *b"FQJNL\0\x01\x00";
@@ -164,6 +166,11 @@ impl Tail {
         self.file = full.expect("Linux has it");
     }
 
+    /// How long the segment is.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     /// Whether the next one should begin.
     pub fn is_full(&self) -> bool {
         self.bytes >= SEGMENT_BYTES
@@ -282,6 +289,25 @@ fn next_frame(bytes: &[u8]) -> Option<(u32, usize)> {
     let records = rest.get(..number(0)? as usize)?;
     let is_whole = crc_of(&head[..8], records) == number(8)?;
     is_whole.then_some((number(4)?, HEAD_BYTES + records.len()))
+}
+
+/// Leaves in a segment the records of these places, which are few, under another header; its bytes. Until that is complete, all stays.
+pub fn write_left(directory: &Path, number: u64, header: Header, left: &Left) -> io::Result<u64> {
+    let path = path(directory, number);
+    let from = open(&path)?;
+    let mut records = Writer::default();
+    for place in &left.places {
+        let room = records.append((place.end - place.start) as usize);
+        from.read_exact_at(room, u64::from(place.start))?;
+    }
+    records.counts(left.records);
+    let beside = directory.join(format!("compacting-{number}"));
+    let mut file = create(&beside)?;
+    let framed = frame(&mut records);
+    let bytes = HEADER_BYTES + framed.len();
+    file.write_all(&[&header.encode(), framed].concat())?;
+    fs::rename(&beside, &path)?;
+    Ok(bytes as u64)
 }
 
 /// Puts a compacted segment in the place of the one with this number; until it is complete, that one stays.

@@ -38,8 +38,10 @@ mod faults;
 #[cfg(test)]
 mod folder;
 mod journal;
+mod live;
 #[cfg(test)]
 mod power;
+mod reader;
 mod record;
 mod recovery;
 mod resting;
@@ -69,6 +71,7 @@ pub use resting::REST;
 pub use status::Status;
 
 use journal::{Header, Tail};
+use live::{Live, Written};
 use record::Writer;
 use resting::Resting;
 use worker::Order;
@@ -213,6 +216,8 @@ pub struct Store {
     clock: Clock,
     writer: Writer,
     resting: Resting,
+    /// What of the journal's segment is needed.
+    live: Live,
     /// The journal; `None` while it cannot be written.
     tail: Option<Tail>,
     directory: PathBuf,
@@ -235,6 +240,7 @@ impl Store {
     /// Says an operation at `now_ms` of the broker's time. Whether what acknowledges it has to wait for flash: until
     /// [`Event::Committed`] comes for the number that the turn's end gives.
     pub fn record(&mut self, operation: &StoreOp<'_>, now_ms: u64) -> bool {
+        let mut rests = false;
         let class = match operation {
             StoreOp::Queued { message, qos, .. } => {
                 let class = self.settings.class_of(message.topic());
@@ -247,10 +253,7 @@ impl Store {
             }
             StoreOp::Retained { message } => {
                 let class = self.settings.class_of(message.topic());
-                if class == Class::Interval && self.rests(message, now_ms) {
-                    self.writer.resting(message);
-                    return false;
-                }
+                rests = class == Class::Interval && self.rests(message, now_ms);
                 class
             }
             StoreOp::RetainCleared { topic } => {
@@ -269,9 +272,27 @@ impl Store {
         if class == Class::Volatile {
             return false;
         }
-        self.writer.operation(operation, now_ms);
+        self.write(operation, now_ms, rests);
         self.is_urgent |= class == Class::Commit;
         class == Class::Commit
+    }
+
+    /// Appends an operation to the frame; one that makes a message retained may let it rest.
+    fn write(&mut self, operation: &StoreOp<'_>, now_ms: u64, rests: bool) {
+        let start = self.writer.frame_bytes();
+        let own = match operation {
+            StoreOp::Retained { message } if rests => self.writer.resting(message),
+            operation => self.writer.operation(operation, now_ms),
+        };
+        if let Some(tail) = &self.tail {
+            let at = |place: usize| tail.bytes() + place as u64;
+            let written = Written {
+                start: at(start),
+                own: at(own),
+                end: at(self.writer.frame_bytes()),
+            };
+            self.live.note(operation, written, rests);
+        }
     }
 
     /// Whether a message that is retained rests; if not, what rests under its topic is replaced.
@@ -289,7 +310,7 @@ impl Store {
     fn say_rested(&mut self, until_ms: u64) {
         while let Some(message) = self.resting.ripe(until_ms) {
             let operation = StoreOp::Retained { message: &message };
-            self.writer.operation(&operation, until_ms);
+            self.write(&operation, until_ms, false);
         }
     }
 
@@ -323,7 +344,7 @@ impl Store {
                 "store: {}: {error}; changes go straight to flash until there is room",
                 self.directory.display()
             );
-            self.tail = None;
+            (self.tail, self.live) = (None, Live::default());
         }
         if !matches!(appended, Some(Ok(_))) {
             let records = self.writer.bytes().to_vec();
@@ -335,6 +356,7 @@ impl Store {
         }
         self.last += count;
         self.writer.clear();
+        self.live.turn_ends();
         if std::mem::take(&mut self.is_urgent) {
             self.order(Order::Commit);
         } else if !self.is_told.swap(true, Ordering::SeqCst) {
@@ -370,11 +392,14 @@ impl Store {
         };
         match Tail::begin(&self.directory, number, header) {
             Ok(tail) => {
-                self.tail = Some(tail);
+                let former = self.tail.replace(tail);
+                // Of a segment that was not written to its end, nothing is known.
+                let closed = former.map(|tail| self.live.take(tail.bytes()));
                 self.segment = number;
                 self.order(Order::Rotated {
                     segment: number,
                     first: self.last + 1,
+                    closed,
                 });
             }
             // The present one goes on, if there is one.

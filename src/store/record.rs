@@ -7,7 +7,7 @@
 
 use std::borrow::Cow;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::broker::StoreOp;
 use crate::mqtt::packet::{RetainHandling, SubscriptionOptions};
@@ -107,8 +107,10 @@ pub struct Body<'a> {
     /// The Topic Name.
     pub topic: &'a str,
     /// The properties as encoded.
+    #[serde(serialize_with = "at_once")]
     pub properties: &'a [u8],
     /// The payload.
+    #[serde(serialize_with = "at_once")]
     pub payload: &'a [u8],
     /// The QoS that it was published with.
     pub qos: u8,
@@ -116,6 +118,11 @@ pub struct Body<'a> {
     pub retain: bool,
     /// When it expires, in the broker's time.
     pub expires_at_ms: Option<u64>,
+}
+
+/// The same bytes as serde's own form of a slice, which would give them one by one.
+fn at_once<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_bytes(bytes)
 }
 
 impl<'a> Extras<'a> {
@@ -197,8 +204,9 @@ impl Writer {
         self.body = None;
     }
 
-    /// Appends what an operation says at `now_ms` of the broker's time.
-    pub fn operation(&mut self, operation: &StoreOp<'_>, now_ms: u64) {
+    /// Appends what an operation says at `now_ms` of the broker's time. Where its own record begins in the frame: it is the last one, and
+    /// behind the body of its message if that had to be written.
+    pub fn operation(&mut self, operation: &StoreOp<'_>, now_ms: u64) -> usize {
         match *operation {
             StoreOp::Queued { message, .. }
             | StoreOp::Retained { message }
@@ -206,16 +214,25 @@ impl Writer {
             | StoreOp::Kept { message, .. } => self.body_of(message),
             _ => {}
         }
+        let own = self.bytes.len();
         self.record(&record_of(operation, now_ms));
+        own
     }
 
-    /// Appends that a message is retained and rests.
-    pub fn resting(&mut self, message: &Message) {
+    /// How long the frame is, with its head.
+    pub fn frame_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Appends that a message is retained and rests. Where in the frame the operation's own record begins.
+    pub fn resting(&mut self, message: &Message) -> usize {
         self.body_of(message);
+        let own = self.bytes.len();
         self.record(&Record::Resting {
             topic: message.topic(),
             message: message.id(),
         });
+        own
     }
 
     /// Appends a record.
@@ -224,6 +241,18 @@ impl Writer {
         // Writing to memory cannot fail, and every type of a record has a length.
         self.bytes = postcard::to_extend(record, bytes).expect("a record has a serde form");
         self.count += 1;
+    }
+
+    /// Room for records that were written before, so many bytes of them. [`Writer::counts`] MUST be told how many they are.
+    pub fn append(&mut self, bytes: usize) -> &mut [u8] {
+        let start = self.bytes.len();
+        self.bytes.resize(start + bytes, 0);
+        &mut self.bytes[start..]
+    }
+
+    /// So many records more were appended.
+    pub fn counts(&mut self, records: u32) {
+        self.count += records;
     }
 
     fn body_of(&mut self, message: &Message) {

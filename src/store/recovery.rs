@@ -19,6 +19,7 @@ use rusqlite::Row;
 use super::coalesce::Coalesced;
 use super::database::{Database, Place};
 use super::journal::{self, Clock, Header, Tail};
+use super::live::Live;
 use super::record::{Record, Writer, options_of};
 use super::resting::Resting;
 use super::status::Status;
@@ -90,6 +91,7 @@ pub fn recover(parts: Parts) -> io::Result<Recovery> {
     let place = Place {
         path: parts.settings.path.clone(),
         vfs: parts.vfs,
+        scratch: directory.join("reading"),
     };
     take_kept(&place.path);
     let (database, memory) = match Database::open(&place, parts.seed) {
@@ -400,7 +402,11 @@ impl Recovery {
             true => (it.number, it.end, it.header.first + it.count),
             false => (it.number, 0, it.header.first),
         });
-        let writer = self.rested();
+        let (writer, mut live) = (self.rested(), Live::default());
+        if writer.count() > 0 {
+            // It was not told of them.
+            live.lose();
+        }
         let (orders, received) = mpsc::channel();
         let status = Arc::new(Mutex::new(Status::default()));
         let is_told = Arc::new(AtomicBool::new(false));
@@ -425,6 +431,7 @@ impl Recovery {
             clock: self.clocks.clock,
             writer,
             resting: Resting::default(),
+            live,
             tail,
             directory: self.directory,
             segment: number,

@@ -694,6 +694,50 @@ fn what_comes_back_after_crashes_and_stops_is_what_was_said() {
 }
 
 #[test]
+fn of_messages_that_came_and_went_the_journal_keeps_hardly_anything() {
+    let mut world = World::new(seed(), Class::Interval);
+    world.make_session();
+    let (session, mut sent) = (SessionId(1), 0_u16);
+    let mut in_flight = std::collections::VecDeque::new();
+    for _ in 0..20_000 {
+        sent += 1;
+        let parts = MessageParts {
+            topic: "busy",
+            properties: &[],
+            payload: b"small",
+            qos: Qos::AtLeastOnce,
+            retain: false,
+            expires_at_ms: None,
+        };
+        let message = Message::new(u64::from(sent), parts);
+        let packet_id = PacketId::new(sent).expect("not 0");
+        world.say(StoreOp::Queued {
+            session,
+            message: &message,
+            qos: Qos::AtLeastOnce,
+            retain: false,
+            subscription_ids: &[],
+            share: None,
+            packet_id: Some(packet_id),
+        });
+        in_flight.push_back(packet_id);
+        if in_flight.len() > 3 {
+            let packet_id = in_flight.pop_front().expect("it has some");
+            world.say(StoreOp::Done { session, packet_id });
+        }
+        world.turn_ends();
+    }
+    world.let_thread_run();
+    let journal = std::fs::read_dir(world.folder.path().join("run")).expect("it is there");
+    let bytes: u64 = journal
+        .map(|entry| entry.and_then(|entry| entry.metadata()))
+        .map(|metadata| metadata.expect("it is there").len())
+        .sum();
+    // Reading them is put off until they have far more.
+    assert!(bytes < 4 * super::journal::SEGMENT_BYTES, "{bytes}");
+}
+
+#[test]
 fn the_same_holds_where_every_turn_is_committed() {
     run(Class::Commit, Duration::ZERO);
 }

@@ -7,6 +7,8 @@
 //! Flash that is full, read-only or broken stops nothing: it is said once, what was promised to wait for flash waits no longer, the
 //! journal keeps what is missing, and it is tried again until it works.
 
+mod compact;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,17 +19,15 @@ use std::time::{Duration, Instant};
 use super::budget::Budget;
 use super::coalesce::Coalesced;
 use super::database::{Database, Place, set_aside_whole};
-use super::journal::{self, Header};
-use super::record::{self, Writer};
+use super::journal;
+use super::live::Closed;
+use super::record;
 use super::status::{Status, Written};
 use super::{Clocks, Event, Notify, Settings};
 
 /// How long it waits before it tries again after flash has failed: the first time, and at most.
 const RETRY: Duration = Duration::from_secs(2);
 const RETRY_MAX: Duration = Duration::from_secs(60);
-
-/// Closed segments are compacted when so many bytes have come since the last time.
-const COMPACT_BYTES: u64 = 256 << 10;
 
 /// When what flash lacks has so many bytes after it was compacted, it is written before the interval is over: it is read as a whole for
 /// that, which takes up to ten times the memory, and that is dearer than writing early what will hardly be taken back.
@@ -49,6 +49,8 @@ pub enum Order {
         segment: u64,
         /// The record.
         first: u64,
+        /// What is known of the one before, if there was one and all went well.
+        closed: Option<Closed>,
     },
     /// Records that the journal did not take.
     Frame {
@@ -73,12 +75,29 @@ pub enum Order {
 }
 
 /// A segment of the journal that the thread reads.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct Segment {
     number: u64,
     /// Where what flash lacks begins, and the number of the record there.
     from: u64,
     next: u64,
+    /// Whether flash has all of it that is for flash.
+    is_applied: bool,
+    /// Whether it may have something that stays in the journal even so.
+    is_volatile: bool,
+}
+
+impl Segment {
+    /// One of which nothing more is known.
+    fn new(number: u64, from: u64, next: u64) -> Segment {
+        Segment {
+            number,
+            from,
+            next,
+            is_applied: false,
+            is_volatile: true,
+        }
+    }
 }
 
 /// Records in memory.
@@ -174,7 +193,7 @@ impl Worker {
         let segments = closed.chain(beginning.current.map(|(number, next)| (number, 0, next)));
         let mut worker = Worker {
             segments: segments
-                .map(|(number, from, next)| Segment { number, from, next })
+                .map(|(number, from, next)| Segment::new(number, from, next))
                 .collect(),
             directory: beginning.directory,
             budget: Budget::new(beginning.settings.daily_budget, Instant::now()),
@@ -247,13 +266,13 @@ impl Worker {
                 let since = Instant::now().checked_sub(age).unwrap_or_else(Instant::now);
                 self.changed = Some(self.changed.map_or(since, |changed| changed.min(since)));
             }
-            Order::Rotated { segment, first } => {
-                self.closed_bytes += journal::SEGMENT_BYTES;
-                self.segments.push(Segment {
-                    number: segment,
-                    from: 0,
-                    next: first,
-                });
+            Order::Rotated {
+                segment,
+                first,
+                closed,
+            } => {
+                self.close(closed, first - 1);
+                self.segments.push(Segment::new(segment, 0, first));
             }
             Order::Frame {
                 first,
@@ -328,6 +347,9 @@ impl Worker {
                 (self.changed, self.lack_bytes) = (None, 0);
                 for (segment, (from, next)) in self.segments.iter_mut().zip(ends) {
                     (segment.from, segment.next) = (from, next);
+                }
+                if let Some((_, closed)) = self.segments.split_last_mut() {
+                    closed.iter_mut().for_each(|it| it.is_applied = true);
                 }
                 self.recover();
                 if self.segments.len() > 1 {
@@ -544,107 +566,6 @@ impl Worker {
             records: frame.records.clone(),
         }));
         Ok((chunks, ends))
-    }
-
-    fn compact_if_long(&mut self) {
-        if self.closed_bytes > COMPACT_BYTES.max(self.compacted_bytes) {
-            self.compact();
-        }
-        let in_memory: usize = self.frames.iter().map(|frame| frame.records.len()).sum();
-        let is_in_doubt = self.database.as_ref().is_some_and(Database::is_in_doubt);
-        if self.frames.len() > 1 && in_memory as u64 > COMPACT_BYTES && !is_in_doubt {
-            self.compact_frames();
-        }
-    }
-
-    /// Puts one segment in the place of all closed ones, with what of them is still needed, or none.
-    fn compact(&mut self) {
-        if let Err(error) = self.try_to_compact() {
-            log::debug!("store: the journal cannot be compacted: {error}");
-        }
-        self.closed_bytes = 0;
-    }
-
-    fn try_to_compact(&mut self) -> io::Result<()> {
-        if self.database.as_ref().is_some_and(Database::is_in_doubt) {
-            // What came and went is only known to cost nothing where it is known what flash has.
-            return Ok(());
-        }
-        let Some((current, closed)) = self.segments.split_last().filter(|(_, it)| !it.is_empty())
-        else {
-            return Ok(());
-        };
-        let mut chunks = Vec::new();
-        let mut covers_from = u64::MAX;
-        for segment in closed {
-            let path = journal::path(&self.directory, segment.number);
-            let header = journal::read_header(&path)?.ok_or(io::ErrorKind::InvalidData)?;
-            covers_from = covers_from.min(header.covers_from);
-            chunks.push(self.whole(segment)?);
-        }
-        let number = closed.last().map_or(0, |segment| segment.number);
-        let last = last_of(&chunks).unwrap_or(self.applied);
-        let known = self.database.as_ref().map(Database::content);
-        let mut span = Coalesced::new(self.applied);
-        add(&mut span, &chunks, &known);
-        let is_needed = span.all().next().is_some();
-        let kept = if is_needed {
-            let header = Header {
-                store: self.store,
-                clock: self.clocks.clock,
-                covers_from,
-                first: chunks.first().map_or(last, |chunk| chunk.first),
-                compacted_to: Some(last),
-            };
-            self.compacted_bytes =
-                journal::write_compacted(&self.directory, number, header, span.all())?;
-            // All of it is read again when flash lacks some of it, and none of it otherwise.
-            let is_lacking = last > self.applied;
-            self.lack_bytes = if is_lacking { self.compacted_bytes } else { 0 };
-            let from = self.compacted_bytes - self.lack_bytes;
-            vec![Segment {
-                number,
-                from,
-                next: last,
-            }]
-        } else {
-            (self.compacted_bytes, self.lack_bytes) = (0, 0);
-            Vec::new()
-        };
-        let current = Segment { ..*current };
-        for segment in &self.segments[..self.segments.len() - 1] {
-            if kept.iter().all(|it| it.number != segment.number) {
-                std::fs::remove_file(journal::path(&self.directory, segment.number))?;
-            }
-        }
-        self.segments = kept;
-        self.segments.push(current);
-        let read = chunks.iter().map(|chunk| chunk.records.len()).sum();
-        drop(chunks);
-        give_back(read);
-        Ok(())
-    }
-
-    fn compact_frames(&mut self) {
-        let known = self.database.as_ref().map(Database::content);
-        let mut span = Coalesced::new(self.applied);
-        add(&mut span, &self.frames, &known);
-        let last = last_of(&self.frames).unwrap_or(self.applied);
-        let mut writer = Writer::default();
-        for item in span.all() {
-            if let Some(body) = item.body {
-                writer.record(&record::Record::Body(*body));
-            }
-            writer.record(item.record);
-        }
-        let first = self.frames.first().map_or(last, |frame| frame.first);
-        let (count, records) = (u64::from(writer.count()), writer.bytes().to_vec());
-        self.frames = vec![Chunk {
-            first,
-            count,
-            compacted_to: Some(last),
-            records,
-        }];
     }
 }
 

@@ -133,6 +133,10 @@ impl<H: Hub> Connection<H> {
         let mounted = prefixed
             .as_ref()
             .map(|prefixed| prefixed.connect(connect.clone()));
+        if connect.bridge && connect.version.is_v5() {
+            self.trail = Some(hub.trail().clone());
+            hub.table().borrow_mut().set_trail(id, hub.trail().clone());
+        }
         hub.handle(Input::Connect {
             connection: id,
             connect: mounted.as_ref().unwrap_or(connect),

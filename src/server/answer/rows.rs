@@ -29,8 +29,8 @@ pub fn clients(bus: &Bus, from: Option<&str>) -> Outcome {
         let since = live.since();
         Some(Client {
             address: live.address().to_string(),
-            listener: live.door().listener.name.clone(),
-            tls: live.door().tls.is_some(),
+            listener: live.through(),
+            tls: live.is_encrypted(),
             connected_s: now.since_ms(since) / 1000,
             unsent_bytes: live.unsent_bytes(),
             denials: live.denials(),

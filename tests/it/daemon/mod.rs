@@ -26,6 +26,7 @@ mod reload;
 mod request;
 mod retained;
 mod robust;
+mod rpcd;
 mod scram;
 mod session;
 mod share;
