@@ -79,10 +79,16 @@ pub struct Session {
 pub struct Bridge {
     /// The name of its section.
     pub name: String,
-    /// `connected`, `connecting`, `waiting` (for the next attempt) or `disabled`.
+    /// `connected`, or `waiting` for the next attempt or its outcome.
     pub state: String,
-    /// The other end: of the connection, or of the next attempt.
+    /// The other end: of the connection, or of the last attempt.
     pub address: String,
+    /// The version of MQTT that is spoken; `None` if it is not connected.
+    pub version: Option<String>,
+    /// Attempts to connect since the start.
+    pub attempts: u64,
+    /// Filters that the other end does not let it subscribe to.
+    pub refused: Vec<String>,
     /// For how many seconds it has been so.
     pub since_s: u64,
     /// Messages that wait for the other end.
@@ -93,7 +99,7 @@ pub struct Bridge {
     pub messages_in: u64,
     /// Messages to the other end, since the start.
     pub messages_out: u64,
-    /// Why it is not connected; `None` if it is.
+    /// Why it is not connected, or was not the last time; `None` if nothing went wrong yet.
     pub error: Option<String>,
 }
 

@@ -4,7 +4,7 @@
 //! error.
 
 use crate::broker::{ClientRow, Kind, SessionRow};
-use crate::control::{Answer, Client, Outcome, Rows, Session};
+use crate::control::{Answer, Bridge, Client, Outcome, Rows, Session};
 use crate::log::Escaped;
 use crate::mqtt::topic;
 use crate::server::bus::Bus;
@@ -132,10 +132,37 @@ pub fn retained(bus: &Bus, filter: Option<&str>, from: Option<&str>) -> Outcome 
     Ok(Answer::Items(Rows { items, next }))
 }
 
-/// Bridges.
-pub fn bridges() -> Answer {
+/// Bridges. There are as many as are configured, so that one page has all of them.
+pub fn bridges(bus: &Bus) -> Answer {
+    let now = clock::now();
+    let told = bus.bridges.borrow().told();
+    let broker = bus.broker.borrow();
+    let items = told.into_iter().map(|bridge| {
+        let session = broker.session(now, &bridge.session);
+        let session = session.as_ref();
+        let away_s = session.and_then(|session| session.away_s);
+        let state = bridge.state;
+        let is_connected = state.connected_since.is_some();
+        Bridge {
+            name: bridge.name,
+            state: if is_connected { "connected" } else { "waiting" }.to_owned(),
+            address: state.address,
+            version: state.protocol.map(str::to_owned),
+            attempts: state.attempts,
+            refused: state.refused,
+            since_s: match state.connected_since {
+                Some(since) => now.since_ms(since) / 1000,
+                None => away_s.unwrap_or_default(),
+            },
+            queued: session.map_or(0, |session| session.queued + session.queued_qos0),
+            queued_bytes: session.map_or(0, |session| session.queued_bytes),
+            messages_in: state.received,
+            messages_out: state.sent,
+            error: state.last_error,
+        }
+    });
     Answer::Bridges(Rows {
-        items: Vec::new(),
+        items: items.collect(),
         next: None,
     })
 }
