@@ -126,8 +126,7 @@ impl Broker {
 
     /// Handles one event at the moment `now`, which MUST not be earlier than that of the last.
     pub fn handle<E: Effects>(&mut self, now: Time, input: Input<'_>, effects: &mut E) {
-        let away = self.sessions_away();
-        let stops = matches!(input, Input::Shutdown);
+        let (away, stops) = (self.sessions_away(), matches!(input, Input::Shutdown));
         match input {
             Input::Bridges(bridges) => self.set_bridges(now, bridges, effects),
             Input::Link(link) => self.link(now, &link, effects),
@@ -162,11 +161,7 @@ impl Broker {
                     self.pump(now, connection, effects);
                 }
             }
-            Input::Alive { connection } => {
-                if let Some(state) = self.connection(connection) {
-                    state.last_heard = now;
-                }
-            }
+            Input::Alive { connection } => self.is_alive(now, connection),
             Input::Permissions {
                 connection,
                 permissions,
@@ -195,6 +190,12 @@ impl Broker {
             self.bound_sessions_away(now, away, effects);
         }
         self.settle(now, effects);
+    }
+
+    fn is_alive(&mut self, now: Time, connection: ConnectionId) {
+        if let Some(state) = self.connection(connection) {
+            state.last_heard = now;
+        }
     }
 
     fn set(&mut self, now: Time, settings: Settings) {

@@ -135,12 +135,6 @@ impl Broker {
         (rows, None)
     }
 
-    /// The session with a Client Identifier.
-    pub fn session(&self, now: Time, client_id: &str) -> Option<SessionRow> {
-        let key = self.by_client_id.get(client_id)?;
-        Some(self.session_row(now, &self.sessions[key.index()]))
-    }
-
     fn session_slots(&self) -> u32 {
         let last = self.sessions.iter().next_back();
         last.map_or(0, |(index, _)| index as u32 + 1)

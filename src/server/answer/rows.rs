@@ -3,6 +3,7 @@
 //! The broker bounds what one page costs the loop. A cursor is made here and read here, and whoever sends back something else gets an
 //! error.
 
+use crate::bridge::{Phase, Told};
 use crate::broker::{ClientRow, Kind, SessionRow};
 use crate::control::{Answer, Bridge, Client, Outcome, Rows, Session};
 use crate::log::Escaped;
@@ -132,37 +133,39 @@ pub fn retained(bus: &Bus, filter: Option<&str>, from: Option<&str>) -> Outcome 
     Ok(Answer::Items(Rows { items, next }))
 }
 
-/// Bridges. There are as many as are configured, so that one page has all of them.
+/// Bridges.
 pub fn bridges(bus: &Bus) -> Answer {
     let now = clock::now();
-    let told = bus.bridges.borrow().told();
     let broker = bus.broker.borrow();
-    let items = told.into_iter().map(|bridge| {
-        let session = broker.session(now, &bridge.session);
-        let session = session.as_ref();
-        let away_s = session.and_then(|session| session.away_s);
-        let state = bridge.state;
-        let is_connected = state.connected_since.is_some();
+    let row = |Told {
+                   name,
+                   session,
+                   state,
+               }: Told| {
+        let held = broker.bridge_state(&session);
         Bridge {
-            name: bridge.name,
-            state: if is_connected { "connected" } else { "waiting" }.to_owned(),
+            name,
+            state: match state.phase {
+                Phase::Connecting => "connecting",
+                Phase::Connected => "connected",
+                Phase::Waiting => "waiting",
+            }
+            .to_owned(),
             address: state.address,
-            version: state.protocol.map(str::to_owned),
-            attempts: state.attempts,
-            refused: state.refused,
-            since_s: match state.connected_since {
-                Some(since) => now.since_ms(since) / 1000,
-                None => away_s.unwrap_or_default(),
-            },
-            queued: session.map_or(0, |session| session.queued + session.queued_qos0),
-            queued_bytes: session.map_or(0, |session| session.queued_bytes),
+            since_s: state.since.map_or(0, |since| now.since_ms(since) / 1000),
+            queued: held.map_or(0, |held| held.waiting),
+            queued_bytes: held.map_or(0, |held| held.waiting_bytes),
             messages_in: state.received,
             messages_out: state.sent,
+            inflight: held.map_or(0, |held| held.inflight),
+            dropped: held.map_or(0, |held| held.dropped),
+            protocol: state.protocol.map(str::to_owned),
+            refused: state.refused,
             error: state.last_error,
         }
-    });
+    };
     Answer::Bridges(Rows {
-        items: items.collect(),
+        items: bus.bridges.borrow().told().into_iter().map(row).collect(),
         next: None,
     })
 }
