@@ -101,8 +101,8 @@ fn storage(bus: &Bus) -> Storage {
 }
 
 fn back_up(bus: &Bus, reply: Reply) {
-    let store = bus.store.borrow();
-    let Some(store) = store.as_ref() else {
+    let mut store = bus.store.borrow_mut();
+    let Some(store) = store.as_mut() else {
         return reply(Err("nothing is kept: there is no database".into()));
     };
     let path = match new_copy(&bus.root.join(keeping::JOURNAL)) {

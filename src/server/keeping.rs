@@ -35,6 +35,7 @@ pub fn settings_of(persistence: &Persistence) -> Settings {
             .map(|topics| (topics.filter.clone(), class_of(topics.class)))
             .collect(),
         flush_interval: persistence.flush_interval,
+        rest: store::REST.min(persistence.flush_interval / 2),
         size_limit: persistence.size_limit,
         daily_budget: persistence.daily_budget.unwrap_or(0),
     }
@@ -169,14 +170,20 @@ impl Bus {
     /// The store's thread has something to say.
     pub fn stored(&self, event: Event) {
         match event {
-            Event::Committed(number) => self.table.borrow_mut().release(number),
-            Event::JournalIsFree => {
-                if let Some(store) = self.store.borrow_mut().as_mut() {
-                    store.journal_is_free();
-                }
+            Event::Committed(number) => {
+                self.table.borrow_mut().release(number);
+                self.with_store(|store| store.flushed(clock::now().0));
             }
+            Event::JournalIsFree => self.with_store(Store::journal_is_free),
+            Event::Due => self.with_store(|store| store.flush(clock::now().0)),
         }
         crate::net::hub::Hub::end_turn_soon(self);
+    }
+
+    fn with_store(&self, use_it: impl FnOnce(&mut Store)) {
+        if let Some(store) = self.store.borrow_mut().as_mut() {
+            use_it(store);
+        }
     }
 
     /// Writes everything that is to be kept, and ends the store's thread.

@@ -68,6 +68,7 @@ impl Offline {
             class: Class::Interval,
             classes: Vec::new(),
             flush_interval: Duration::MAX,
+            rest: Duration::ZERO,
             size_limit: None,
             daily_budget: 0,
         };

@@ -4,8 +4,8 @@
 //! is gone; of values that changed the last one stays. What is left, in its order, has the same effect as all of it.
 //!
 //! Records come in three sorts. Those that the database has taken already (`applied`) count only for what they say of QoS 0
-//! messages and of kept ones. QoS 0 messages that wait for a client, and messages that the keeper has, never go to flash: they stay in
-//! the journal, and with it on tmpfs. All others are for flash. It reads no file and knows no database but through [`Known`].
+//! messages, and of kept and resting ones. QoS 0 messages that wait for a client, messages that the keeper has, and retained ones that
+//! rest, never go to flash: they stay in the journal, and with it on tmpfs. All others are for flash. It reads no file and knows no database but through [`Known`].
 
 use super::Map;
 use super::record::{Body, Extras, Record};
@@ -14,6 +14,13 @@ use super::record::{Body, Extras, Record};
 pub trait Known {
     /// Whether a topic may have a retained message there; a wrong yes costs a statement without effect.
     fn may_retain(&self, topic: &str) -> bool;
+}
+
+/// Of a database that cannot be opened nothing is known: it may have anything.
+impl<K: Known> Known for Option<&K> {
+    fn may_retain(&self, topic: &str) -> bool {
+        self.is_none_or(|known| known.may_retain(topic))
+    }
 }
 
 /// A span of the journal.
@@ -30,6 +37,8 @@ pub struct Coalesced<'a> {
     taken: Map<(u64, u16), usize>,
     subscriptions: Map<(u64, &'a str), usize>,
     retained: Map<&'a str, usize>,
+    /// Retained messages that rest.
+    resting: Map<&'a str, usize>,
     /// What the keeper has, by message.
     kept: Map<u64, usize>,
     numbers: Numbers,
@@ -91,6 +100,7 @@ impl<'a> Coalesced<'a> {
             taken: Map::default(),
             subscriptions: Map::default(),
             retained: Map::default(),
+            resting: Map::default(),
             kept: Map::default(),
             numbers: Numbers::default(),
         }
@@ -114,6 +124,16 @@ impl<'a> Coalesced<'a> {
                 let entry = self.push(record);
                 let former = self.kept.insert(message, entry);
                 self.kill(former);
+            }
+            Record::Resting { topic, .. } => {
+                let entry = self.push(record);
+                let former = self.resting.insert(topic, entry);
+                self.kill(former);
+            }
+            Record::Retained { topic, .. } | Record::RetainCleared { topic } => {
+                let former = self.resting.remove(topic);
+                self.kill(former);
+                self.add_for_flash(is_applied, record, known);
             }
             Record::KeptGone { message } => {
                 let entry = self.kept.remove(&message);
@@ -178,9 +198,12 @@ pub struct Item<'s, 'a> {
     pub body: Option<&'s Body<'a>>,
 }
 
-/// Whether a record is of a message that only waits for somebody: at QoS 0, or kept.
+/// Whether a record is of a message that only waits for somebody, at QoS 0 or kept, or that rests.
 fn is_volatile(record: &Record<'_>) -> bool {
-    matches!(record, Record::Queued { qos: 0, .. } | Record::Kept { .. })
+    matches!(
+        record,
+        Record::Queued { qos: 0, .. } | Record::Kept { .. } | Record::Resting { .. }
+    )
 }
 
 impl<'a> Coalesced<'a> {

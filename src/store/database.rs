@@ -500,9 +500,11 @@ fn settle(connection: &Connection) -> rusqlite::Result<()> {
     // It changes nothing and is written all the same.
     let proof = || connection.execute("UPDATE state SET id = id", []);
     match set("WAL") {
-        Ok(mode) if mode == "wal" && proof().is_ok() => Ok(()),
-        _ => set("TRUNCATE").map(drop),
-    }
+        Ok(mode) if mode == "wal" && proof().is_ok() => return Ok(()),
+        _ => set("TRUNCATE")?,
+    };
+    // Where the last step of the change fails, SQLite names the new mode and goes on in the old one.
+    proof().map(drop)
 }
 
 /// Gives pages back that nothing is in, where they are most of a large file. Nothing does so while the bus runs: free pages are used

@@ -22,7 +22,8 @@
 //! | [`Class::Commit`] | the transaction on flash | all | all |
 //!
 //! A transaction takes everything before it with it, so an operation of class `commit` hurries those of class `interval` along.
-//! QoS 0 messages that wait for a client, and messages that the keeper has, are in the journal only, and `$SYS` is nowhere.
+//! QoS 0 messages that wait for a client, and messages that the keeper has, are in the journal only, and `$SYS` is nowhere. A message
+//! that is retained at QoS 0 rests in the journal before it is for flash (`resting`).
 //!
 //! # What it is not
 //!
@@ -42,6 +43,7 @@ mod live;
 mod power;
 mod record;
 mod recovery;
+mod resting;
 mod schema;
 mod status;
 #[cfg(test)]
@@ -59,16 +61,18 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::broker::StoreOp;
-use crate::mqtt::topic;
+use crate::mqtt::{Message, Qos, topic};
 
 pub use database::Stamp;
 pub use journal::Clock;
 pub use recovery::{Parts, Recovery, kept, recover};
+pub use resting::REST;
 pub use status::Status;
 
 use journal::{Header, Tail};
 use live::{Live, Written};
 use record::Writer;
+use resting::Resting;
 use worker::Order;
 
 /// What is found by a number or a topic. Its keys are partly what clients chose, so its seed is chance.
@@ -99,6 +103,8 @@ pub struct Settings {
     pub flush_interval: Duration,
     /// Bytes that the database may take; `None` for what the file system can spare.
     pub size_limit: Option<u64>,
+    /// How long a message that is retained at QoS 0 is in the journal only; at most half an interval, or nothing.
+    pub rest: Duration,
     /// Bytes a day that may go to flash before the interval is stretched; 0 for any number.
     pub daily_budget: u64,
 }
@@ -195,6 +201,8 @@ pub enum Event {
     Committed(u64),
     /// The journal may be tried again.
     JournalIsFree,
+    /// An interval is over: what has rested is to be said, and then [`Store::flush`] called.
+    Due,
 }
 
 /// How the store's thread tells it.
@@ -208,6 +216,7 @@ pub struct Store {
     writer: Writer,
     /// What of the journal's segment is needed.
     live: Live,
+    resting: Resting,
     /// The journal; `None` while it cannot be written.
     tail: Option<Tail>,
     directory: PathBuf,
@@ -240,8 +249,18 @@ impl Store {
                     Class::Commit
                 })
             }
-            StoreOp::Retained { message } => self.settings.class_of(message.topic()),
-            StoreOp::RetainCleared { topic } => self.settings.class_of(topic),
+            StoreOp::Retained { message } => {
+                let class = self.settings.class_of(message.topic());
+                if class == Class::Interval && self.rests(message, now_ms) {
+                    self.say_resting(message);
+                    return false;
+                }
+                class
+            }
+            StoreOp::RetainCleared { topic } => {
+                self.resting.forget(topic);
+                self.settings.class_of(topic)
+            }
             // Nothing promises it, and flash never has it.
             StoreOp::Kept { message, .. } => {
                 let class = self.settings.class_of(message.topic());
@@ -254,19 +273,68 @@ impl Store {
         if class == Class::Volatile {
             return false;
         }
-        let start = self.writer.frame_bytes();
-        let own = self.writer.operation(operation, now_ms);
-        if let Some(tail) = &self.tail {
-            let at = |place: usize| tail.bytes() + place as u64;
-            let written = Written {
-                start: at(start),
-                own: at(own),
-                end: at(self.writer.frame_bytes()),
-            };
-            self.live.note(operation, written);
-        }
+        self.say(operation, now_ms);
         self.is_urgent |= class == Class::Commit;
         class == Class::Commit
+    }
+
+    fn say(&mut self, operation: &StoreOp<'_>, now_ms: u64) {
+        let start = self.writer.frame_bytes();
+        let own = self.writer.operation(operation, now_ms);
+        if let Some(written) = self.written(start, own) {
+            self.live.note(operation, written);
+        }
+    }
+
+    fn say_resting(&mut self, message: &Message) {
+        let start = self.writer.frame_bytes();
+        let own = self.writer.resting(message);
+        if let Some(written) = self.written(start, own) {
+            self.live.note_resting(written);
+        }
+    }
+
+    /// Where in the segment something will be that begins there in the frame and is the last in it.
+    fn written(&self, start: usize, own: usize) -> Option<Written> {
+        let at = |place: usize, tail: &Tail| tail.bytes() + place as u64;
+        self.tail.as_ref().map(|tail| Written {
+            start: at(start, tail),
+            own: at(own, tail),
+            end: at(self.writer.frame_bytes(), tail),
+        })
+    }
+
+    /// Whether a message that is retained rests; if not, what rests under its topic is replaced.
+    fn rests(&mut self, message: &Message, now_ms: u64) -> bool {
+        let is_promised = message.qos() != Qos::AtMostOnce;
+        let rests =
+            !is_promised && !self.settings.rest.is_zero() && self.resting.rest(message, now_ms);
+        if !rests {
+            self.resting.forget(message.topic());
+        }
+        rests
+    }
+
+    /// Says again, for flash, what rests since `until_ms` of the broker's time or longer.
+    fn say_rested(&mut self, until_ms: u64) {
+        while let Some(message) = self.resting.ripe(until_ms) {
+            self.say(&StoreOp::Retained { message: &message }, until_ms);
+        }
+    }
+
+    /// Has everything that is for flash written: an interval is over at `now_ms` of the broker's time.
+    pub fn flush(&mut self, now_ms: u64) {
+        self.say_rested(now_ms.saturating_sub(self.settings.rest.as_millis() as u64));
+        self.end_turn();
+        self.order(Order::Flush);
+    }
+
+    /// Flash was written. What rests goes on waiting for the next time.
+    pub fn flushed(&mut self, now_ms: u64) {
+        if let Some(since_ms) = self.resting.oldest_ms() {
+            let age = Duration::from_millis(now_ms.saturating_sub(since_ms));
+            self.order(Order::Rests(age));
+        }
     }
 
     /// Ends a turn: what was said survives a crash from now on. The number of the last operation.
@@ -363,7 +431,9 @@ impl Store {
     }
 
     /// Has a consistent copy of the database written.
-    pub fn copy_to(&self, path: PathBuf, done: Box<dyn FnOnce(Result<(), String>) + Send>) {
+    pub fn copy_to(&mut self, path: PathBuf, done: Box<dyn FnOnce(Result<(), String>) + Send>) {
+        self.say_rested(u64::MAX);
+        self.end_turn();
         self.order(Order::Copy { path, done });
     }
 
@@ -385,6 +455,7 @@ impl Store {
 
     /// Writes everything, and waits until that is done.
     pub fn stop(&mut self) {
+        self.say_rested(u64::MAX);
         self.end_turn();
         self.order(Order::Stop);
         if let Some(thread) = self.thread.take()

@@ -52,6 +52,8 @@ pub enum Record<'a> {
     Released { session: u64, packet_id: u16 },
     /// [`StoreOp::Retained`].
     Retained { topic: &'a str, message: u64 },
+    /// The same of a message that rests: it is in the journal only, until it is said again as retained, replaced or cleared.
+    Resting { topic: &'a str, message: u64 },
     /// [`StoreOp::RetainCleared`].
     RetainCleared { topic: &'a str },
     /// [`StoreOp::SessionMade`].
@@ -145,6 +147,7 @@ impl Record<'_> {
         match *self {
             Record::Queued { message, .. }
             | Record::Retained { message, .. }
+            | Record::Resting { message, .. }
             | Record::WillSet { message, .. }
             | Record::Kept { message, .. } => Some(message),
             _ => None,
@@ -219,6 +222,17 @@ impl Writer {
     /// How long the frame is, with its head.
     pub fn frame_bytes(&self) -> usize {
         self.bytes.len()
+    }
+
+    /// Appends that a message is retained and rests. Where that begins, as with an operation.
+    pub fn resting(&mut self, message: &Message) -> usize {
+        self.body_of(message);
+        let own = self.bytes.len();
+        self.record(&Record::Resting {
+            topic: message.topic(),
+            message: message.id(),
+        });
+        own
     }
 
     /// Appends a record.

@@ -21,6 +21,7 @@ use super::database::{Database, Place};
 use super::journal::{self, Clock, Header, Tail};
 use super::live::Live;
 use super::record::{Record, Writer, options_of};
+use super::resting::Resting;
 use super::status::Status;
 use super::vfs::Vfs;
 use super::worker::{Beginning, Chunk, Order, Worker, add};
@@ -400,6 +401,12 @@ impl Recovery {
             true => (it.number, it.end, it.header.first + it.count),
             false => (it.number, 0, it.header.first),
         });
+        let writer = self.rested();
+        let mut live = Live::default();
+        if writer.count() > 0 {
+            // It has not seen where that is.
+            live.lose();
+        }
         let (orders, received) = mpsc::channel();
         let status = Arc::new(Mutex::new(Status::default()));
         let is_told = Arc::new(AtomicBool::new(false));
@@ -418,12 +425,13 @@ impl Recovery {
             is_told: is_told.clone(),
             failing: self.failing,
         };
-        let store = Store {
+        let mut store = Store {
             settings: self.settings,
             store: self.store,
             clock: self.clocks.clock,
-            writer: Writer::default(),
-            live: Live::default(),
+            writer,
+            live,
+            resting: Resting::default(),
             tail,
             directory: self.directory,
             segment: number,
@@ -436,7 +444,26 @@ impl Recovery {
             _lock: self.lock,
             thread: None,
         };
+        // What rested has done so.
+        store.end_turn();
         (store, Worker::new(beginning), received)
+    }
+
+    /// Says the retained messages that rested when the program ended, as such that are for flash.
+    fn rested(&self) -> Writer {
+        let mut span = Coalesced::new(u64::MAX);
+        add(&mut span, &self.chunks, &super::write::Content::default());
+        let mut writer = Writer::default();
+        for item in span.for_tmpfs() {
+            if let (Record::Resting { topic, message }, Some(body)) = (item.record, item.body) {
+                writer.record(&Record::Body(*body));
+                writer.record(&Record::Retained {
+                    topic,
+                    message: *message,
+                });
+            }
+        }
+        writer
     }
 }
 
@@ -484,6 +511,7 @@ fn give_waiting(record: &Record<'_>, give: &mut impl FnMut(Restored<'_>)) {
                 packet_id: None,
             });
         }
+        Record::Resting { message, .. } => give(Restored::Retained { message }),
         Record::Kept {
             message,
             publisher,

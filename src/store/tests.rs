@@ -78,6 +78,8 @@ struct World {
     model: Model,
     vfs: &'static Vfs,
     class: Class,
+    /// How long retained messages rest, from the next start on.
+    rest: Duration,
     ends: Option<(Store, Worker, Receiver<Order>)>,
     /// Until which number everything was said to be safe.
     committed: Arc<AtomicU64>,
@@ -97,6 +99,7 @@ fn settings(folder: &Path, class: Class) -> Settings {
         class,
         classes: Vec::new(),
         flush_interval: Duration::from_secs(3600),
+        rest: Duration::ZERO,
         size_limit: None,
         daily_budget: 0,
     }
@@ -114,6 +117,7 @@ impl World {
             model: Model::default(),
             vfs,
             class,
+            rest: Duration::ZERO,
             ends: None,
             committed: Arc::default(),
             on_commit,
@@ -128,7 +132,9 @@ impl World {
     /// Starts the store; what it gives back is the model.
     fn start(&mut self) {
         let folder = self.folder.path();
-        let recovery = recover(parts(folder, &folder.join("run"), self.class, self.vfs));
+        let mut parts = parts(folder, &folder.join("run"), self.class, self.vfs);
+        parts.settings.rest = self.rest;
+        let recovery = recover(parts);
         let recovery = recovery.expect("nobody else is there");
         assert_eq!(found(&recovery), self.model);
         let (committed, on_commit) = (self.committed.clone(), self.on_commit.clone());
@@ -172,6 +178,19 @@ impl World {
     fn flush(&mut self) {
         let (_, worker, orders) = self.ends.as_mut().expect("it runs");
         worker.turn(orders.try_iter().chain([Order::Commit]));
+    }
+
+    /// Has everything written that is for flash at the end of an interval.
+    fn end_interval(&mut self) {
+        let (store, worker, orders) = self.ends.as_mut().expect("it runs");
+        store.flush(self.now);
+        worker.turn(orders.try_iter());
+    }
+
+    /// Begins a segment of the journal before the present one is full.
+    fn begin_segment(&mut self) {
+        let (store, ..) = self.ends.as_mut().expect("it runs");
+        store.begin_segment();
     }
 
     fn crash(&mut self) {
@@ -652,18 +671,22 @@ fn seed() -> u64 {
     seed
 }
 
-fn run(class: Class) {
+fn run(class: Class, rest: Duration) {
     let seed = seed();
     let mut world = World::new(seed, class);
+    world.rest = rest;
+    world.stop();
     for _ in 0..5_000 {
         for _ in 0..world.random.below(12) {
             world.step();
         }
         world.turn_ends();
         match world.random.below(400) {
-            0..12 => world.flush(),
+            0..6 => world.flush(),
+            6..12 => world.end_interval(),
             12 | 13 => world.crash(),
             14 => world.stop(),
+            15..40 => world.begin_segment(),
             _ => {}
         }
     }
@@ -674,7 +697,7 @@ fn run(class: Class) {
 
 #[test]
 fn what_comes_back_after_crashes_and_stops_is_what_was_said() {
-    run(Class::Interval);
+    run(Class::Interval, Duration::ZERO);
 }
 
 #[test]
@@ -683,8 +706,11 @@ fn of_messages_that_came_and_went_the_journal_keeps_hardly_anything() {
     world.make_session();
     let (session, mut sent) = (SessionId(1), 0_u16);
     let mut in_flight = std::collections::VecDeque::new();
-    for _ in 0..20_000 {
-        sent += 1;
+    let segment = |world: &World| world.ends.as_ref().map_or(0, |(store, ..)| store.segment);
+    let first = segment(&world);
+    // Two ended segments are not read yet.
+    while segment(&world) < first + 2 {
+        sent = sent.checked_add(1).expect("they are longer");
         let parts = MessageParts {
             topic: "busy",
             properties: &[],
@@ -712,16 +738,87 @@ fn of_messages_that_came_and_went_the_journal_keeps_hardly_anything() {
         world.turn_ends();
     }
     world.let_thread_run();
-    let journal = std::fs::read_dir(world.folder.path().join("run")).expect("it is there");
-    let bytes: u64 = journal
-        .map(|entry| entry.and_then(|entry| entry.metadata()))
-        .map(|metadata| metadata.expect("it is there").len())
-        .sum();
-    // Reading them is put off until they have far more.
-    assert!(bytes < 4 * super::journal::SEGMENT_BYTES, "{bytes}");
+    let journal = |number: u64| {
+        let name = format!("run/journal-{number}");
+        let metadata = world.folder.path().join(name).metadata();
+        metadata.map_or(0, |metadata| metadata.len())
+    };
+    let ended = journal(first) + journal(first + 1);
+    assert!(0 < ended && ended < 1000, "{ended}");
 }
 
 #[test]
 fn the_same_holds_where_every_turn_is_committed() {
-    run(Class::Commit);
+    run(Class::Commit, Duration::ZERO);
+}
+
+#[test]
+fn the_same_holds_where_retained_messages_rest() {
+    run(Class::Interval, Duration::from_secs(3));
+}
+
+#[test]
+fn a_retained_message_of_qos_0_rests_before_flash_has_it_and_one_that_is_cleared_meanwhile_never_gets_there()
+ {
+    let mut world = World::new(seed(), Class::Interval);
+    world.rest = Duration::from_secs(3);
+    world.stop();
+    let (long, short) = (
+        world.message("long", Qos::AtMostOnce),
+        world.message("short", Qos::AtMostOnce),
+    );
+    for message in [&long, &short] {
+        let payload = message.payload().to_vec();
+        world
+            .model
+            .retained
+            .insert(message.topic().to_owned(), payload);
+        world.say(StoreOp::Retained { message });
+    }
+    world.now += 2_999;
+    world.end_interval();
+    assert_eq!(on_flash(world.folder.path()), Model::default());
+    world.model.retained.remove("short");
+    world.say(StoreOp::RetainCleared { topic: "short" });
+    world.now += 1;
+    world.end_interval();
+    assert_eq!(on_flash(world.folder.path()), world.model);
+    let (store, ..) = world.ends.as_mut().expect("it runs");
+    let commits = store.status().commits;
+    world.end_interval();
+    let (store, ..) = world.ends.as_mut().expect("it runs");
+    assert_eq!(store.status().commits, commits);
+    world.crash();
+    world.stop();
+}
+
+#[test]
+fn an_acknowledged_retained_message_does_not_rest() {
+    let mut world = World::new(seed(), Class::Interval);
+    world.rest = Duration::from_secs(3);
+    world.stop();
+    for qos in [Qos::AtMostOnce, Qos::AtLeastOnce] {
+        let message = world.message("kept", qos);
+        let payload = message.payload().to_vec();
+        world.model.retained.insert("kept".to_owned(), payload);
+        world.say(StoreOp::Retained { message: &message });
+    }
+    world.end_interval();
+    assert_eq!(on_flash(world.folder.path()), world.model);
+    world.now += 10_000;
+    world.end_interval();
+    assert_eq!(on_flash(world.folder.path()), world.model);
+}
+
+#[test]
+fn without_an_option_a_database_takes_64_mib_and_never_more_than_half_of_what_is_free() {
+    let folder = Folder::make();
+    let settings = settings(folder.path(), Class::Interval);
+    let free = super::free_bytes(&settings.path).expect("it is a file system");
+    assert_eq!(settings.size_max(0), (64 << 20).min(free / 2));
+    let limited = Settings {
+        size_limit: Some(1 << 20),
+        ..settings
+    };
+    assert_eq!(limited.size_max(0), 1 << 20);
 }

@@ -39,6 +39,10 @@ pub enum Order {
     Changed,
     /// The same, and acknowledgements wait for it.
     Commit,
+    /// The answer to [`Event::Due`].
+    Flush,
+    /// There is something in the journal, this old, that flash will lack.
+    Rests(Duration),
     /// The journal goes on in the segment with this number; its first record has this one.
     Rotated {
         /// The segment.
@@ -135,6 +139,8 @@ pub struct Worker {
     is_told: Arc<AtomicBool>,
     /// Since when flash lacks something.
     changed: Option<Instant>,
+    /// Whether the event loop was told that flash is to be written, and has not answered.
+    has_asked: bool,
     failing: Option<Failing>,
     /// Transactions that flash took.
     commits: u64,
@@ -205,6 +211,7 @@ impl Worker {
             notify: beginning.notify,
             is_told: beginning.is_told,
             changed: None,
+            has_asked: false,
             failing: None,
             commits: 0,
             copied: Written::default(),
@@ -237,13 +244,13 @@ impl Worker {
         let (mut is_urgent, mut is_end) = (false, false);
         for order in orders {
             match order {
-                Order::Commit => is_urgent = true,
+                Order::Commit | Order::Flush => is_urgent = true,
                 Order::Stop => is_end = true,
                 order => self.carry_out(order),
             }
         }
         let now = Instant::now();
-        if !is_end && (is_urgent || self.due().is_some_and(|due| due <= now)) {
+        if !is_end && (is_urgent || self.due().is_some_and(|due| due <= now && !self.asks())) {
             self.flush(now);
         }
         self.compact_if_long();
@@ -254,6 +261,10 @@ impl Worker {
         match order {
             Order::Changed => {
                 self.changed.get_or_insert_with(Instant::now);
+            }
+            Order::Rests(age) => {
+                let since = Instant::now().checked_sub(age).unwrap_or_else(Instant::now);
+                self.changed = Some(self.changed.map_or(since, |changed| changed.min(since)));
             }
             Order::Rotated {
                 segment,
@@ -284,13 +295,24 @@ impl Worker {
                 self.flush(Instant::now());
                 done(self.copy_to(&path));
             }
-            Order::Commit | Order::Stop => unreachable!("run has handled them"),
+            Order::Commit | Order::Flush | Order::Stop => unreachable!("run has handled them"),
         }
+    }
+
+    /// Whether the event loop has to say first what has rested, which it does at the end of an interval.
+    fn asks(&mut self) -> bool {
+        let is_hurried =
+            self.failing.is_some() || !self.frames.is_empty() || self.lack_bytes > LACK_BYTES_MAX;
+        if !is_hurried {
+            self.has_asked = true;
+            (self.notify)(Event::Due);
+        }
+        !is_hurried
     }
 
     /// When there is something to do without an order.
     fn due(&self) -> Option<Instant> {
-        let changed = self.changed?;
+        let changed = self.changed.filter(|_| !self.has_asked)?;
         match &self.failing {
             Some(failing) => Some(failing.again),
             // What only memory has is as good as lost.
@@ -304,6 +326,7 @@ impl Worker {
     fn flush(&mut self, now: Instant) {
         // Whatever is written from here on is said again.
         self.is_told.store(false, Ordering::SeqCst);
+        self.has_asked = false;
         let (chunks, ends) = match self.unapplied() {
             Ok(read) => read,
             Err(error) => {

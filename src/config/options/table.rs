@@ -487,7 +487,7 @@ pub(super) const TABLES: &[SectionTable] = &[
                     max_s: 86_400,
                 },
                 Is("30"),
-                "So long changes of the class `interval` wait to be written together; what is added and removed meanwhile is never written.",
+                "So long changes of the class `interval` wait to be written together; what is added and removed meanwhile is never written. A message retained at QoS 0 is written when it is 12 seconds old (or half of this) or later, so that the reply of a foris controller never is.",
             ),
             option(
                 "size_limit",

@@ -11,7 +11,6 @@ use super::super::database::Database;
 use super::super::journal::{self, Header};
 use super::super::live::{Closed, Left};
 use super::super::record::{Record, Writer};
-use super::super::write::Content;
 use super::{Chunk, Segment, Worker, add, give_back, last_of};
 
 /// Closed segments are compacted when so many bytes have come since the last time.
@@ -107,10 +106,9 @@ impl Worker {
         }
         let number = closed.last().map_or(0, |segment| segment.number);
         let last = last_of(&chunks).unwrap_or(self.applied);
-        let empty = Content::default();
-        let known = self.database.as_ref().map_or(&empty, Database::content);
+        let known = self.database.as_ref().map(Database::content);
         let mut span = Coalesced::new(self.applied);
-        add(&mut span, &chunks, known);
+        add(&mut span, &chunks, &known);
         let is_needed = span.all().next().is_some();
         let kept = if is_needed {
             let header = Header {
@@ -161,10 +159,9 @@ impl Worker {
     }
 
     fn compact_frames(&mut self) {
-        let empty = Content::default();
-        let known = self.database.as_ref().map_or(&empty, Database::content);
+        let known = self.database.as_ref().map(Database::content);
         let mut span = Coalesced::new(self.applied);
-        add(&mut span, &self.frames, known);
+        add(&mut span, &self.frames, &known);
         let last = last_of(&self.frames).unwrap_or(self.applied);
         let mut writer = Writer::default();
         for item in span.all() {

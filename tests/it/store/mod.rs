@@ -1,7 +1,7 @@
 //! What is kept, seen from outside: the real program is killed under load, stopped and started again, and must have forgotten nothing.
 //!
 //! `crash` kills it at random points and holds every promise that it made on a socket before; `restart` is the ordered end and the
-//! start. Damaged and foreign files are attacks and stand in `hostile`; power cuts and failing flash need a disk that a test
+//! start; `wear` counts what goes to flash. Damaged and foreign files are attacks and stand in `hostile`; power cuts and failing flash need a disk that a test
 //! commands, and stand beside the store itself.
 
 mod actors;
@@ -10,6 +10,7 @@ mod ledger;
 mod link;
 mod restart;
 mod subscribers;
+mod wear;
 
 /// SplitMix64: any seed is good, and the same one gives the same choices everywhere.
 pub struct Random(u64);
