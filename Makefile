@@ -8,18 +8,30 @@ CARGO ?= cargo
 FEATURES ?= --no-default-features
 RUN_ROOT ?= target/run
 RUN_PORT ?= 11883
-TARGET := $(or $(CARGO_TARGET_DIR),target)
-FOSQUITTO ?= $(TARGET)/release/fosquitto
+BUILD := $(or $(CARGO_TARGET_DIR),target)
+FOSQUITTO ?= $(BUILD)/release/fosquitto
 
 BUILD_PACKAGES := gcc libc6-dev pkg-config libssl-dev libsqlite3-dev
 RUN_PACKAGES := mosquitto-clients
-TEST_PACKAGES := mosquitto mosquitto-clients python3 python3-venv busybox shellcheck valgrind
+TEST_PACKAGES := mosquitto mosquitto-clients python3 python3-venv busybox shellcheck valgrind lua5.1
+LUCI_PACKAGES := nodejs npm chromium fonts-dejavu-core openssl
 ORACLE_PACKAGES := cmake libclang-dev
 FUZZ_PACKAGES := g++
 
+# What builds for a router: Rust with the source of its library, which rustup's lacks for some processors, and tools for any kind of binary.
+CROSS_PACKAGES := rustc-web cargo-web rust-web-src llvm patch perl python3 python3-venv xz-utils
+CROSS_TEST_PACKAGES := qemu-user
+
+# The routers' processors (cross/targets): one, or those of `make packages`, `make sizes` and `make cross-test`.
+TARGET ?= mips-unknown-linux-musl
+TARGETS ?= $(shell awk '!/^#/ { print $$1 }' cross/targets)
+# Those that `make test` builds and tests: the one whose bytes lie the other way round, and the most common.
+TESTED_TARGETS := mips-unknown-linux-musl armv7-unknown-linux-musleabihf
+PACKAGES ?= target/packages
+
 VENVS := paho-1 paho-2
-SHELL_FILES := .ci/run $(wildcard tests/make/*) openwrt/fosquitto/test.sh $(filter-out %/router,$(wildcard tests/openwrt/*)) \
-	$(wildcard files/etc/init.d/* files/etc/hotplug.d/*/* files/etc/uci-defaults/*)
+SHELL_FILES := .ci/run $(wildcard tests/make/*) openwrt/pack $(addprefix cross/,vendor compilers libraries build sizes test) openwrt/fosquitto/test.sh $(filter-out %/router,$(wildcard tests/openwrt/*)) \
+	$(wildcard files/etc/init.d/* files/etc/hotplug.d/*/* files/etc/uci-defaults/* files/usr/libexec/rpcd/*)
 
 # The examples of the documentation come first, so that the summary that closes the run is that of the real tests.
 define TESTS
@@ -34,7 +46,8 @@ BENCH ?= --rounds 5
 SECONDS ?= 60
 FUZZ ?=
 
-.PHONY: run start test check setup venvs oracle corpus fuzz bench bench-instructions fmt clippy doc tidy shellcheck
+.PHONY: run start test check setup venvs oracle corpus fuzz bench bench-instructions luci-test fmt clippy doc tidy shellcheck \
+	cross cross-setup sizes packages cross-test
 
 run:
 	@tests/make/setup $(BUILD_PACKAGES) $(RUN_PACKAGES)
@@ -52,26 +65,33 @@ setup:
 venvs:
 	@for name in $(VENVS); do tests/make/venv "target/python/$$name" "tests/python/requirements-$$name.txt" || exit 1; done
 
-test: setup oracle corpus bench-instructions
+test: setup oracle corpus bench-instructions luci-test
+	@$(MAKE) --no-print-directory cross-test TARGETS='$(TESTED_TARGETS)'
 	$(TESTS)
 
-check: setup fmt clippy tidy shellcheck doc oracle corpus bench-instructions
+check: setup fmt clippy tidy shellcheck doc oracle corpus bench-instructions luci-test
 	$(TESTS)
 
 # libuci itself against the UCI reader: a crate of its own, whose lock has the program's versions and a few more. In the one
 # target folder what both need is built once.
 oracle:
 	@tests/make/setup $(ORACLE_PACKAGES)
-	$(CARGO) test --locked --manifest-path tests/uci-oracle/Cargo.toml --target-dir '$(TARGET)'
+	$(CARGO) test --locked --manifest-path tests/uci-oracle/Cargo.toml --target-dir '$(BUILD)'
 
 # The fuzz targets as ordinary tests: on the inputs that are kept, and on random changes of them.
 corpus:
-	$(CARGO) test --locked --manifest-path tests/fuzz/Cargo.toml --target-dir '$(TARGET)'
+	$(CARGO) test --locked --manifest-path tests/fuzz/Cargo.toml --target-dir '$(BUILD)'
+
+# LuCI's pages in a browser, with a bus of the debug build behind them. SHOTS=FOLDER keeps a picture of each page.
+luci-test:
+	@tests/make/luci $(LUCI_PACKAGES)
+	$(CARGO) build --locked $(FEATURES)
+	cd tests/luci && FOSQUITTO='$(abspath $(BUILD))/debug/fosquitto' node --test *.test.mjs
 
 # The same targets under libFuzzer, so many seconds in all: make fuzz SECONDS=600. A finding ends it with an error and the path of the input.
 fuzz:
 	@tests/make/setup $(BUILD_PACKAGES) $(FUZZ_PACKAGES)
-	@CARGO='$(CARGO)' tests/make/fuzz '$(SECONDS)' '$(TARGET)' $(FUZZ)
+	@CARGO='$(CARGO)' tests/make/fuzz '$(SECONDS)' '$(BUILD)' $(FUZZ)
 
 bench:
 	@tests/make/setup $(BUILD_PACKAGES) mosquitto strace
@@ -82,6 +102,28 @@ bench-instructions:
 	@tests/make/setup $(BUILD_PACKAGES) valgrind
 	$(CARGO) build --locked --release $(FEATURES)
 	$(CARGO) bench --locked $(FEATURES) --profile dev --bench bus -- --instructions --only fosquitto --fosquitto '$(FOSQUITTO)'
+
+# For routers. `make cross TARGET=armv7-unknown-linux-musleabihf` leaves a static binary in target/cross/TARGET/fosquitto; the others take
+# TARGETS='...', or all: where the bytes are, the packages and indexes of a feed for every name that OpenWrt has for these processors,
+# and the daemon's tests against the foreign binaries, under emulation.
+cross-setup:
+	@tests/make/setup $(BUILD_PACKAGES) $(CROSS_PACKAGES)
+
+cross: cross-setup
+	@cross/build '$(TARGET)'
+
+sizes: cross-setup
+	@for target in $(TARGETS); do cross/build "$$target" || exit 1; done
+	@cross/sizes $(TARGETS)
+
+packages: cross-setup
+	@for target in $(TARGETS); do cross/build "$$target" || exit 1; done
+	@openwrt/pack '$(PACKAGES)' $(TARGETS)
+
+cross-test: cross-setup setup
+	@tests/make/setup $(CROSS_TEST_PACKAGES)
+	@for target in $(TARGETS); do cross/build "$$target" || exit 1; done
+	@CARGO='$(CARGO)' cross/test $(TARGETS)
 
 fmt:
 	$(CARGO) fmt --check

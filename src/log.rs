@@ -7,6 +7,8 @@
 //! It does not decide what is logged, and it does not escape: whoever puts a client's text into a line wraps it in
 //! [`Escaped`].
 
+pub mod black_box;
+
 use std::fmt::{self, Display, Formatter, Write as _};
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
@@ -52,6 +54,18 @@ impl Level {
         }
     }
 
+    /// The level that a word names.
+    pub fn named(word: &str) -> Option<Level> {
+        let all = [
+            Level::Error,
+            Level::Warning,
+            Level::Notice,
+            Level::Info,
+            Level::Debug,
+        ];
+        all.into_iter().find(|level| level.name() == word)
+    }
+
     fn of(level: ::log::Level) -> Self {
         match level {
             ::log::Level::Error => Level::Error,
@@ -87,6 +101,17 @@ pub fn start(target: Target, level: Level) {
     set_level(level);
     if let (true, Some(error)) = (first, complaint) {
         ::log::warn!("syslog cannot be opened, logging to standard error: {error}");
+    }
+}
+
+/// Which lines are written now.
+pub fn level() -> Level {
+    match ::log::max_level() {
+        LevelFilter::Off | LevelFilter::Error => Level::Error,
+        LevelFilter::Warn => Level::Warning,
+        LevelFilter::Info => Level::Notice,
+        LevelFilter::Debug => Level::Info,
+        LevelFilter::Trace => Level::Debug,
     }
 }
 
@@ -163,6 +188,7 @@ impl Log for Syslog {
             return;
         }
         let text = record.args().to_string();
+        black_box::note(format_args!("{text}"));
         if self.send(Level::of(record.level()), &text).is_err() {
             write_line(record);
         }
@@ -181,6 +207,7 @@ impl Log for Stderr {
 
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
+            black_box::note(*record.args());
             write_line(record);
         }
     }
@@ -252,6 +279,23 @@ fn escape(text: &str, max: usize, f: &mut Formatter<'_>) -> fmt::Result {
     Ok(())
 }
 
+/// A line that this program has made, in which what somebody else chose is escaped already: only what would command a terminal is
+/// escaped, whoever made it.
+#[derive(Debug, Clone, Copy)]
+pub struct Printable<'a>(pub &'a str);
+
+impl Display for Printable<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        for character in self.0.chars() {
+            match character.is_control() || !is_printable(character) {
+                true => write!(f, "\\u{{{:x}}}", character as u32)?,
+                false => f.write_char(character)?,
+            }
+        }
+        Ok(())
+    }
+}
+
 /// What std would not escape in a debug string is printable: so neither controls nor the characters that change the
 /// writing direction, that are invisible or that are not assigned.
 fn is_printable(character: char) -> bool {
@@ -271,6 +315,13 @@ mod tests {
             Escaped(text).to_string(),
             r#"a\n\r\t\x1b[2J\x00\x7f\'\"\\é\u{202e}\u{9b}"#
         );
+    }
+
+    #[test]
+    fn a_line_of_our_own_keeps_its_quotes_and_commands_no_terminal() {
+        let line = "'a\\n' is\u{1b}[2J \u{9b}\u{202e}é";
+        let said = Printable(line).to_string();
+        assert_eq!(said, r"'a\n' is\u{1b}[2J \u{9b}\u{202e}é");
     }
 
     #[test]

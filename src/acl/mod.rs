@@ -7,8 +7,9 @@
 //! So `#` may be subscribed to beside a rule that denies `secret/#`; what it must not see is kept back at delivery,
 //! message by message.
 //!
-//! This is pure: it knows neither users nor passwords nor the configuration's syntax, and logs nothing. That `$SYS`
-//! cannot be written by any client is not said here but where messages are accepted.
+//! No rule lets a client publish to the topics of the bus itself, `$SYS`.
+//!
+//! This is pure: it knows neither users nor passwords nor the configuration's syntax, and logs nothing.
 
 mod pattern;
 mod rules;
@@ -16,4 +17,4 @@ mod why;
 
 pub use pattern::{Pattern, PatternFault, covers, matches};
 pub use rules::{Access, Permissions, Rule, Rules, Subject};
-pub use why::{Action, Decision};
+pub use why::{Action, By, Decision, Place, is_servers};

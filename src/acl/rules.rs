@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::pattern::{Pattern, covers, matches};
-use super::why::{Action, Decision};
+use super::why::{Action, By, Decision, Place, is_servers};
 
 /// What a rule is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +26,7 @@ impl Access {
         match (self, action) {
             (Access::ReadWrite, _) => true,
             (Access::Read, Action::Read | Action::Subscribe) => true,
-            (Access::Write, Action::Write) => true,
+            (Access::Write, Action::Write | Action::Will) => true,
             (Access::Subscribe, Action::Subscribe) => true,
             (Access::Read | Access::Write | Access::Subscribe, _) => false,
         }
@@ -37,7 +37,7 @@ impl Access {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rule {
     /// Where it stands, for those who ask why.
-    pub line: u32,
+    pub place: Arc<Place>,
     /// The users whom it is for, beside those of `groups`. If both are empty it is for everyone, named or not.
     pub users: Vec<String>,
     /// The groups whose users it is for.
@@ -120,7 +120,7 @@ impl Rules {
 /// A rule as it is for one client.
 #[derive(Debug, PartialEq, Eq)]
 struct OwnRule {
-    line: u32,
+    place: Arc<Place>,
     access: Access,
     allow: bool,
     /// Filters with the client's names in them; never empty.
@@ -132,7 +132,7 @@ impl OwnRule {
         let own = |topic: &Pattern| topic.substituted(subject.user, subject.client_id);
         let filters: Vec<_> = rule.topics.iter().filter_map(own).collect();
         (!filters.is_empty()).then_some(OwnRule {
-            line: rule.line,
+            place: rule.place.clone(),
             access: rule.access,
             allow: rule.allow,
             filters,
@@ -141,7 +141,7 @@ impl OwnRule {
 
     fn decides(&self, action: Action, topic: &str) -> bool {
         let says: fn(&str, &str) -> bool = match action {
-            Action::Write | Action::Read => matches,
+            Action::Write | Action::Will | Action::Read => matches,
             Action::Subscribe => covers,
         };
         self.access.is_about(action) && self.filters.iter().any(|filter| says(filter, topic))
@@ -195,38 +195,47 @@ impl Permissions {
         self.0.as_ref().is_none_or(|own| own.reads_all)
     }
 
-    /// Whether the client may publish to the topic name.
+    /// Whether the client may publish to the topic name, and have a Will on it.
+    #[inline]
     pub fn may_write(&self, topic: &str) -> bool {
-        self.writes_all() || self.why(Action::Write, topic).allowed
+        !is_servers(topic) && (self.writes_all() || self.rule(Action::Write, topic).0)
     }
 
     /// Whether a message of the topic name may be delivered to the client.
+    #[inline]
     pub fn may_read(&self, topic: &str) -> bool {
-        self.reads_all() || self.why(Action::Read, topic).allowed
+        self.reads_all() || self.rule(Action::Read, topic).0
     }
 
     /// Whether the client may subscribe to the filter. Of `$share/GROUP/FILTER` only FILTER MUST be given.
     pub fn may_subscribe(&self, filter: &str) -> bool {
-        self.why(Action::Subscribe, filter).allowed
+        self.rule(Action::Subscribe, filter).0
     }
 
-    /// The decision and the rule that made it. For `Subscribe` the topic is a filter.
+    /// The decision and what made it: that of [`Permissions::may_write`], [`Permissions::may_read`] or [`Permissions::may_subscribe`]. For
+    /// `Subscribe` the topic is a filter.
     pub fn why(&self, action: Action, topic: &str) -> Decision {
-        let Some(own) = &self.0 else {
+        if matches!(action, Action::Write | Action::Will) && is_servers(topic) {
             return Decision {
-                allowed: true,
-                line: None,
+                allowed: false,
+                by: By::Reserved,
             };
+        }
+        let (allowed, rule) = self.rule(action, topic);
+        Decision {
+            allowed,
+            by: rule.map_or(By::Default, |rule| By::Rule(rule.place.clone())),
+        }
+    }
+
+    /// Whether the rules allow it, and which one decides.
+    fn rule(&self, action: Action, topic: &str) -> (bool, Option<&OwnRule>) {
+        let Some(own) = &self.0 else {
+            return (true, None);
         };
         match own.rules.iter().find(|rule| rule.decides(action, topic)) {
-            Some(rule) => Decision {
-                allowed: rule.allow,
-                line: Some(rule.line),
-            },
-            None => Decision {
-                allowed: own.allow_by_default,
-                line: None,
-            },
+            Some(rule) => (rule.allow, Some(rule)),
+            None => (own.allow_by_default, None),
         }
     }
 }
@@ -241,7 +250,10 @@ mod tests {
             .map(|text| Pattern::new(text).expect("tests use patterns"))
             .collect();
         Rule {
-            line,
+            place: Arc::new(Place {
+                section: format!("r{line}"),
+                line,
+            }),
             users: vec![],
             groups: vec![],
             listeners: vec![],
@@ -273,13 +285,9 @@ mod tests {
         assert!(!anna.may_read("a/open"));
         assert!(!anna.may_write("a/b"));
         assert!(anna.may_write("b"));
-        assert_eq!(
-            anna.why(Action::Read, "a/open"),
-            Decision {
-                allowed: false,
-                line: Some(2)
-            }
-        );
+        let why = anna.why(Action::Read, "a/open");
+        assert_eq!(why.rule().map(|place| place.line), Some(2));
+        assert!(!why.allowed);
     }
 
     #[test]
@@ -291,7 +299,7 @@ mod tests {
                 anna.why(Action::Write, "b"),
                 Decision {
                     allowed: allow,
-                    line: None
+                    by: By::Default
                 }
             );
             assert_eq!(anna.may_read("a"), allow);
@@ -422,11 +430,15 @@ mod tests {
         let anna = rules.permissions(&ANNA);
         assert_eq!(
             anna.why(Action::Write, "a").to_string(),
-            "denied by the rule in line 12"
+            "denied by the rule 'r12' in line 12"
         );
         assert_eq!(
             anna.why(Action::Write, "b").to_string(),
             "allowed by the default"
+        );
+        assert_eq!(
+            anna.why(Action::Will, "$SYS/x").to_string(),
+            "denied: only the bus itself publishes to this topic"
         );
     }
 }

@@ -231,6 +231,18 @@ pub fn remove_user(root: &Path, user: &str) -> Result<bool, Vec<Fault>> {
     edit_passwd(&Paths::below(root), user, None)
 }
 
+/// The users of the file `passwd`, in order of their names: those who can be given a password, or taken theirs away. The user `local` is
+/// none of them.
+///
+/// # Errors
+/// All faults of the file.
+pub fn users(root: &Path) -> Result<Vec<String>, Vec<Fault>> {
+    let users = load_file(&Paths::below(root).passwd)?;
+    let mut names: Vec<String> = users.into_keys().map(String::from).collect();
+    names.sort();
+    Ok(names)
+}
+
 fn edit_passwd(
     paths: &Paths,
     user: &str,

@@ -32,7 +32,7 @@ use std::path::{Path, PathBuf};
 pub use certificate::{common_name, describe, fingerprint, subject};
 pub use credentials::{
     Credentials, LOCAL_USER, LocalCredentials, check_user, ensure_local, ensure_scram_secret,
-    remove_user, set_user,
+    remove_user, set_user, users,
 };
 pub use exchange::{Exchange, Progress};
 pub use guard::{Guard, LeftOut, Rates, Takeover, Throttle};

@@ -4,7 +4,7 @@
 
 use std::rc::Rc;
 
-use super::effect::{Close, Effects, SessionId, StoreOp};
+use super::effect::{Close, Denial, Effects, SessionId, StoreOp};
 use super::input::{ConnectionId, Owner};
 use super::session::{Connection, Session, SessionKey};
 use super::timers::{Time, Timer};
@@ -106,9 +106,9 @@ impl Broker {
             _ => {}
         }
         if let Some(will) = &connect.will
-            && (is_servers(will.topic) || !from.permissions.may_write(will.topic))
+            && !from.permissions.may_write(will.topic)
         {
-            effects.denied(id, Action::Write, will.topic);
+            effects.denied(id, &Denial::of(&from.permissions, Action::Will, will.topic));
             return refuse(
                 ReasonCode::NOT_AUTHORIZED,
                 "the will's topic may not be written",
@@ -158,7 +158,13 @@ impl Broker {
 
     /// Disconnects the client that has this Client Identifier now [MQTT-3.1.4-3], and ends its session if the
     /// new one wants to start clean [MQTT-3.1.2-4].
-    fn take_over<E: Effects>(&mut self, now: Time, client_id: &str, clean: bool, effects: &mut E) {
+    pub(super) fn take_over<E: Effects>(
+        &mut self,
+        now: Time,
+        client_id: &str,
+        clean: bool,
+        effects: &mut E,
+    ) {
         if let Some(key) = self.by_client_id.get(client_id)
             && let Some(connection) = self.sessions[key.index()].connection
         {
@@ -173,7 +179,7 @@ impl Broker {
         }
     }
 
-    fn new_session(&mut self, client_id: Rc<str>, owner: Owner) -> SessionKey {
+    pub(super) fn new_session(&mut self, client_id: Rc<str>, owner: Owner) -> SessionKey {
         self.last_session_id += 1;
         self.insert_session(SessionId(self.last_session_id), client_id, owner)
     }
@@ -193,7 +199,7 @@ impl Broker {
     }
 
     /// Binds a session to its client's connection: its expiry stands still and its Will is void.
-    fn attach<E: Effects>(
+    pub(super) fn attach<E: Effects>(
         &mut self,
         now: Time,
         id: ConnectionId,
@@ -223,6 +229,7 @@ impl Broker {
             session: key,
             version: connect.version,
             bridge: connect.bridge,
+            is_link: false,
             offer: from.offer,
             permissions: from.permissions,
             keep_alive_ms,
@@ -360,9 +367,4 @@ fn cost(connect: &Connect<'_>) -> usize {
         + will.map_or(0, |will| {
             Message::cost(will.topic, will.properties, will.payload)
         })
-}
-
-/// Whether only the broker itself publishes to a topic: `$SYS`, and what would look like a Shared Subscription.
-pub(super) fn is_servers(name: &str) -> bool {
-    topic::is_reserved(name) && matches!(name.split('/').next(), Some("$SYS" | "$share"))
 }

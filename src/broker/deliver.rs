@@ -91,7 +91,10 @@ impl Broker {
             outgoing.reached = true;
             if has_room(session, connection, grant.qos, self.settings.max_inflight) {
                 match grant.qos {
-                    Qos::AtMostOnce => self.send_qos0(now, to, grant, outgoing, effects),
+                    Qos::AtMostOnce => {
+                        let is_broker = connection.is_link || connection.bridge;
+                        self.send_qos0(now, to, is_broker, grant, outgoing, effects);
+                    }
                     _ => self.send_new(now, to, key, grant, outgoing, effects),
                 }
                 return true;
@@ -105,11 +108,13 @@ impl Broker {
         &mut self,
         now: Time,
         to: ConnectionId,
+        is_broker: bool,
         grant: &Grant,
         outgoing: &mut Outgoing<'_>,
         effects: &mut E,
     ) {
-        if outgoing.payload.len() > limits::COPY_PAYLOAD_MAX {
+        // What goes to other brokers has a number, by which they know it when it comes to them on several ways.
+        if is_broker || outgoing.payload.len() > limits::COPY_PAYLOAD_MAX {
             outgoing.keep(&mut self.last_message_id, &self.memory.tally);
         }
         let delivery = delivery_of(now, outgoing, grant, None);
@@ -196,6 +201,7 @@ impl Broker {
     ) {
         if grant.qos == Qos::AtMostOnce && !self.may_wait(now, key, outgoing, effects) {
             self.sys.publish_dropped += 1;
+            self.sessions[key.index()].count_dropped(1);
             return;
         }
         let message = outgoing
@@ -211,11 +217,22 @@ impl Broker {
         };
         let settings = &self.settings;
         let session = &mut self.sessions[key.index()];
-        let (messages_max, bytes_max) = (settings.queue_messages, settings.queue_bytes);
+        let (messages_max, bytes_max, ttl_ms) = match &session.bridge {
+            Some(bridge) => (
+                bridge.bounds.messages,
+                bridge.bounds.bytes,
+                bridge.bounds.qos0_ttl_ms,
+            ),
+            None => (
+                settings.queue_messages,
+                settings.queue_bytes,
+                settings.qos0_queue_ttl_ms,
+            ),
+        };
         session.store_waiting(&queued, effects);
         let dropped = if grant.qos == Qos::AtMostOnce {
             let queue = &mut session.qos0_queue;
-            let mut dropped = queue.drop_older(now, settings.qos0_queue_ttl_ms);
+            let mut dropped = queue.drop_older(now, ttl_ms);
             dropped.extend(queue.push(queued, messages_max, bytes_max));
             dropped
         } else {
@@ -225,6 +242,7 @@ impl Broker {
             dropped
         };
         self.sys.publish_dropped += dropped.len() as u64;
+        session.count_dropped(dropped.len());
         for dropped in &dropped {
             session.store_dropped(dropped, effects);
         }
@@ -238,8 +256,12 @@ impl Broker {
         outgoing: &Outgoing<'_>,
         effects: &mut E,
     ) -> bool {
-        let is_kept =
-            self.sessions[key.index()].connection.is_some() || self.settings.qos0_queue_ttl_ms > 0;
+        let session = &self.sessions[key.index()];
+        let ttl_ms = match &session.bridge {
+            Some(bridge) => bridge.bounds.qos0_ttl_ms,
+            None => self.settings.qos0_queue_ttl_ms,
+        };
+        let is_kept = session.connection.is_some() || ttl_ms > 0;
         is_kept && self.make_room_to_wait(now, outgoing.cost(), Some(key), effects)
     }
 }
@@ -253,7 +275,7 @@ fn has_room(session: &Session, connection: &Connection, qos: Qos, max_inflight: 
     if qos == Qos::AtMostOnce {
         return session.qos0_queue.is_empty();
     }
-    let window = usize::from(connection.receive_maximum.min(max_inflight));
+    let window = connection.window(max_inflight);
     session.queue.is_empty() && session.inflight.all_sent() && session.inflight.sent() < window
 }
 

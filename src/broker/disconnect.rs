@@ -105,6 +105,7 @@ impl Broker {
             .filter(|will| will_counts && permissions.may_write(will.message.topic()));
         if self.sessions[key.index()].is_durable() {
             self.goes_offline(now, key, effects);
+            self.link_down(now, key, effects);
             self.hand_over_shared(now, key, effects);
             if let Some(will) = will.take_if(|will| will.delay_s > 0) {
                 return self.delay_will(now, key, will);
@@ -135,7 +136,7 @@ impl Broker {
     }
 
     /// The lifetime of a session that outlives its connection begins to run.
-    fn goes_offline<E: Effects>(&mut self, now: Time, key: SessionKey, effects: &mut E) {
+    pub(super) fn goes_offline<E: Effects>(&mut self, now: Time, key: SessionKey, effects: &mut E) {
         let session = &mut self.sessions[key.index()];
         session.offline_since = now;
         effects.store(&StoreOp::SessionChanged {

@@ -206,14 +206,14 @@ impl Item {
 
 /// A page as it fills.
 #[derive(Default)]
-struct Filling {
-    items: Vec<Item>,
+pub(super) struct Filling {
+    pub items: Vec<Item>,
     bytes: usize,
 }
 
 impl Filling {
     /// Adds an item; `Break` when it was the last.
-    fn add(&mut self, item: Item) -> ControlFlow<()> {
+    pub fn add(&mut self, item: Item) -> ControlFlow<()> {
         self.bytes += item.bytes();
         self.items.push(item);
         let is_full =
@@ -268,12 +268,8 @@ impl Broker {
     }
 
     fn add_retained(&self, now: Time, after: Option<&str>, page: &mut Filling) -> Option<Place> {
-        for message in self.retained.after(after) {
-            let item = Item::Retained {
-                qos: message.qos() as u8,
-                message: Body::of(message, now),
-            };
-            if page.add(item).is_break() {
+        for message in self.retained.below("", after) {
+            if page.add(retained_item(message, now)).is_break() {
                 return Some(Place::RetainedAfter(message.topic().to_owned()));
             }
         }
@@ -281,12 +277,8 @@ impl Broker {
     }
 
     /// What a session holds, itself first.
-    fn held_by<'s>(&'s self, session: &'s Session) -> impl Iterator<Item = Held<'s>> {
-        let connection = session
-            .connection
-            .and_then(|id| self.connections.get(id.index as usize)?.as_deref());
-        let will = connection.and_then(|connection| connection.will.as_deref());
-        let will = session.pending_will.as_deref().or(will);
+    pub(super) fn held_by<'s>(&'s self, session: &'s Session) -> impl Iterator<Item = Held<'s>> {
+        let will = self.will_of_session(session);
         let queued = session.queue.iter().chain(session.qos0_queue.iter());
         std::iter::once(Held::Itself)
             .chain(session.filters.iter().map(|filter| Held::Filter(filter)))
@@ -296,7 +288,22 @@ impl Broker {
             .chain(will.map(Held::Will))
     }
 
-    fn item(&self, key: SessionKey, session: &Session, held: Held<'_>, now: Time) -> Option<Item> {
+    /// The Will of a session, of a client that is connected or that has gone.
+    pub(super) fn will_of_session<'s>(&'s self, session: &'s Session) -> Option<&'s PendingWill> {
+        let connection = session
+            .connection
+            .and_then(|id| self.connections.get(id.index as usize)?.as_deref());
+        let will = connection.and_then(|connection| connection.will.as_deref());
+        session.pending_will.as_deref().or(will)
+    }
+
+    pub(super) fn item(
+        &self,
+        key: SessionKey,
+        session: &Session,
+        held: Held<'_>,
+        now: Time,
+    ) -> Option<Item> {
         let client_id = session.client_id.to_string();
         Some(match held {
             Held::Itself => Item::Session {
@@ -357,7 +364,7 @@ impl Broker {
 
 /// What a session holds, before it is told.
 #[derive(Clone, Copy)]
-enum Held<'s> {
+pub(super) enum Held<'s> {
     /// The session itself.
     Itself,
     Filter(&'s str),
@@ -365,6 +372,14 @@ enum Held<'s> {
     Waiting(&'s Queued),
     Taken(PacketId),
     Will(&'s PendingWill),
+}
+
+/// How a retained message is told.
+pub(super) fn retained_item(message: &Message, now: Time) -> Item {
+    Item::Retained {
+        qos: message.qos() as u8,
+        message: Body::of(message, now),
+    }
 }
 
 fn sent(client_id: String, entry: &Entry, now: Time) -> Item {

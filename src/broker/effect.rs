@@ -6,7 +6,7 @@
 
 use super::input::{ConnectionId, Owner};
 use super::timers::Time;
-use crate::acl;
+use crate::acl::{Action, Decision, Permissions};
 use crate::mqtt::packet::{ServerPacket, SubscriptionOptions};
 use crate::mqtt::{Message, PacketId, Qos, ReasonCode};
 
@@ -22,10 +22,33 @@ pub trait Effects {
     fn close(&mut self, connection: ConnectionId, close: Close);
 
     /// A client was refused something that it asked for.
-    fn denied(&mut self, connection: ConnectionId, action: acl::Action, topic: &str);
+    fn denied(&mut self, connection: ConnectionId, denial: &Denial<'_>);
 
     /// Makes a change durable before anything that is sent after it leaves.
     fn store(&mut self, operation: &StoreOp<'_>);
+}
+
+/// What a client was refused.
+#[derive(Debug, Clone)]
+pub struct Denial<'a> {
+    /// What it wanted to do.
+    pub action: Action,
+    /// On which topic, or with which filter, `$share/{ShareName}/` included.
+    pub topic: &'a str,
+    /// What decided.
+    pub decision: Decision,
+}
+
+impl<'a> Denial<'a> {
+    /// The denial that a client's rules have made.
+    #[cold]
+    pub(super) fn of(permissions: &Permissions, action: Action, topic: &'a str) -> Denial<'a> {
+        Denial {
+            action,
+            topic,
+            decision: permissions.why(action, topic),
+        }
+    }
 }
 
 /// What became of a delivery.

@@ -57,6 +57,15 @@ pub(super) enum Met {
     Release,
 }
 
+/// What is no longer in flight because the other side takes no such QoS.
+#[derive(Debug, Default)]
+pub(super) struct Lowered {
+    /// The identifiers.
+    pub gone: Vec<PacketId>,
+    /// Messages that are to be sent without one, and their RETAIN flags.
+    pub messages: Vec<(Message, bool)>,
+}
+
 impl Default for Inflight {
     fn default() -> Self {
         Inflight {
@@ -137,7 +146,7 @@ impl Inflight {
     pub fn new_id(&mut self) -> PacketId {
         let mut id = self.next_id;
         // At most 65,535 are in flight, and the caller's window is below that: the loop ends.
-        while self.position(id).is_some() {
+        while id == PacketId::LINK || self.position(id).is_some() {
             id = id.next();
         }
         self.next_id = id.next();
@@ -176,6 +185,43 @@ impl Inflight {
             entry.duplicate = true;
         }
         self.unsent_from = 0;
+    }
+
+    /// The other side has forgotten everything: what it may have got is to be sent as new, and what it was to release is over. The
+    /// identifiers of the latter.
+    pub fn begin_anew(&mut self) -> Vec<PacketId> {
+        let mut over = Vec::new();
+        self.entries.retain_mut(|entry| {
+            entry.duplicate = false;
+            let is_over = matches!(entry.stage, Stage::PubRel);
+            over.extend(is_over.then_some(entry.packet_id));
+            !is_over
+        });
+        self.unsent_from = 0;
+        over
+    }
+
+    /// The other side takes no QoS above `max`, which is not 2. Nothing MUST have been sent over the present connection.
+    pub fn lower(&mut self, max: Qos) -> Lowered {
+        let mut lowered = Lowered::default();
+        self.entries.retain_mut(|entry| {
+            if let Stage::Publish { qos, .. } = &mut entry.stage
+                && max > Qos::AtMostOnce
+            {
+                entry.duplicate &= *qos <= max;
+                *qos = max.min(*qos);
+                return true;
+            }
+            lowered.gone.push(entry.packet_id);
+            if let Stage::Publish {
+                message, retain, ..
+            } = &entry.stage
+            {
+                lowered.messages.push((message.clone(), *retain));
+            }
+            false
+        });
+        lowered
     }
 
     /// The next entry to send again.

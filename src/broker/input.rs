@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use crate::acl::{Pattern, Permissions};
 use crate::mqtt::packet::{ClientPacket, Connect};
-use crate::mqtt::{Capabilities, ReasonCode, topic};
+use crate::mqtt::{Capabilities, Qos, ReasonCode, Version, topic};
 
 /// A network connection, named by whoever holds its socket.
 ///
@@ -28,6 +28,11 @@ impl Owner {
     /// The owner that an identity with this user name is.
     pub fn of(user: Option<&str>) -> Owner {
         Owner(user.map(Rc::from))
+    }
+
+    /// The owner of the sessions of bridges. No client has it: a user name that a client can prove has no U+0000.
+    pub fn bridges() -> Owner {
+        Owner::of(Some("\0bridge"))
     }
 
     /// The user name.
@@ -62,6 +67,11 @@ pub enum Input<'a> {
         /// What stands before every topic of its connection, and what the client does not see.
         mount: &'a str,
     },
+    /// The bridges that there are from now on: each has a session, which others of them have no longer.
+    Bridges(&'a [Bridge<'a>]),
+    /// A bridge's connection to its remote broker begins. What it sends and gets from now on are packets like a client's: the
+    /// remote broker's PUBLISHes and acknowledgements come as [`Input::Packet`].
+    Link(Link<'a>),
     /// A packet after CONNECT.
     Packet {
         /// Where it came from; unknown connections are ignored.
@@ -111,6 +121,16 @@ pub enum Input<'a> {
         /// Where the client is to go, with 0x9C and 0x9D.
         server_reference: Option<&'a str>,
     },
+    /// The administrator ends a session with all that it holds, and its client's connection before; none is no fault.
+    DropSession {
+        /// Its Client Identifier.
+        client_id: &'a str,
+    },
+    /// The administrator clears a retained message, unless it is one of the bus itself.
+    ClearRetained {
+        /// Its topic.
+        topic: &'a str,
+    },
     /// Time has passed: timers that are due expire.
     Tick(Traffic<'a>),
     /// How much the network holds for clients: what their sockets have not taken, packets that have arrived in part,
@@ -126,6 +146,49 @@ pub enum Input<'a> {
     Shutdown,
 }
 
+/// A bridge as the broker sees it: a session whose client is another broker.
+#[derive(Debug, Clone, Copy)]
+pub struct Bridge<'a> {
+    /// The Client Identifier of its session, as [`Input::Link`] names it.
+    pub client_id: &'a str,
+    /// What it forwards to the remote broker.
+    pub filters: &'a [(&'a str, Qos)],
+    /// How much may wait for its connection.
+    pub bounds: Bounds,
+    /// The topic that says here whether it is connected.
+    pub state_topic: Option<&'a str>,
+}
+
+/// How much may wait for a bridge's connection. The oldest goes first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Messages of each kind, those of QoS 0 and the others.
+    pub messages: usize,
+    /// Bytes of each kind.
+    pub bytes: usize,
+    /// How long a message of QoS 1 or 2 waits, in milliseconds; 0: for ever.
+    pub ttl_ms: u64,
+    /// How long one of QoS 0 waits, in milliseconds; 0 keeps none.
+    pub qos0_ttl_ms: u64,
+}
+
+/// What a remote broker's CONNACK said.
+#[derive(Debug, Clone, Copy)]
+pub struct Link<'a> {
+    /// The connection; it MUST be new to the broker.
+    pub connection: ConnectionId,
+    /// The bridge's session; the connection is closed when there is none.
+    pub client_id: &'a str,
+    /// The version that is spoken.
+    pub version: Version,
+    /// QoS 1 and 2 messages that may be in flight to the remote broker at a time; not 0.
+    pub window: u16,
+    /// The highest QoS that the remote broker takes.
+    pub max_qos: Qos,
+    /// Whether the remote broker still has its session with this bridge.
+    pub session_present: bool,
+}
+
 /// Totals that only the network and the store know, for `$SYS`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Traffic<'a> {
@@ -133,6 +196,10 @@ pub struct Traffic<'a> {
     pub bytes_received: u64,
     /// Bytes written to clients.
     pub bytes_sent: u64,
+    /// Bytes that their sockets have not taken.
+    pub unsent_bytes: u64,
+    /// Connections that were accepted.
+    pub sockets: u64,
     /// What is said of the store; `None` where nothing is kept.
     pub store: Option<Storage<'a>>,
 }

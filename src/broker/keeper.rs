@@ -33,7 +33,6 @@ use std::rc::Rc;
 
 use smallvec::SmallVec;
 
-use super::connect::is_servers;
 use super::deliver::Grant;
 use super::effect::{Effects, SessionId, StoreOp};
 use super::input::Settings;
@@ -42,6 +41,7 @@ use super::router::Subscriber;
 use super::session::SessionKey;
 use super::timers::Time;
 use super::{Broker, limits};
+use crate::acl::is_servers;
 use crate::mqtt::{Message, topic};
 
 /// A message that waits for a subscriber.
@@ -155,12 +155,14 @@ impl Settings {
 
     /// How long a QoS 0 message of this topic waits in a session, in milliseconds; 0 for no bound.
     pub(super) fn request_ttl_ms(&self, name: &str) -> u64 {
+        self.request_ttl_within(name, self.qos0_queue_ttl_ms)
+    }
+
+    /// The same for a session with a bound of its own.
+    pub(super) fn request_ttl_within(&self, name: &str, qos0_ttl_ms: u64) -> u64 {
         let requests = self.keepers.iter().find(|topics| topics.matches(name));
         let requests = requests.filter(|topics| topics.are_requests);
-        match (
-            requests.map_or(0, |topics| topics.ttl_ms),
-            self.qos0_queue_ttl_ms,
-        ) {
+        match (requests.map_or(0, |topics| topics.ttl_ms), qos0_ttl_ms) {
             (0, ttl_ms) | (ttl_ms, 0) => ttl_ms,
             (one, other) => one.min(other),
         }

@@ -79,5 +79,8 @@ pub const TOLD_ITEMS_MAX: usize = 100;
 /// See [`TOLD_ITEMS_MAX`].
 pub const TOLD_PAGE_BYTES: usize = 64 << 10;
 
+/// So many things one page of a list looks at for those that it tells: a few tens of microseconds.
+pub const LOOKED_AT_MAX: usize = 1000;
+
 /// So many bytes of a payload are told; of a longer one, which is seldom text, its beginning.
 pub const TOLD_PAYLOAD_BYTES: usize = 16 << 10;

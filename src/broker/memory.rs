@@ -306,7 +306,7 @@ impl Broker {
     fn sessions_of_nobody(&self, with_reserve: bool) -> Vec<SessionKey> {
         let mut of_nobody: Vec<_> = self
             .keys()
-            .filter(|(_, session)| session.connection.is_none())
+            .filter(|(_, session)| session.connection.is_none() && session.bridge.is_none())
             .filter(|(_, session)| with_reserve || !session.has_reserve)
             .map(|(key, session)| {
                 let expires_at = session.expires_at.unwrap_or(Time(u64::MAX));

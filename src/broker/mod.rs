@@ -5,9 +5,10 @@
 //! arguments, so that a test runs in virtual time. It cannot fail: what a client does wrong is an effect, the close of its connection.
 //!
 //! One file a concern: [`input`] and [`effect`] are what goes in and comes out; `connect`, `disconnect`, `publish` and `subscribe` handle
-//! the packets; `deliver` decides what goes to a client now and what waits, which `pump` sends when there is room; `session`, `inflight`, `queue`, `retained`, `router`, `share`, `will`,
-//! `keeper` (what waits for a subscriber who is not there) and `timers` hold state; `restore` takes back what a store has kept; `sys` counts and publishes `$SYS`; [`limits`] bounds what a client can grow, and `memory` all of it together.
+//! the packets; `bridge` has the sessions whose clients are other brokers; `deliver` decides what goes to a client now and what waits, which `pump` sends when there is room; `session`, `inflight`, `queue`, `retained`, `router`, `share`, `will`,
+//! `keeper` (what waits for a subscriber who is not there) and `timers` hold state; `restore` takes back what a store has kept; `dump` and `tell` say what there is; `sys` counts and publishes `$SYS`, with the averages of `load`; [`limits`] bounds what a client can grow, and `memory` all of it together.
 
+mod bridge;
 mod connect;
 mod deliver;
 mod disconnect;
@@ -17,6 +18,7 @@ mod inflight;
 pub mod input;
 mod keeper;
 pub mod limits;
+mod load;
 mod memory;
 mod publish;
 mod pump;
@@ -28,6 +30,7 @@ mod session;
 mod share;
 mod subscribe;
 mod sys;
+mod tell;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod tests;
 mod timers;
@@ -38,11 +41,15 @@ use std::rc::Rc;
 use hashbrown::HashMap;
 use slab::Slab;
 
+pub use bridge::BridgeState;
 pub use dump::{Body, Item, Page, Place};
-pub use effect::{Close, Delivery, Effects, Payload, Sent, StoreOp};
-pub use input::{ConnectionId, Input, KeptTopics, Owner, Settings, Storage, Traffic};
+pub use effect::{Close, Delivery, Denial, Effects, Payload, Sent, StoreOp};
+pub use input::{
+    Bounds, Bridge, ConnectionId, Input, KeptTopics, Link, Owner, Settings, Storage, Traffic,
+};
 pub use restore::Restored;
 pub use sys::Counts;
+pub use tell::{ClientRow, Kind, SessionRow, Told};
 pub use timers::Time;
 
 use keeper::Keeper;
@@ -122,6 +129,8 @@ impl Broker {
         let away = self.sessions_away();
         let stops = matches!(input, Input::Shutdown);
         match input {
+            Input::Bridges(bridges) => self.set_bridges(now, bridges, effects),
+            Input::Link(link) => self.link(now, &link, effects),
             Input::Packet { connection, packet } => self.packet(now, connection, packet, effects),
             Input::Connect {
                 connection,
@@ -145,9 +154,7 @@ impl Broker {
                 connection,
                 reason,
                 what,
-            } => {
-                self.end_connection(now, connection, Close { reason, what }, effects);
-            }
+            } => self.end_connection(now, connection, Close { reason, what }, effects),
             Input::Closed { connection } => self.detach(now, connection, true, effects),
             Input::Drained { connection } => {
                 if let Some(state) = self.connection(connection) {
@@ -177,6 +184,8 @@ impl Broker {
                 let close = Close { reason, what };
                 self.redirect(now, connection, close, server_reference, effects);
             }
+            Input::DropSession { client_id } => self.drop_session(now, client_id, effects),
+            Input::ClearRetained { topic } => self.clear_retained(topic, effects),
             Input::Tick(traffic) => self.tick(now, traffic, effects),
             Input::Network { bytes } => self.memory.network = bytes,
             Input::Settings(settings) => self.set(now, settings),
@@ -264,10 +273,11 @@ impl Broker {
         self.sweep_kept(now, effects);
         let ttl_ms = self.settings.qos0_queue_ttl_ms;
         for (_, session) in &mut self.sessions {
-            let mut dropped = session.qos0_queue.drop_older(now, ttl_ms);
+            let mut dropped = session.drop_older(now, ttl_ms);
             dropped.extend(session.qos0_queue.drop_expired(now));
             dropped.extend(session.queue.drop_expired(now));
             self.sys.publish_dropped += dropped.len() as u64;
+            session.count_dropped(dropped.len());
             for dropped in &dropped {
                 session.store_dropped(dropped, effects);
             }

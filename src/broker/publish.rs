@@ -5,9 +5,8 @@
 
 use std::rc::Rc;
 
-use super::connect::is_servers;
 use super::deliver::Grant;
-use super::effect::{Close, Effects, StoreOp};
+use super::effect::{Close, Denial, Effects, StoreOp};
 use super::inflight::Met;
 use super::input::ConnectionId;
 use super::session::{Connection, SessionKey};
@@ -85,12 +84,12 @@ impl Broker {
         {
             return;
         }
-        let may_write = !is_servers(name)
-            && self.connection(from).is_some_and(|connection| {
-                connection.permissions.writes_all() || connection.permissions.may_write(name)
-            });
-        if !may_write {
-            effects.denied(from, Action::Write, name);
+        let Some(connection) = self.connection(from) else {
+            return;
+        };
+        if !connection.permissions.may_write(name) {
+            let denial = Denial::of(&connection.permissions, Action::Write, name);
+            effects.denied(from, &denial);
             let why = "not authorized to publish to this topic";
             return self.refuse(from, publish, ReasonCode::NOT_AUTHORIZED, why, effects);
         }
@@ -151,7 +150,7 @@ impl Broker {
         Err(Close { reason, what })
     }
 
-    /// There is no memory for a message that would be acknowledged. A 5.0 client is told; to an older one no answer is no promise: it is
+    /// There is no memory for a message that would be acknowledged. A 5.0 client is told; to an older one, and to another broker, no answer is no promise: it is
     /// disconnected, and sends the message again when it comes back [MQTT-4.4.0-1], so that nothing is lost.
     fn refuse_for_memory<E: Effects>(
         &mut self,
@@ -162,10 +161,10 @@ impl Broker {
     ) {
         self.sys.publish_dropped += 1;
         let reason = ReasonCode::QUOTA_EXCEEDED;
-        let is_v5 = self
+        let is_told = self
             .connection(from)
-            .is_some_and(|connection| connection.version.is_v5());
-        if is_v5 {
+            .is_some_and(|connection| connection.version.is_v5() && !connection.is_link);
+        if is_told {
             let why = "no memory for the message";
             return self.refuse(from, publish, reason, why, effects);
         }

@@ -39,8 +39,11 @@ impl Broker {
         if connection.congested {
             return Step::Rest;
         }
-        let (key, receive_maximum) = (connection.session, connection.receive_maximum);
-        let window = usize::from(receive_maximum.min(self.settings.max_inflight));
+        let key = connection.session;
+        let max_inflight = self.settings.max_inflight;
+        let window = self
+            .connection(to)
+            .map_or(0, |connection| connection.window(max_inflight));
         let session = &self.sessions[key.index()];
         let window_open = session.inflight.sent() < window;
         if !session.inflight.all_sent() {
@@ -221,7 +224,12 @@ impl Broker {
             return Step::Rest;
         };
         if kind == Qos::AtMostOnce {
-            let ttl_ms = self.settings.request_ttl_ms(queued.message.topic());
+            let ttl_ms = match &session.bridge {
+                Some(bridge) => self
+                    .settings
+                    .request_ttl_within(queued.message.topic(), bridge.bounds.qos0_ttl_ms),
+                None => self.settings.request_ttl_ms(queued.message.topic()),
+            };
             if ttl_ms > 0 && now.since_ms(queued.since) > ttl_ms {
                 self.sys.publish_dropped += 1;
                 return Step::Again;

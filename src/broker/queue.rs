@@ -142,6 +142,13 @@ impl Queue {
         self.0.iter().flat_map(|waiting| &waiting.messages)
     }
 
+    /// Changes all messages, but neither their sizes nor their expiry.
+    pub fn each(&mut self, change: impl FnMut(&mut Queued)) {
+        if let Some(waiting) = &mut self.0 {
+            waiting.messages.iter_mut().for_each(change);
+        }
+    }
+
     /// Whether nothing waits.
     #[inline]
     pub fn is_empty(&self) -> bool {
@@ -151,6 +158,11 @@ impl Queue {
     /// How many messages wait.
     pub fn len(&self) -> usize {
         self.0.as_ref().map_or(0, |waiting| waiting.messages.len())
+    }
+
+    /// Their bytes.
+    pub fn bytes(&self) -> usize {
+        self.0.as_ref().map_or(0, |waiting| waiting.bytes)
     }
 }
 

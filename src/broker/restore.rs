@@ -11,7 +11,6 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::rc::Rc;
 
-use super::connect::is_servers;
 use super::effect::{Effects, SessionId, StoreOp};
 use super::inflight::Stage;
 use super::input::Owner;
@@ -22,6 +21,7 @@ use super::session::{Session, SessionKey};
 use super::timers::{Time, Timer};
 use super::will::PendingWill;
 use super::{Broker, limits};
+use crate::acl::is_servers;
 use crate::mqtt::message::Parts;
 use crate::mqtt::packet::SubscriptionOptions;
 use crate::mqtt::{Message, PacketId, Qos, property, topic};

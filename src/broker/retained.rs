@@ -109,12 +109,17 @@ impl Retained {
         self.messages.iter().map(|ByTopic(message)| message)
     }
 
-    /// Those after a topic, or all, in the order of their topics.
-    pub fn after(&self, topic: Option<&str>) -> impl Iterator<Item = &Message> {
-        let from = topic.map_or(Bound::Unbounded, Bound::Excluded);
+    /// Those after a topic, in the order of their topics, from the first that may match `filter` to the last; all for an empty one.
+    pub fn below(&self, filter: &str, after: Option<&str>) -> impl Iterator<Item = &Message> {
+        let prefix = match topic::has_wildcard(filter) {
+            true => literal_prefix(filter),
+            false => filter,
+        };
+        let from = after.map_or(Bound::Included(prefix), Bound::Excluded);
         let from = from.map(str::as_bytes);
         let rest = self.messages.range::<[u8], _>((from, Bound::Unbounded));
         rest.map(|ByTopic(message)| message)
+            .take_while(move |message| message.topic().starts_with(prefix))
     }
 
     /// The first message after the topic `after` that matches `filter`.
@@ -122,13 +127,7 @@ impl Retained {
         if !topic::has_wildcard(filter) {
             return self.get(filter).filter(|_| after.is_none());
         }
-        let prefix = literal_prefix(filter);
-        let from = after.map_or(Bound::Included(prefix), Bound::Excluded);
-        let from = from.map(str::as_bytes);
-        self.messages
-            .range::<[u8], _>((from, Bound::Unbounded))
-            .map(|ByTopic(message)| message)
-            .take_while(|message| message.topic().starts_with(prefix))
+        self.below(filter, after)
             .find(|message| topic::matches(filter, message.topic()))
     }
 

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use super::effect::{Effects, SessionId, StoreOp};
 use super::inflight::{Inflight, Received};
-use super::input::{ConnectionId, Owner};
+use super::input::{Bounds, ConnectionId, Owner};
 use super::limits;
 use super::queue::{Queue, Queued, SubscriptionIds};
 use super::timers::Time;
@@ -55,6 +55,24 @@ pub(super) struct Session {
     pub qos0_queue: Queue,
     /// Retained messages still to be sent for subscriptions.
     pub replays: VecDeque<Replay>,
+    /// What is different because its client is another broker.
+    pub bridge: Option<Box<Bridged>>,
+}
+
+/// What a session has whose client is another broker.
+#[derive(Debug)]
+pub(super) struct Bridged {
+    pub bounds: Bounds,
+    /// What says whether it is connected.
+    pub state_topic: Option<Rc<str>>,
+    /// What it forwards, with the QoS that is asked for; the router has that which the remote broker takes.
+    pub filters: Vec<(Rc<str>, Qos)>,
+    /// Whether all retained messages that it forwards are to be sent when it is connected next.
+    pub owes_retained: bool,
+    /// The highest QoS that the remote broker took last.
+    pub max_qos: Qos,
+    /// Messages that went because too many waited, or for too long.
+    pub dropped: u64,
 }
 
 /// What a session holds, the more precious the later.
@@ -107,6 +125,7 @@ impl Session {
             queue: Queue::default(),
             qos0_queue: Queue::default(),
             replays: VecDeque::new(),
+            bridge: None,
         }
     }
 
@@ -131,6 +150,26 @@ impl Session {
     #[inline]
     pub fn stores(&self, qos: Qos) -> bool {
         self.is_durable() && (qos > Qos::AtMostOnce || self.connection.is_none())
+    }
+
+    /// Takes the messages out that have waited for too long; at QoS 0 that is `qos0_ttl_ms`, unless it is a bridge's session, which
+    /// has its own.
+    pub fn drop_older(&mut self, now: Time, qos0_ttl_ms: u64) -> Vec<Queued> {
+        let bounds = self.bridge.as_ref().map(|bridge| bridge.bounds);
+        let Some(bounds) = bounds else {
+            return self.qos0_queue.drop_older(now, qos0_ttl_ms);
+        };
+        let mut dropped = self.qos0_queue.drop_older(now, bounds.qos0_ttl_ms);
+        dropped.extend(self.queue.drop_older(now, bounds.ttl_ms));
+        dropped
+    }
+
+    /// Counts messages that a bridge has lost.
+    #[inline]
+    pub fn count_dropped(&mut self, count: usize) {
+        if let Some(bridge) = &mut self.bridge {
+            bridge.dropped += count as u64;
+        }
     }
 
     /// Tells the store that a message waits, if it is to know.
@@ -168,6 +207,8 @@ pub(super) struct Connection {
     pub version: Version,
     /// Whether the client said in CONNECT that it is a bridge, as bridges of 3.1 and 3.1.1 do.
     pub bridge: bool,
+    /// Whether this side has connected to it: it is a bridge's remote broker.
+    pub is_link: bool,
     /// What of MQTT the client may use, as its CONNACK said.
     pub offer: Capabilities,
     pub permissions: Permissions,
@@ -187,4 +228,16 @@ pub(super) struct Connection {
     pub charge: Charge,
     /// What to publish if the connection ends without a DISCONNECT.
     pub will: Option<Box<PendingWill>>,
+}
+
+impl Connection {
+    /// How many QoS 1 and 2 messages may be in flight to it; `max_inflight` is the setting for clients.
+    #[inline]
+    pub fn window(&self, max_inflight: u16) -> usize {
+        if self.is_link {
+            usize::from(self.receive_maximum)
+        } else {
+            usize::from(self.receive_maximum.min(max_inflight))
+        }
+    }
 }

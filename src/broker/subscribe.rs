@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use smallvec::SmallVec;
 
-use super::effect::{Effects, StoreOp};
+use super::effect::{Denial, Effects, StoreOp};
 use super::input::ConnectionId;
 use super::queue::SubscriptionIds;
 use super::router::{Router, Subscriber};
@@ -88,11 +88,12 @@ impl Broker {
         effects: &mut E,
     ) -> Result<(), Refusal> {
         let asked = self.room_for_subscription(key, filter)?;
-        let permitted = self
-            .connection(from)
-            .is_some_and(|connection| connection.permissions.may_subscribe(asked.filter));
-        if !permitted {
-            effects.denied(from, Action::Subscribe, filter);
+        if let Some(connection) = self.connection(from)
+            && !connection.permissions.may_subscribe(asked.filter)
+        {
+            let mut denial = Denial::of(&connection.permissions, Action::Subscribe, asked.filter);
+            denial.topic = filter;
+            effects.denied(from, &denial);
             let why = "not authorized to subscribe to this filter";
             return Err((ReasonCode::NOT_AUTHORIZED, why));
         }
@@ -136,7 +137,7 @@ impl Broker {
     }
 
     /// Makes or replaces one subscription [MQTT-3.8.4-3]; its filter as it is kept.
-    fn subscribe_one<E: Effects>(
+    pub(super) fn subscribe_one<E: Effects>(
         &mut self,
         asked: &str,
         subscriber: Subscriber,
@@ -235,7 +236,7 @@ impl Broker {
         self.pump(now, from, effects);
     }
 
-    fn unsubscribe_one<E: Effects>(
+    pub(super) fn unsubscribe_one<E: Effects>(
         &mut self,
         now: Time,
         key: SessionKey,

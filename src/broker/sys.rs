@@ -4,6 +4,7 @@
 
 use super::effect::Effects;
 use super::input::{Storage, Traffic};
+use super::load::{self, Loads};
 use super::publish::Outgoing;
 use super::timers::{Time, Timer};
 use super::{Broker, limits};
@@ -27,6 +28,9 @@ pub(super) struct Sys {
     connected_maximum: usize,
     /// Rounds that have been published.
     rounds: u64,
+    /// Clients that have come since the start.
+    connects: u64,
+    loads: Loads,
 }
 
 /// What there is, in numbers.
@@ -36,6 +40,26 @@ pub struct Counts {
     pub uptime_from: Time,
     /// Clients that are connected.
     pub clients: usize,
+    /// The most that ever were.
+    pub clients_max: usize,
+    /// Sessions that ended because their time was over, or for want of room.
+    pub sessions_expired: u64,
+    /// Subscriptions that are shared.
+    pub shared: usize,
+    /// Packets from clients, and to them.
+    pub packets: (u64, u64),
+    /// PUBLISH packets from clients, and to them.
+    pub messages: (u64, u64),
+    /// Messages that were dropped.
+    pub dropped: u64,
+    /// Bytes of subscriptions.
+    pub subscriptions_bytes: usize,
+    /// Bytes of retained messages.
+    pub retained_bytes: usize,
+    /// The most bytes that clients ever made the bus hold.
+    pub held_bytes_highest: usize,
+    /// Bytes of the network.
+    pub network_bytes: usize,
     /// Sessions, theirs included.
     pub sessions: usize,
     /// Subscriptions of all sessions.
@@ -67,6 +91,8 @@ impl Sys {
             connected: 0,
             connected_maximum: 0,
             rounds: 0,
+            connects: 0,
+            loads: Loads::default(),
         }
     }
 
@@ -88,6 +114,7 @@ impl Sys {
     /// A client has connected.
     pub fn client_connected(&mut self) {
         self.connected += 1;
+        self.connects += 1;
         self.connected_maximum = self.connected_maximum.max(self.connected);
     }
 
@@ -137,10 +164,31 @@ impl Broker {
         for (name, value) in self.sys_values(traffic) {
             self.publish_value(now, name, value.to_string(), effects);
         }
+        self.publish_loads(now, &traffic, effects);
         let class = traffic.store.map_or("volatile", |store| store.class);
         self.publish_value(now, "store/class", class.to_owned(), effects);
         if let Some(store) = traffic.store {
             self.publish_store(now, store, effects);
+        }
+    }
+
+    fn publish_loads<E: Effects>(&mut self, now: Time, traffic: &Traffic<'_>, effects: &mut E) {
+        let sys = &mut self.sys;
+        let totals = [
+            sys.messages_received,
+            sys.messages_sent,
+            sys.publish_dropped,
+            sys.publish_received,
+            sys.publish_sent,
+            traffic.bytes_received,
+            traffic.bytes_sent,
+            traffic.sockets,
+            sys.connects,
+        ];
+        for (which, span, value) in sys.loads.update(now, totals) {
+            let (name, minutes) = (load::NAMES[which], load::MINUTES[span]);
+            let name = format!("load/{name}/{minutes}min");
+            self.publish_value(now, &name, format!("{value:.2}"), effects);
         }
     }
 
@@ -174,6 +222,16 @@ impl Broker {
         Counts {
             uptime_from: self.sys.started,
             clients: self.sys.connected,
+            clients_max: self.sys.connected_maximum,
+            sessions_expired: self.sys.clients_expired,
+            shared: self.shares.count(),
+            packets: (self.sys.messages_received, self.sys.messages_sent),
+            messages: (self.sys.publish_received, self.sys.publish_sent),
+            dropped: self.sys.publish_dropped,
+            subscriptions_bytes: self.router.bytes() + self.shares.bytes(),
+            retained_bytes: self.retained.bytes(),
+            held_bytes_highest: self.memory.maximum,
+            network_bytes: self.memory.network,
             sessions: self.sessions.len(),
             subscriptions: self.router.count() + self.shares.count(),
             retained: self.retained.len(),
@@ -183,13 +241,19 @@ impl Broker {
         }
     }
 
-    fn sys_values(&self, traffic: Traffic<'_>) -> [(&'static str, u64); 25] {
+    fn sys_values(&self, traffic: Traffic<'_>) -> [(&'static str, u64); 27] {
         let sys = &self.sys;
         let (sessions, connected) = (self.sessions.len() as u64, sys.connected as u64);
         let queued: usize = self
             .sessions
             .iter()
             .map(|(_, session)| session.queue.len() + session.qos0_queue.len())
+            .sum();
+        // What waits although its client is there waits for its socket.
+        let there = self.sessions.iter().map(|(_, session)| session);
+        let outgoing: usize = there
+            .filter(|session| session.connection.is_some())
+            .map(|session| session.queue.len() + session.qos0_queue.len())
             .sum();
         let stored = (queued + self.keeper.len() + self.retained.len()) as u64;
         [
@@ -221,6 +285,8 @@ impl Broker {
             ("publish/bytes/received", sys.publish_bytes_received),
             ("publish/bytes/sent", sys.publish_bytes_sent),
             ("connections/socket/count", connected),
+            ("packet/out/count", outgoing as u64),
+            ("packet/out/bytes", traffic.unsent_bytes),
         ]
     }
 

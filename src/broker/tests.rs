@@ -35,5 +35,7 @@ mod subscribe;
 #[cfg(test)]
 mod sys;
 #[cfg(test)]
+mod why;
+#[cfg(test)]
 mod will;
 mod world;

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use lexopt::Arg;
 
-use super::client::{Endpoint, Login};
+use super::client::{Endpoint, Login, TlsFiles};
 use crate::auth::{Secret, file};
 use crate::config::fault::Quoted;
 use crate::config::{self, Bind};
@@ -20,6 +20,10 @@ pub const HELP: &str = "\
   -P, --port PORT           its port (default: that of the local side)
   -u, --user NAME           come as NAME (default: whom the first line of FILE names)
   -F, --password-file FILE  lines NAME:PASSWORD (default DIR/etc/fosquitto/credentials.plain)
+      --cafile FILE         use TLS, to a bus whose certificate this CA has signed
+      --cert FILE           the certificate to come with, by TLS
+      --key FILE            and its key
+      --server-name NAME    the name in the certificate of the bus (default: HOST; '': any)
 ";
 
 /// The port of the local side where its configuration does not tell.
@@ -35,6 +39,10 @@ pub struct Way {
     port: Option<u16>,
     user: Option<String>,
     password_file: Option<PathBuf>,
+    ca: Option<PathBuf>,
+    certificate: Option<PathBuf>,
+    key: Option<PathBuf>,
+    server_name: Option<String>,
 }
 
 /// One of the options.
@@ -48,6 +56,14 @@ pub enum Part {
     User,
     /// `--password-file`.
     PasswordFile,
+    /// `--cafile`.
+    Ca,
+    /// `--cert`.
+    Certificate,
+    /// `--key`.
+    Key,
+    /// `--server-name`.
+    ServerName,
 }
 
 impl Part {
@@ -58,6 +74,10 @@ impl Part {
             Arg::Short('P') | Arg::Long("port") => Some(Part::Port),
             Arg::Short('u') | Arg::Long("user") => Some(Part::User),
             Arg::Short('F') | Arg::Long("password-file") => Some(Part::PasswordFile),
+            Arg::Long("cafile") => Some(Part::Ca),
+            Arg::Long("cert") => Some(Part::Certificate),
+            Arg::Long("key") => Some(Part::Key),
+            Arg::Long("server-name") => Some(Part::ServerName),
             _ => None,
         }
     }
@@ -69,8 +89,15 @@ impl Way {
     /// # Errors
     /// The option has no such values.
     pub fn take(&mut self, part: Part, value: OsString) -> Result<(), String> {
-        if part == Part::PasswordFile {
-            self.password_file = Some(value.into());
+        let path = match part {
+            Part::PasswordFile => Some(&mut self.password_file),
+            Part::Ca => Some(&mut self.ca),
+            Part::Certificate => Some(&mut self.certificate),
+            Part::Key => Some(&mut self.key),
+            Part::Host | Part::Port | Part::User | Part::ServerName => None,
+        };
+        if let Some(path) = path {
+            *path = Some(value.into());
             return Ok(());
         }
         let value = value.into_string();
@@ -79,7 +106,9 @@ impl Way {
         match part {
             Part::Host => self.host = Some(value),
             Part::User => self.user = Some(value),
-            Part::Port | Part::PasswordFile => {
+            Part::ServerName => self.server_name = Some(value),
+            // The rest are files, but for the port.
+            _ => {
                 let port = value.parse().ok().filter(|port| *port > 0);
                 let wrong = || format!("{} is not a port (1-65535)", Quoted(&value));
                 self.port = Some(port.ok_or_else(wrong)?);
@@ -93,6 +122,29 @@ impl Way {
     /// # Errors
     /// The configuration is of no help, and the options do not say it.
     pub fn endpoint(&self, root: &Path) -> Result<Endpoint, String> {
+        let endpoint = self.plain_endpoint(root)?;
+        let Some(ca) = &self.ca else {
+            let is_plain = self.certificate.is_none() && self.key.is_none();
+            let wrong = "--cert and --key need --cafile: TLS to somebody unknown protects nothing";
+            return is_plain.then_some(endpoint).ok_or_else(|| wrong.into());
+        };
+        let own = match (&self.certificate, &self.key) {
+            (None, None) => None,
+            (Some(certificate), Some(key)) => Some((certificate.clone(), key.clone())),
+            _ => return Err("--cert and --key go together".into()),
+        };
+        let files = TlsFiles {
+            ca: ca.clone(),
+            own,
+            name: self.server_name.clone(),
+        };
+        match endpoint {
+            Endpoint::Tcp(host, port) => Ok(Endpoint::Tls(host, port, files)),
+            _ => Err("a Unix socket has no TLS".into()),
+        }
+    }
+
+    fn plain_endpoint(&self, root: &Path) -> Result<Endpoint, String> {
         match (&self.host, self.port) {
             (Some(path), _) if path.starts_with('/') => Ok(Endpoint::Unix(path.into())),
             (Some(host), Some(port)) => Ok(Endpoint::Tcp(host.clone(), port)),
@@ -108,6 +160,10 @@ impl Way {
     /// # Errors
     /// The file cannot be read, or does not have the user.
     pub fn login(&self, root: &Path) -> Result<Option<Login>, String> {
+        // The local side's password is for nobody else: a certificate says who comes.
+        if self.certificate.is_some() && self.password_file.is_none() && self.user.is_none() {
+            return Ok(None);
+        }
         let by_default = root.join("etc/fosquitto/credentials.plain");
         let path = self.password_file.as_ref().unwrap_or(&by_default);
         let told = |what: &dyn std::fmt::Display| format!("{}: {what}", path.display());

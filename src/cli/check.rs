@@ -4,10 +4,12 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use crate::bridge::check::{self, Warning};
 use crate::config;
 
 /// Checks the router's configuration below the root, or the given file in its place. Prints `FILE: ok` to standard
-/// output, or every fault to standard error; exit status 0 or 1.
+/// output, or every fault to standard error; exit status 0 or 1. What will keep a bridge from connecting is a warning, to standard
+/// error, and changes nothing else.
 pub fn run(root: &Path, file: Option<PathBuf>) -> ExitCode {
     let (path, result) = match file {
         Some(file) => {
@@ -17,7 +19,12 @@ pub fn run(root: &Path, file: Option<PathBuf>) -> ExitCode {
         None => (config::path(root), config::load(root)),
     };
     match result {
-        Ok(_) => super::print(&format!("{}: ok\n", path.display())),
+        Ok(config) => {
+            for Warning { line, what } in check::warnings(&config, root) {
+                eprintln!("{}:{line}: warning: {what}", path.display());
+            }
+            super::print(&format!("{}: ok\n", path.display()))
+        }
         Err(faults) => {
             eprintln!("{faults}");
             ExitCode::from(super::FAULTS)

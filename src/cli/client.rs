@@ -11,6 +11,8 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use openssl::ssl::{SslConnector, SslFiletype, SslMethod, SslStream, SslVersion};
+
 use crate::auth::Secret;
 
 /// A bus that does not read for so long is as good as lost.
@@ -32,15 +34,29 @@ const DISCONNECT: [u8; 2] = [0xE0, 0];
 pub enum Endpoint {
     /// A host's name or address, and a TCP port.
     Tcp(String, u16),
+    /// The same by TLS.
+    Tls(String, u16, TlsFiles),
     /// A Unix socket.
     Unix(PathBuf),
+}
+
+/// How the two ends of TLS know each other.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The CA's certificate.
+    pub ca: PathBuf,
+    /// The client's certificate and its chain, and its key, if it has them.
+    pub own: Option<(PathBuf, PathBuf)>,
+    /// The name that the bus's certificate must have instead of the host's; empty: any.
+    pub name: Option<String>,
 }
 
 impl Display for Endpoint {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
             Endpoint::Tcp(host, port) if host.contains(':') => write!(f, "[{host}]:{port}"),
-            Endpoint::Tcp(host, port) => write!(f, "{host}:{port}"),
+            Endpoint::Tls(host, port, _) if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Endpoint::Tcp(host, port) | Endpoint::Tls(host, port, _) => write!(f, "{host}:{port}"),
             Endpoint::Unix(path) => write!(f, "{}", path.display()),
         }
     }
@@ -292,9 +308,10 @@ impl Client {
     }
 }
 
-/// A stream of either kind.
+/// A stream of any kind.
 enum Stream {
     Tcp(TcpStream),
+    Tls(Box<SslStream<TcpStream>>),
     Unix(UnixStream),
 }
 
@@ -302,10 +319,17 @@ impl Stream {
     fn open(endpoint: &Endpoint, until: Instant) -> io::Result<Stream> {
         let stream = match endpoint {
             Endpoint::Tcp(host, port) => Stream::Tcp(dial(host, *port, until)?),
+            Endpoint::Tls(host, port, files) => {
+                let stream = dial(host, *port, until)?;
+                let left = until.saturating_duration_since(Instant::now());
+                stream.set_read_timeout(Some(left.max(Duration::from_millis(1))))?;
+                Stream::Tls(Box::new(shake_hands(stream, host, files)?))
+            }
             Endpoint::Unix(path) => Stream::Unix(UnixStream::connect(path)?),
         };
         match &stream {
             Stream::Tcp(stream) => stream.set_write_timeout(Some(SEND_TIMEOUT))?,
+            Stream::Tls(stream) => stream.get_ref().set_write_timeout(Some(SEND_TIMEOUT))?,
             Stream::Unix(stream) => stream.set_write_timeout(Some(SEND_TIMEOUT))?,
         }
         Ok(stream)
@@ -314,6 +338,7 @@ impl Stream {
     fn read_within(&self, time: Duration) -> io::Result<()> {
         match self {
             Stream::Tcp(stream) => stream.set_read_timeout(Some(time)),
+            Stream::Tls(stream) => stream.get_ref().set_read_timeout(Some(time)),
             Stream::Unix(stream) => stream.set_read_timeout(Some(time)),
         }
     }
@@ -323,6 +348,7 @@ impl Read for Stream {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Stream::Tcp(stream) => stream.read(buffer),
+            Stream::Tls(stream) => stream.read(buffer),
             Stream::Unix(stream) => stream.read(buffer),
         }
     }
@@ -332,6 +358,7 @@ impl Write for Stream {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Stream::Tcp(stream) => stream.write(bytes),
+            Stream::Tls(stream) => stream.write(bytes),
             Stream::Unix(stream) => stream.write(bytes),
         }
     }
@@ -358,6 +385,30 @@ fn dial(host: &str, port: u16, until: Instant) -> io::Result<TcpStream> {
         }
     }
     Err(failure)
+}
+
+/// Makes TLS of a connection: of version 1.2 at least, to a bus whose certificate the CA has signed.
+fn shake_hands(
+    stream: TcpStream,
+    host: &str,
+    files: &TlsFiles,
+) -> io::Result<SslStream<TcpStream>> {
+    let mut builder = SslConnector::builder(SslMethod::tls_client())?;
+    builder.set_min_proto_version(Some(SslVersion::TLS1_2))?;
+    builder.set_ca_file(&files.ca)?;
+    if let Some((certificate, key)) = &files.own {
+        builder.set_certificate_chain_file(certificate)?;
+        builder.set_private_key_file(key, SslFiletype::PEM)?;
+    }
+    let mut configuration = builder.build().configure()?;
+    let name = files.name.as_deref().unwrap_or(host);
+    configuration.set_verify_hostname(!name.is_empty());
+    let connected = match name {
+        // Without a name that is checked, the host's only says who is meant.
+        "" => configuration.connect(host, stream),
+        name => configuration.connect(name, stream),
+    };
+    connected.map_err(|error| io::Error::other(format!("TLS: {error}")))
 }
 
 /// CONNECT (3.1).

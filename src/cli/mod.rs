@@ -3,18 +3,27 @@
 //! What is not understood starts nothing. The meaning of the exit statuses is here and nowhere else; what a command
 //! does is in its file.
 
+mod act;
+mod ask;
 mod backup;
 mod bus;
 mod check;
 mod client;
+mod control;
 mod dump;
+mod list;
+mod monitor;
 pub mod passwd;
 mod request;
+mod rpcd;
 mod serve;
 mod status;
+mod talk;
+mod trace;
+mod why;
 
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use lexopt::{Arg, Parser};
@@ -44,10 +53,29 @@ Commands:
   check [FILE]                 say what is wrong with the configuration, or with FILE as one
   passwd ...                   set and check passwords; 'fosquitto passwd --help' says more
   status [--json]              say how the running bus is
+  clients                      list the clients that are connected
+  sessions                     list the sessions
+  subscriptions [CLIENT]       list the subscriptions
+  retained [FILTER]            list the retained messages
+  queues [CLIENT]              list the messages that wait for clients
+  bridges                      list the bridges to other buses
+  why ...                      say which rule allows or denies something; 'fosquitto why --help' says more
+  kick CLIENT                  end a client's connection
+  drop CLIENT                  end a client's session
+  clear TOPIC                  clear a retained message
+  trace ...                    show what happens; 'fosquitto trace --help' says more
+  reload                       read the configuration again
+  log-level [LEVEL]            say or set what is logged
+  control REQUEST              ask the running bus in JSON
   dump [FILE]                  say what the running bus holds, or the database FILE, in lines of JSON
   backup FILE                  copy the database into a new file; 'fosquitto backup --help' says more
+  pub ...                      publish a message; 'fosquitto pub --help' says more
+  sub ...                      print the messages of topics; 'fosquitto sub --help' says more
+  monitor ...                  show what foris controllers say; the same as fosquitto-monitor
   request ...                  ask a foris controller over the bus; 'fosquitto request --help' says more
+  rpcd ...                     be the ubus object 'fosquitto' for rpcd; 'fosquitto rpcd --help' says more
   help                         show this
+  version                      show the version
 
 Options:
   --root DIR                   take all of the router's paths below DIR (default /)
@@ -59,11 +87,56 @@ The configuration is DIR/etc/config/fosquitto, and DIR/var/run/uci/fosquitto ins
 SIGHUP makes a running bus read it again, SIGTERM ends it.
 
 Exit status: 0 all went as asked, 1 there are faults, 2 the command line was not understood.
-'request' has its own.
+'request', 'pub', 'sub', 'why' and 'monitor' have their own.
 ";
 
-const COMMANDS: [&str; 8] = [
-    "serve", "check", "passwd", "status", "dump", "backup", "request", "help",
+/// A command that understands by itself what follows its name.
+type Run = fn(&Path, Vec<OsString>) -> ExitCode;
+
+/// The commands: those that this file understands, and those that do by themselves.
+const COMMANDS: [(&str, Option<Run>); 27] = [
+    ("serve", None),
+    ("check", None),
+    ("passwd", Some(passwd::run)),
+    ("status", Some(status::run)),
+    (
+        "clients",
+        Some(|root, rest| list::run("clients", root, rest)),
+    ),
+    (
+        "sessions",
+        Some(|root, rest| list::run("sessions", root, rest)),
+    ),
+    (
+        "subscriptions",
+        Some(|root, rest| list::run("subscriptions", root, rest)),
+    ),
+    (
+        "retained",
+        Some(|root, rest| list::run("retained", root, rest)),
+    ),
+    ("queues", Some(|root, rest| list::run("queues", root, rest))),
+    (
+        "bridges",
+        Some(|root, rest| list::run("bridges", root, rest)),
+    ),
+    ("why", Some(why::run)),
+    ("kick", Some(act::kick)),
+    ("drop", Some(act::drop)),
+    ("clear", Some(act::clear)),
+    ("trace", Some(trace::run)),
+    ("reload", Some(act::reload)),
+    ("log-level", Some(act::log_level)),
+    ("control", Some(control::run)),
+    ("dump", Some(dump::run)),
+    ("backup", Some(backup::run)),
+    ("request", Some(request::run)),
+    ("pub", Some(talk::publish)),
+    ("sub", Some(talk::subscribe)),
+    ("monitor", Some(monitor::run)),
+    ("rpcd", Some(rpcd::run)),
+    ("help", None),
+    ("version", None),
 ];
 
 /// What the command line asks for.
@@ -75,22 +148,19 @@ enum Operation {
     Check {
         file: Option<PathBuf>,
     },
-    /// What follows the command's name is understood by the command itself.
-    Passwd(Vec<OsString>),
-    /// The same.
-    Request(Vec<OsString>),
-    /// The same.
-    Status(Vec<OsString>),
-    /// The same.
-    Dump(Vec<OsString>),
-    /// The same.
-    Backup(Vec<OsString>),
+    /// A command that understands what follows its name by itself.
+    Own(&'static str, Vec<OsString>),
     Help,
     Version,
 }
 
 /// Runs the program with its arguments, the program's name first.
 pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let mut arguments = arguments.peekable();
+    let name = arguments.peek().map(Path::new).and_then(Path::file_name);
+    if name == Some(OsStr::new(monitor::NAME)) {
+        return monitor::run(Path::new("/"), arguments.skip(1).collect());
+    }
     let (root, operation) = match parse(arguments) {
         Ok(understood) => understood,
         Err(what) => {
@@ -101,11 +171,11 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     match operation {
         Operation::Serve { log } => serve::run(root, log),
         Operation::Check { file } => check::run(&root, file),
-        Operation::Passwd(arguments) => passwd::run(&root, arguments),
-        Operation::Request(arguments) => request::run(&root, arguments),
-        Operation::Status(arguments) => status::run(&root, arguments),
-        Operation::Dump(arguments) => dump::run(&root, arguments),
-        Operation::Backup(arguments) => backup::run(&root, arguments),
+        Operation::Own(name, arguments) => {
+            let run = COMMANDS.iter().find(|(command, _)| *command == name);
+            let run = run.and_then(|(_, run)| *run);
+            run.expect("the parser gives those that have one")(&root, arguments)
+        }
         Operation::Help => print(HELP),
         Operation::Version => print(concat!("fosquitto ", env!("CARGO_PKG_VERSION"), "\n")),
     }
@@ -143,20 +213,15 @@ fn parse(arguments: impl Iterator<Item = OsString>) -> Result<(PathBuf, Operatio
                 return Err(format!("unknown option '-{}'", other.escape_debug()));
             }
             Some(Arg::Value(word)) if line.command.is_none() => {
-                let command = command(&word)?;
-                let operation = match command {
-                    "passwd" => Operation::Passwd,
-                    "request" => Operation::Request,
-                    "status" => Operation::Status,
-                    "dump" => Operation::Dump,
-                    "backup" => Operation::Backup,
-                    _ => {
-                        line.command = Some(command);
-                        continue;
-                    }
-                };
+                let (command, run) = command(&word)?;
+                if run.is_none() {
+                    line.command = Some(command);
+                    continue;
+                }
                 let rest = parser.raw_args().map_err(in_words)?.collect();
-                return line.only_root(command).map(|root| (root, operation(rest)));
+                return line
+                    .only_root(command)
+                    .map(|root| (root, Operation::Own(command, rest)));
             }
             Some(Arg::Value(word)) => line.operand(word)?,
         }
@@ -208,11 +273,9 @@ impl Line {
                 self.only_root("check")
                     .map(|root| (root, Operation::Check { file }))
             }
+            Some("version") => Ok((self.root, Operation::Version)),
             Some(_) => Ok((self.root, Operation::Help)),
-            None => Err(
-                "a command is missing: serve, check, passwd, status, dump, backup, request or help"
-                    .into(),
-            ),
+            None => Err("a command is missing".into()),
         }
     }
 
@@ -224,13 +287,13 @@ impl Line {
     }
 }
 
-fn command(word: &OsStr) -> Result<&'static str, String> {
+fn command(word: &OsStr) -> Result<(&'static str, Option<Run>), String> {
     let word = word.to_string_lossy();
     COMMANDS
         .into_iter()
-        .find(|command| *command == word)
+        .find(|(command, _)| *command == word)
         .ok_or_else(|| {
-            let hint = did_you_mean(&word, COMMANDS);
+            let hint = did_you_mean(&word, COMMANDS.map(|(command, _)| command));
             format!("unknown command {}{hint}", Quoted(&word))
         })
 }
@@ -287,12 +350,12 @@ mod tests {
             .into();
         assert_eq!(
             understood("--root /r passwd --check --root /q anna"),
-            Ok(("/r".into(), Operation::Passwd(rest)))
+            Ok(("/r".into(), Operation::Own("passwd", rest)))
         );
         let rest = ["-t", "5", "--list", "C"].map(OsString::from).into();
         assert_eq!(
             understood("request -t 5 --list C"),
-            Ok(("/".into(), Operation::Request(rest)))
+            Ok(("/".into(), Operation::Own("request", rest)))
         );
     }
 
@@ -309,7 +372,7 @@ mod tests {
             understood("--version").map(|(_, operation)| operation),
             Ok(Operation::Version)
         );
-        for command in COMMANDS {
+        for (command, _) in COMMANDS {
             assert!(HELP.contains(&format!("\n  {command} ")), "{command}");
         }
     }
@@ -317,10 +380,7 @@ mod tests {
     #[test]
     fn what_is_not_understood_starts_nothing_and_says_what_was_near() {
         for (line, what) in [
-            (
-                "",
-                "a command is missing: serve, check, passwd, status, dump, backup, request or help",
-            ),
+            ("", "a command is missing"),
             ("sevre", "unknown command 'sevre' (did you mean 'serve'?)"),
             (
                 "serve --rot /r",

@@ -3,7 +3,7 @@
 //! The command line and the output are here; how an answer is got past a bus that restarts is in [`exchange`]. What the modules and
 //! actions of a controller are, it does not know.
 
-mod exchange;
+pub(super) mod exchange;
 
 use std::ffi::OsString;
 use std::io::{Read, Write};

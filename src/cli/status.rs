@@ -3,67 +3,50 @@
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
-use super::dump::{asker, line};
-use crate::control::{Request, Status, Storage};
-use crate::log::Escaped;
+use super::ask::Command;
+use super::dump::line;
+use crate::control::{Certificate, Denial, Listener, Memory, Request, Status, Storage};
+use crate::log::{Escaped, Printable};
 
 const USAGE: &str = "\
 Usage: fosquitto status [--root DIR] [--json]
 
-Says how the running bus is: its listeners, what it holds, and what it keeps.
+Says how the running bus is: its listeners and certificates, what it holds and keeps, and what clients were denied last.
 
-      --json     one line of JSON; src/control/mod.rs describes it
+      --json     one line of JSON; src/control/status.rs describes it
       --root DIR ask the bus that runs on DIR (default /)
   -h, --help     show this
 ";
 
+/// So many of the last denials are shown to people.
+const DENIALS: usize = 5;
+
+const COMMAND: Command = Command {
+    name: "status",
+    usage: USAGE,
+    words: (0, 0),
+    options: &[],
+    flags: &[],
+};
+
 /// Runs the command with what follows its name. Exit status 1 where no bus runs or it does not answer.
 pub fn run(root: &Path, arguments: Vec<OsString>) -> ExitCode {
-    let (root, as_json) = match parse(root, arguments) {
-        Ok(Some(understood)) => understood,
-        Ok(None) => return super::print(USAGE),
-        Err(what) => {
-            eprintln!("fosquitto status: {what}\n\n{USAGE}");
-            return ExitCode::from(super::USAGE);
-        }
+    let asked = match COMMAND.read(root, arguments) {
+        Ok(asked) => asked,
+        Err(status) => return status,
     };
-    match say(&root, as_json) {
-        Ok(text) => super::print(&text),
-        Err(what) => {
-            eprintln!("fosquitto status: {what}");
-            ExitCode::from(super::FAULTS)
+    let said = asked.bus().and_then(|mut bus| {
+        let answer = bus.ask(&Request::Status {})?;
+        if asked.as_json {
+            return Ok(line(&answer));
         }
-    }
-}
-
-fn parse(root: &Path, arguments: Vec<OsString>) -> Result<Option<(PathBuf, bool)>, String> {
-    use lexopt::{Arg, Parser};
-    let mut parser = Parser::from_args(arguments);
-    let (mut root, mut as_json) = (root.to_owned(), false);
-    let in_words = |error: lexopt::Error| error.to_string();
-    while let Some(argument) = parser.next().map_err(in_words)? {
-        match argument {
-            Arg::Short('h') | Arg::Long("help") => return Ok(None),
-            Arg::Long("root") => root = parser.value().map_err(in_words)?.into(),
-            Arg::Long("json") => as_json = true,
-            other => return Err(other.unexpected().to_string()),
-        }
-    }
-    Ok(Some((root, as_json)))
-}
-
-fn say(root: &Path, as_json: bool) -> Result<String, String> {
-    let answer = asker(root)?
-        .ok_or("no bus is running")?
-        .ask(&Request::Status {})?;
-    if as_json {
-        return Ok(line(&answer));
-    }
-    let status = serde_json::from_value(answer).map_err(|error| error.to_string())?;
-    Ok(in_words(&status))
+        let status = serde_json::from_value(answer).map_err(|error| error.to_string())?;
+        Ok(in_words(&status))
+    });
+    asked.end(said)
 }
 
 /// The status for people.
@@ -78,17 +61,16 @@ fn in_words(status: &Status) -> String {
         "fosquitto",
         format!("{version}, up for {uptime}, process {}", status.pid),
     );
+    for fault in &status.configuration.faults {
+        say("kept", format!("not reloaded: {}", Printable(fault)));
+    }
     for listener in &status.listeners {
-        let (name, places) = (&listener.name, listener.places.join(", "));
-        let count = listener.connections;
-        say(
-            "listener",
-            format!(
-                "{}: {}; {count} connections",
-                Escaped(name),
-                Escaped::bounded(&places, 1000)
-            ),
-        );
+        for what in listener_in_words(listener) {
+            say("listener", what);
+        }
+    }
+    for certificate in &status.certificates {
+        say(&certificate.kind, certificate_in_words(certificate));
     }
     let counts = &status.counts;
     let (clients, sessions) = (counts.clients, counts.sessions);
@@ -98,19 +80,90 @@ fn in_words(status: &Status) -> String {
     );
     say("subscribed", format!("{} filters", counts.subscriptions));
     let (retained, waiting) = (counts.retained, counts.waiting);
+    let (came, went) = (
+        status.traffic.messages_received,
+        status.traffic.messages_sent,
+    );
+    let dropped = status.traffic.messages_dropped;
     say(
         "messages",
-        format!("{retained} retained, {waiting} waiting"),
+        format!(
+            "{retained} retained, {waiting} waiting; {came} came, {went} went, {dropped} were dropped"
+        ),
     );
-    let (held, ceiling) = (
-        bytes(counts.held_bytes as u64),
-        bytes(counts.held_bytes_max as u64),
-    );
-    say("memory", format!("{held} of {ceiling} for clients"));
+    say("memory", memory_in_words(&status.memory));
     for what in store_in_words(&status.store) {
         say("store", what);
     }
+    let (denied, failed) = (counts.denied, counts.logins_failed);
+    say(
+        "denied",
+        format!("{denied} times, and {failed} logins failed"),
+    );
+    for denial in status.denials.iter().take(DENIALS) {
+        say("", denial_in_words(denial));
+    }
     text
+}
+
+fn listener_in_words(listener: &Listener) -> Vec<String> {
+    let name = Escaped(&listener.name);
+    let places = listener.places.join(", ");
+    let places = Escaped::bounded(&places, 1000);
+    let count = listener.connections;
+    let mut said = vec![match listener.open {
+        true => format!("{name}: {places}; {count} connections"),
+        false => format!("{name}: closed"),
+    }];
+    let faults = listener.faults.iter();
+    said.extend(faults.map(|fault| format!("{name}: {}", Printable(fault))));
+    said
+}
+
+fn certificate_in_words(certificate: &Certificate) -> String {
+    let left = match certificate.left_s {
+        None => "for ever".to_owned(),
+        Some(left_s @ 0..) => format!("for {} more", duration(left_s.unsigned_abs())),
+        Some(left_s) => format!("no more since {}", duration(left_s.unsigned_abs())),
+    };
+    let path = certificate.path.to_string_lossy();
+    format!(
+        "{}: {}, valid {left} ({})",
+        Escaped(&certificate.listener),
+        Escaped(&certificate.subject),
+        Escaped::bounded(&path, 1000)
+    )
+}
+
+fn memory_in_words(memory: &Memory) -> String {
+    let in_units = |count: usize| bytes(count as u64);
+    let (held, ceiling) = (in_units(memory.held), in_units(memory.held_max));
+    let highest = in_units(memory.held_highest);
+    let process = match memory.process {
+        Some(process) => format!(", the process has {}", bytes(process)),
+        None => String::new(),
+    };
+    format!("{held} of {ceiling} for clients, at most {highest} so far{process}")
+}
+
+fn denial_in_words(denial: &Denial) -> String {
+    let user = match &denial.user {
+        Some(user) => format!(" (user '{}')", Escaped(user)),
+        None => String::new(),
+    };
+    let topic = match denial.topic.as_str() {
+        "" => String::new(),
+        topic => format!(" '{}'", Escaped(topic)),
+    };
+    let words = Printable(&denial.words);
+    format!(
+        "{} ago, {} times: '{}'{user} from {}: {}{topic}: {words}",
+        duration(denial.ago_s),
+        denial.count,
+        Escaped(&denial.client_id),
+        Escaped(&denial.address),
+        Escaped(&denial.action)
+    )
 }
 
 fn store_in_words(store: &Storage) -> Vec<String> {
@@ -129,7 +182,12 @@ fn store_in_words(store: &Storage) -> Vec<String> {
             Escaped::bounded(&path, 1000)
         ),
         format!(
-            "to flash {} in {} transactions and {} syncs, to the journal {}; {} changes to go",
+            "to flash {} in 24 hours{}, {} in {} transactions and {} syncs, to the journal {}; {} changes to go",
+            bytes(store.flash_bytes_day),
+            match store.daily_budget {
+                Some(budget) => format!(" of {}", bytes(budget)),
+                None => String::new(),
+            },
             bytes(store.flash_bytes),
             store.commits,
             store.flash_syncs,
@@ -143,7 +201,7 @@ fn store_in_words(store: &Storage) -> Vec<String> {
     said
 }
 
-fn bytes(count: u64) -> String {
+pub(super) fn bytes(count: u64) -> String {
     match count {
         0..10_240 => format!("{count} B"),
         10_240..10_485_760 => format!("{} KiB", count >> 10),
@@ -151,7 +209,7 @@ fn bytes(count: u64) -> String {
     }
 }
 
-fn duration(s: u64) -> String {
+pub(super) fn duration(s: u64) -> String {
     match s {
         0..120 => format!("{s} s"),
         120..7_200 => format!("{} min", s / 60),

@@ -1,8 +1,10 @@
 //! The section `acl`: one access rule. Entered through [`read`]. What rules mean to a client is `crate::acl`'s matter;
 //! whether the listeners and groups that they name exist is checked where all sections are known.
 
+use std::sync::Arc;
+
 use super::section::{Reader, text};
-use crate::acl::{Access, Pattern, Rule};
+use crate::acl::{Access, Pattern, Place, Rule};
 
 /// The rule of one section. One with a fault is of no use but for finding more faults.
 pub(super) fn read(reader: &mut Reader<'_>) -> Rule {
@@ -27,7 +29,10 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Rule {
     }
     let topics = reader.list("topic", |text| Pattern::new(text).ok());
     Rule {
-        line: reader.line(),
+        place: Arc::new(Place {
+            section: reader.section_name().to_owned(),
+            line: reader.line(),
+        }),
         users: reader.texts("user"),
         groups: reader.texts("group"),
         listeners: reader.texts("listener"),

@@ -51,7 +51,7 @@ pub struct Global {
 
 impl Global {
     pub(super) fn read(reader: &Reader<'_>) -> Self {
-        let level = reader.required("log_level", level);
+        let level = reader.required("log_level", Level::named);
         let size = |text: &str| value::size(text).and_then(|size| usize::try_from(size).ok());
         Global {
             log_level: if reader.flag("debug") {
@@ -87,15 +87,4 @@ impl Global {
 pub(super) fn servers(reader: &Reader<'_>, option: &str) -> Option<String> {
     let servers = reader.texts(option);
     (!servers.is_empty()).then(|| servers.join(" "))
-}
-
-fn level(text: &str) -> Option<Level> {
-    let levels = [
-        Level::Error,
-        Level::Warning,
-        Level::Notice,
-        Level::Info,
-        Level::Debug,
-    ];
-    levels.into_iter().find(|level| level.name() == text)
 }

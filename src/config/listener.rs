@@ -14,8 +14,8 @@ use super::value;
 use crate::mqtt::{Capabilities, Qos};
 
 /// MQTT's registered ports, without and with TLS.
-const PORT: u16 = 1883;
-const PORT_TLS: u16 = 8883;
+pub(super) const PORT: u16 = 1883;
+pub(super) const PORT_TLS: u16 = 8883;
 
 /// So many connections at once where the section has no option for it.
 const CONNECTIONS_MAX: u32 = 1000;
@@ -242,7 +242,7 @@ fn protocol(reader: &mut Reader<'_>) -> Protocol {
     Protocol::Mqtt
 }
 
-fn tls_version(text: &str) -> Option<TlsVersion> {
+pub(super) fn tls_version(text: &str) -> Option<TlsVersion> {
     match text {
         "1.2" => Some(TlsVersion::V1_2),
         "1.3" => Some(TlsVersion::V1_3),

@@ -10,6 +10,7 @@
 
 mod acl;
 mod bind;
+pub mod bridge;
 pub mod fault;
 mod global;
 mod keeper;
@@ -31,6 +32,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 pub use bind::Bind;
+pub use bridge::{Bridge, BridgeTls, Direction, Host, Mapping, Remote};
 pub use fault::{Fault, Faults};
 pub use global::Global;
 pub use keeper::Keeper;
@@ -47,6 +49,9 @@ use section::Reader;
 
 /// So many listeners are compared with one another and run by one thread.
 const LISTENERS_MAX: usize = 64;
+
+/// So many bridges are compared with one another; each has a connection, a session and a queue.
+const BRIDGES_MAX: usize = 64;
 
 /// The file that the package installs; it holds where there is none.
 const SHIPPED: &str = include_str!("../../files/etc/config/fosquitto");
@@ -66,6 +71,8 @@ pub struct Config {
     pub persistence: Persistence,
     /// The enabled keepers: foris' if the file does not speak of it, then the sections in their order.
     pub keepers: Vec<Keeper>,
+    /// The enabled connections to other brokers, in their order.
+    pub bridges: Vec<Bridge>,
     /// Devices below this one, the disabled ones included.
     pub subordinates: Vec<Subordinate>,
 }
@@ -199,6 +206,7 @@ impl<'a> Parser<'a> {
         let rules = self.each(&known, "acl", |reader, _| Some(acl::read(reader)));
         let persistence = self.persistence(&known);
         let keepers = self.keepers(&known);
+        let bridges = self.bridges(&known);
         let mut subordinates = self.each(&known, "subordinate", |reader, _| {
             Subordinate::direct(reader)
         });
@@ -230,6 +238,7 @@ impl<'a> Parser<'a> {
             acl,
             persistence,
             keepers,
+            bridges,
             subordinates,
         }
     }
@@ -335,6 +344,23 @@ impl<'a> Parser<'a> {
         };
         let own = self.each(known, "keeper", |reader, _| Keeper::read(reader));
         foris.into_iter().chain(own).collect()
+    }
+
+    fn bridges(&mut self, known: &[Known<'a>]) -> Vec<Bridge> {
+        let mut bridges = self.each(known, "bridge", |reader, _| Bridge::read(reader));
+        if let Some(first) = bridges.get(BRIDGES_MAX) {
+            let what = format!(
+                "fosquitto.{}: there are more than {BRIDGES_MAX} bridges",
+                first.name
+            );
+            self.faults.push(self.path, first.line.0, what);
+        }
+        bridges.truncate(BRIDGES_MAX);
+        for (bridge, what) in bridge::conflicts(&bridges) {
+            let what = format!("fosquitto.{}: {what}", bridge.name);
+            self.faults.push(self.path, bridge.line.0, what);
+        }
+        bridges
     }
 
     /// The users, each of which has one section.

@@ -4,6 +4,7 @@
 //! An option that is not here does not exist; a default stands here and nowhere else. What an option's value becomes
 //! is said in the file of its section.
 
+mod bridge;
 mod table;
 
 use table::TABLES;
@@ -62,6 +63,18 @@ pub enum Kind {
     OwnTopic,
     /// Another server, as MQTT clients are told of it.
     Server,
+    /// Where another broker is.
+    Remote,
+    /// The TCP port of another device.
+    RemotePort,
+    /// A host's name or address.
+    Host,
+    /// A protocol's name in a TLS handshake.
+    Alpn,
+    /// A topic without wildcards.
+    TopicName,
+    /// What a bridge forwards, in the words of mosquitto's configuration.
+    BridgeTopic,
 }
 
 impl Kind {
@@ -72,21 +85,23 @@ impl Kind {
             Kind::Size { .. } => "size".into(),
             Kind::Duration { .. } => "time".into(),
             Kind::Count { .. } => "number".into(),
-            Kind::Port => "port".into(),
+            Kind::Port | Kind::RemotePort => "port".into(),
             Kind::Word(words) => words
                 .iter()
                 .map(|word| format!("`{word}`"))
                 .collect::<Vec<_>>()
                 .join(", "),
-            Kind::Name => "name".into(),
+            Kind::Name | Kind::Alpn => "name".into(),
             Kind::Path => "path".into(),
             Kind::Address | Kind::Ip => "IP address".into(),
             Kind::Device => "device".into(),
             Kind::Fingerprint => "SHA-256 fingerprint".into(),
             Kind::Topic | Kind::Filter => "topic filter".into(),
-            Kind::MountPoint | Kind::OwnTopic => "topic".into(),
+            Kind::MountPoint | Kind::OwnTopic | Kind::TopicName => "topic".into(),
             Kind::Origin => "origin".into(),
-            Kind::Server => "host:port".into(),
+            Kind::Server | Kind::Remote => "host:port".into(),
+            Kind::Host => "host".into(),
+            Kind::BridgeTopic => "topic mapping".into(),
         }
     }
 
@@ -112,7 +127,7 @@ impl Kind {
                 )
             }
             Kind::Count { min, max } => format!("a number ({min}-{max})"),
-            Kind::Port => "a port (1-65535)".into(),
+            Kind::Port | Kind::RemotePort => "a port (1-65535)".into(),
             Kind::Word(words) => format!("one of {}", words.join(", ")),
             Kind::Name => "a name (not empty, no control characters)".into(),
             Kind::Path => "an absolute path".into(),
@@ -131,6 +146,15 @@ impl Kind {
                 "a topic (no +, # or $; '%u' and '%c' must be alone in their level)".into()
             }
             Kind::Server => "a server (host, host:port, or [IPv6 address]:port)".into(),
+            Kind::Remote => {
+                "a broker's address (host, host:port, IPv4:port, or [IPv6 address]:port)".into()
+            }
+            Kind::Host => "a host's name or address".into(),
+            Kind::Alpn => "a protocol's name (1 to 255 visible characters)".into(),
+            Kind::TopicName => "a topic (no + or #)".into(),
+            Kind::BridgeTopic => {
+                "PATTERN [out, in or both [QOS [LOCAL_PREFIX [REMOTE_PREFIX]]]]".into()
+            }
         }
     }
 }

@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use super::bridge::Mapping;
 use super::fault::{Faults, Quoted, did_you_mean};
 use super::options::{Absent, Kind, OptionRow, SectionTable};
 use super::uci::{self, Token, Value};
@@ -75,6 +76,9 @@ impl<'a> Reader<'a> {
             if let (Kind::Filter, Some(reason)) = (row.kind, value::filter_fault(&token.text)) {
                 what += &format!(": {reason}");
             }
+            if let (Kind::BridgeTopic, Err(reason)) = (row.kind, Mapping::parse(&token.text)) {
+                what += &format!(": {reason}");
+            }
             if let Kind::Word(words) = row.kind {
                 what += &did_you_mean(&token.text, words.iter().copied());
             }
@@ -108,6 +112,12 @@ impl<'a> Reader<'a> {
     /// The section's name, if it has one.
     pub fn name(&self) -> Option<&'a str> {
         self.section?.name.as_ref().map(|name| name.text.as_str())
+    }
+
+    /// What UCI calls the section within the file: its name, or `@acl[2]`.
+    pub fn section_name(&self) -> &str {
+        let address = self.address.split_once('.');
+        address.map_or(self.address.as_str(), |(_, name)| name)
     }
 
     /// Whether the option is written in the file, rightly or not.

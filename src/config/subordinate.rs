@@ -1,12 +1,13 @@
 //! The sections `subordinate` and `subsubordinate`: devices whose controllers are reached through this one, written by
-//! the router's subordinates page. Entered through [`Subordinate::direct`] and [`Subordinate::indirect`]. They are read
-//! and checked; this version connects to none of them.
+//! the router's subordinates page. Entered through [`Subordinate::direct`] and [`Subordinate::indirect`]. What they mean is
+//! said in `bridge::foris`.
 //!
 //! A `via` that names no subordinate is no fault: the page removes sections one at a time, and a bus that does not
-//! start over a leftover helps nobody.
+//! start over a leftover helps nobody. `check` warns of it.
 
 use std::net::IpAddr;
 
+use super::bridge::Line;
 use super::section::{Reader, text};
 
 /// The port of another device's remote side, if its section does not say another.
@@ -17,6 +18,8 @@ const PORT: u16 = 11_884;
 pub struct Subordinate {
     /// Its controller id: the section's name.
     pub id: String,
+    /// Where it was asked for.
+    pub line: Line,
     /// Whether its messages are forwarded.
     pub enabled: bool,
     /// How it is reached.
@@ -54,6 +57,7 @@ impl Subordinate {
         let reach = Reach::Direct { address, port };
         Some(Subordinate {
             id: reader.name()?.to_owned(),
+            line: Line(reader.line()),
             enabled: reader.flag("enabled"),
             reach,
         })
@@ -70,6 +74,7 @@ impl Subordinate {
         let via = reader.optional("via", text)?;
         Some(Subordinate {
             id: reader.name()?.to_owned(),
+            line: Line(reader.line()),
             enabled: reader.flag("enabled"),
             reach: Reach::Via(via),
         })

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::acl::{Action, Decision, Pattern, Subject};
+use crate::acl::{Action, By, Decision, Pattern, Subject};
 use crate::log::Level;
 
 const NETWORK: &str = "config interface 'lan'\n\toption device 'br-lan'\n\
@@ -252,14 +252,15 @@ config acl
     assert!(anna.may_write("secret/a") && anna.may_read("anna/x") && anna.may_subscribe("home/+"));
     assert!(!anna.may_write("anna/x") && !anna.may_read("ben/x") && !anna.may_subscribe("other"));
     assert!(!ben.may_write("secret/a") && ben.may_read("ben@example.org/x"));
-    assert_eq!(ben.why(Action::Write, "secret/a").line, Some(7));
-    assert_eq!(anna.why(Action::Write, "secret/a").line, Some(15));
-    assert_eq!(anna.why(Action::Subscribe, "x").line, Some(19));
+    let line = |decision: Decision| decision.rule().map(|place| place.line);
+    assert_eq!(line(ben.why(Action::Write, "secret/a")), Some(7));
+    assert_eq!(line(anna.why(Action::Write, "secret/a")), Some(15));
+    assert_eq!(line(anna.why(Action::Subscribe, "x")), Some(19));
     assert_eq!(
         anna.why(Action::Read, "x"),
         Decision {
             allowed: false,
-            line: None
+            by: By::Default
         }
     );
 }
@@ -683,4 +684,78 @@ fn a_file_that_cannot_be_read_is_one_fault_with_its_name() {
     root.write("big", &vec![b'\n'; uci::SIZE_MAX + 1]);
     let big = load_file(&root.0.join("big"), &root.0).expect_err("it is too large");
     assert!(big.to_string().contains("larger than 1024 KiB"), "{big}");
+}
+
+#[test]
+fn a_bridge_has_every_default() {
+    let config = good("config bridge 'up'\n\tlist address 'broker.example'\n\tlist topic '#'\n");
+    let [bridge] = &config.bridges[..] else {
+        panic!("one bridge")
+    };
+    assert_eq!(bridge.name, "up");
+    assert_eq!(bridge.remotes[0].to_string(), "broker.example:1883");
+    assert_eq!((bridge.keep_alive_s, bridge.max_hops), (60, 10));
+    assert_eq!(
+        bridge.restart,
+        (Duration::from_secs(5), Duration::from_secs(30))
+    );
+    assert!(bridge.tls.is_none() && bridge.client_id.is_none() && bridge.found.is_none());
+    assert!(!bridge.clean_start && bridge.try_private && bridge.retain_in && bridge.retain_out);
+    assert_eq!(bridge.queue.ttl, None);
+    assert_eq!(bridge.notify, bridge::Notify::Both);
+}
+
+#[test]
+fn a_bridge_by_tls_has_its_own_port_and_pins_instead_of_names() {
+    let pin = "AB".repeat(32);
+    let config = good(&format!(
+        "config bridge 'up'\n\tlist address 'a'\n\tlist address '[2001:db8::1]:1'\n\tlist topic 'a/# both 1 L/ R/'\n\
+         \toption tls '1'\n\toption cert '/c'\n\toption key '/k'\n\tlist pin '{pin}'\n\tlist alpn 'mqtt'\n\
+         config bridge 'off'\n\toption enabled '0'\n\tlist address 'a'\n\tlist topic '#'\n"
+    ));
+    let [bridge] = &config.bridges[..] else {
+        panic!("one bridge is enabled")
+    };
+    let shown: Vec<_> = bridge.remotes.iter().map(Remote::to_string).collect();
+    assert_eq!(shown, ["a:8883", "[2001:db8::1]:1"]);
+    let tls = bridge.tls.as_ref().expect("TLS");
+    assert_eq!(tls.pins, [pin.to_lowercase()]);
+    assert!(!tls.verify_name && tls.own.is_some() && tls.ca.is_none());
+}
+
+#[test]
+fn a_bridge_that_only_moved_is_the_same() {
+    let text = "config bridge 'up'\n\tlist address 'a'\n\tlist topic '#'\n";
+    assert_eq!(good(text).bridges, good(&format!("\n\n{text}")).bridges);
+    assert_ne!(
+        good(text).bridges,
+        good(&text.replace("'a'", "'b'")).bridges
+    );
+}
+
+#[test]
+fn the_faults_of_bridges_have_their_lines() {
+    let text = "config bridge 'one'\n\toption adress 'a'\n\toption client_id 'me'\n\
+                \tlist topic '# sideways'\n\toption ca '/ca'\n\
+                config bridge 'two'\n\tlist address 'b'\n\tlist topic '# out'\n\tlist topic '# in 0 from/'\n\
+                \toption client_id 'me'\n\toption password_file '/p'\n\toption restart_timeout_max '1'\n\
+                config bridge 'three'\n\tlist address 'b'\n\tlist topic '#'\n\toption client_id 'me'\n\
+                config bridge 'four'\n\tlist address '2001:db8::1'\n\tlist topic '#'\n\toption tls '1'\n\
+                \toption cert '/c'\n\toption port '0'\n\toption client_id 'a+'\n";
+    let expected = [
+        "1: fosquitto.one.address: is missing: where the other broker is",
+        "2: fosquitto.one.adress: there is no such option in 'bridge' (did you mean 'address'?)",
+        "4: fosquitto.one.topic: '# sideways' is not PATTERN [out, in or both [QOS [LOCAL_PREFIX [REMOTE_PREFIX]]]]: \
+         the second word is none of out, in and both",
+        "5: fosquitto.one.ca: is of no use without option tls '1'",
+        "9: fosquitto.two.topic: brings back under another name what goes out, and that goes out again: a loop",
+        "11: fosquitto.two.password_file: needs option username beside it",
+        "12: fosquitto.two.restart_timeout_max: is less than restart_timeout, with which it begins",
+        "13: fosquitto.three: has the client id of 'two' at the same address: they would throw each other out",
+        "18: fosquitto.four.address: '2001:db8::1' is not a broker's address (host, host:port, IPv4:port, or [IPv6 address]:port)",
+        "21: fosquitto.four.cert: needs option key beside it",
+        "22: fosquitto.four.port: '0' is not a port (1-65535)",
+        "23: fosquitto.four.client_id: 'a+' has a + or #, which no topic has",
+    ];
+    assert_eq!(faults(text), expected);
 }

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::bridge::{Host, Mapping};
 use super::options::Kind;
 
 /// libuci's words for yes and no, in lower case only, as `uci_validate_section` reads them.
@@ -134,6 +135,14 @@ pub fn is_valid(text: &str, kind: Kind) -> bool {
         Kind::Origin => text == "*" || origin(text),
         Kind::OwnTopic => mount_point(text) && crate::acl::Pattern::new(text).is_ok(),
         Kind::Server => server(text),
+        Kind::Remote => remote(text).is_some(),
+        Kind::RemotePort => within(count(text), 1, 65_535),
+        Kind::Host => host(text).is_some(),
+        Kind::Alpn => {
+            (1..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+        }
+        Kind::TopicName => text.len() <= 1024 && crate::mqtt::topic::is_name(text),
+        Kind::BridgeTopic => Mapping::parse(text).is_ok(),
     }
 }
 
@@ -179,6 +188,41 @@ fn server(text: &str) -> bool {
     let is_plain = |byte: u8| byte.is_ascii_graphic() && !b"[]/,".contains(&byte);
     let is_port = |port: &str| count(port).is_some_and(|port| (1..=65_535).contains(&port));
     (1..=255).contains(&host.len()) && host.bytes().all(is_plain) && port.is_none_or(is_port)
+}
+
+/// Where another broker is: a host, and a port if it says so. An IPv6 address with a port needs brackets, and one without may
+/// have them: what follows its last colon could be either.
+pub fn remote(text: &str) -> Option<(Host, Option<u16>)> {
+    let port = |text: &str| u16::try_from(count(text)?).ok().filter(|port| *port > 0);
+    if let Some((ip, rest)) = text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        let host = host(ip).filter(|host| matches!(host, Host::Address(IpAddr::V6(_), _)))?;
+        return match rest.strip_prefix(':') {
+            Some(digits) => Some((host, Some(port(digits)?))),
+            None => rest.is_empty().then_some((host, None)),
+        };
+    }
+    match text.split_once(':') {
+        Some((name, digits)) => Some((host(name)?, Some(port(digits)?))),
+        None => Some((host(text)?, None)),
+    }
+}
+
+/// A host's name as DNS has it, or its address. What looks like a part of an address is no name: a resolver would read `1.2` as
+/// 1.0.0.2.
+pub fn host(text: &str) -> Option<Host> {
+    if let Some(Address { ip, device }) = address(text) {
+        return Some(Host::Address(ip, device));
+    }
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    let is_label = |label: &str| (1..=63).contains(&label.len()) && label.bytes().all(is_plain);
+    let name = text.strip_suffix('.').unwrap_or(text);
+    let last = name.rsplit('.').next().unwrap_or_default();
+    let is_number = last.bytes().all(|byte| byte.is_ascii_digit())
+        || last
+            .get(..2)
+            .is_some_and(|start| start.eq_ignore_ascii_case("0x"));
+    let is_name = name.len() <= 253 && name.split('.').all(is_label) && !is_number;
+    is_name.then(|| Host::Name(text.to_owned()))
 }
 
 /// A topic's beginning: what is put before every topic of a listener's clients.
@@ -313,6 +357,49 @@ mod tests {
         ] {
             assert!(!is_valid(wrong, Kind::Server), "{wrong}");
         }
+    }
+
+    #[test]
+    fn another_broker_is_a_host_with_or_without_a_port() {
+        let name = |text: &str| Host::Name(text.into());
+        let ip = |text: &str| Host::Address(text.parse().expect("an address"), None);
+        for (text, expected) in [
+            ("test.mosquitto.org", (name("test.mosquitto.org"), None)),
+            ("a_b-c:1883", (name("a_b-c"), Some(1883))),
+            ("192.0.2.1:1", (ip("192.0.2.1"), Some(1))),
+            ("192.0.2.1", (ip("192.0.2.1"), None)),
+            ("[2001:db8::1]:8883", (ip("2001:db8::1"), Some(8883))),
+            ("[::1]", (ip("::1"), None)),
+            ("localhost.", (name("localhost."), None)),
+        ] {
+            assert_eq!(remote(text), Some(expected), "{text}");
+        }
+        let link_local = remote("[fe80::1%br-lan]:1883").expect("an address");
+        assert_eq!(link_local.0.to_string(), "fe80::1%br-lan");
+        for wrong in [
+            "",
+            ":1883",
+            "a b",
+            "a:",
+            "a:0",
+            "a:65536",
+            "2001:db8::1",
+            "::1:1883",
+            "[::1",
+            "[a]:1",
+            "[192.0.2.1]:1",
+            "mqtt://a",
+            "a..b",
+            "-\u{e9}",
+            "192.0.2.300",
+            "1.2",
+            "0x7f.1",
+            "0x7f000001",
+            "[fe80::1]:1883",
+        ] {
+            assert_eq!(remote(wrong), None, "{wrong}");
+        }
+        assert_eq!(remote(&"a".repeat(64)), None);
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub enum ClientPacket<'a> {
 pub struct Connect<'a> {
     /// The protocol name and level.
     pub version: Version,
-    /// Whether the level's highest bit was set: the client is a bridge (as mosquitto's `try_private`).
+    /// Whether the client is a bridge: the level's highest bit was set (as by mosquitto's `try_private`), or a User Property says so.
     pub bridge: bool,
     /// Clean Start; in 3.1.1 the Clean Session flag, which also ends the session with the connection.
     pub clean_start: bool,

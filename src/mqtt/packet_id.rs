@@ -12,6 +12,9 @@ impl PacketId {
     /// The lowest identifier.
     pub const FIRST: PacketId = PacketId(NonZeroU16::MIN);
 
+    /// The last one: no message has it, so that a bridge's connection has it for its SUBSCRIBE.
+    pub const LINK: PacketId = PacketId(NonZeroU16::MAX);
+
     /// The identifier of a packet's two bytes, or `None` for 0.
     #[inline]
     pub fn new(id: u16) -> Option<PacketId> {

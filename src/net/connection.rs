@@ -26,6 +26,7 @@ use super::door::{Crowd, Door};
 use super::frame::{self, Assembler, FrameFault, Scan};
 use super::hub::Hub;
 use super::mount::Prefixed;
+use super::trail::{self, Trail};
 use super::websocket;
 use crate::broker::{Close, ConnectionId, Effects, Input};
 use crate::mqtt::packet::ClientPacket;
@@ -59,6 +60,8 @@ struct Connection<H: Hub> {
     /// The largest packet that its CONNACK permits, in bytes.
     packet_max: usize,
     reauthentication: Reauthentication,
+    /// What the messages of another broker's bridge carry.
+    trail: Option<Rc<Trail>>,
     /// A packet larger than one read, as far as it has arrived.
     assembler: Option<Box<Assembler>>,
 }
@@ -281,23 +284,29 @@ impl<H: Hub> Connection<H> {
         let mut scratch = hub.scratch().borrow_mut();
         match codec::decode(version, first, body, &mut scratch) {
             Ok(ClientPacket::Auth(auth)) if self.may_reauthenticate() => self.reauthenticate(&auth),
-            Ok(packet) => {
-                let connection = self.id;
-                match &self.door.listener.mount_point {
-                    None => hub.handle(Input::Packet { connection, packet }),
-                    Some(mount) => match Prefixed::of(mount, &packet) {
-                        Ok(prefixed) => hub.handle(Input::Packet {
-                            connection,
-                            packet: prefixed.packet(packet),
-                        }),
-                        Err(fault) => self.refuse(fault),
-                    },
-                }
-            }
+            Ok(packet) => match &self.door.listener.mount_point {
+                None => self.give(packet),
+                Some(mount) => match Prefixed::of(mount, &packet) {
+                    Ok(prefixed) => self.give(prefixed.packet(packet)),
+                    Err(fault) => self.refuse(fault),
+                },
+            },
             Err(fault) => self.refuse(fault),
         }
         if self.is_closing() {
             self.state = State::Closing;
+        }
+    }
+
+    /// Gives a packet to the broker, unless it is a message of another broker that was here already.
+    #[inline]
+    fn give(&self, packet: ClientPacket<'_>) {
+        let connection = self.id;
+        match (&self.trail, &packet) {
+            (Some(trail), ClientPacket::Publish(publish)) => {
+                trail::arrive(&*self.hub, trail, connection, publish);
+            }
+            _ => self.hub.handle(Input::Packet { connection, packet }),
         }
     }
 

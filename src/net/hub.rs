@@ -10,6 +10,7 @@ use ntex::io::IoRef;
 use super::codec::Scratch;
 use super::door::Door;
 use super::table::Table;
+use super::trail::Trail;
 use crate::acl::Permissions;
 use crate::auth::{Attempt, Credentials, Guard, Identity};
 use crate::broker::{ConnectionId, Input, Time};
@@ -57,6 +58,9 @@ pub trait Hub: 'static {
 
     /// The time of the turn at hand.
     fn time(&self) -> Time;
+
+    /// What is known of the ways of messages through other brokers.
+    fn trail(&self) -> &Rc<Trail>;
 
     /// A listener that waited has room for another connection.
     fn accept_more(&self);

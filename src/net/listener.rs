@@ -20,6 +20,7 @@ use std::thread::JoinHandle;
 
 use socket2::Socket;
 
+pub(super) use open::prepare_tcp;
 pub use open::{clean_up, describe, open};
 
 use super::door::{Crowd, Room};

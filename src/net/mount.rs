@@ -22,17 +22,17 @@ impl Prefixed {
         Ok(Prefixed(match packet {
             // A topic that is empty stands for an alias, which was set with the prefix.
             ClientPacket::Publish(publish) if !publish.topic.is_empty() => {
-                vec![prefixed_topic(mount, publish.topic)?]
+                vec![topic_of(mount, publish.topic)?]
             }
             ClientPacket::Subscribe(subscribe) => subscribe
                 .filters
                 .iter()
-                .map(|asked| prefixed_filter(mount, asked.filter))
+                .map(|asked| filter_of(mount, asked.filter))
                 .collect(),
             ClientPacket::Unsubscribe(unsubscribe) => unsubscribe
                 .filters
                 .iter()
-                .map(|filter| prefixed_filter(mount, filter))
+                .map(|filter| filter_of(mount, filter))
                 .collect(),
             _ => Vec::new(),
         }))
@@ -44,7 +44,7 @@ impl Prefixed {
     /// Those of [`Prefixed::of`].
     pub fn of_will(mount: &str, connect: &Connect<'_>) -> Result<Prefixed, Fault> {
         let topics = connect.will.iter();
-        let topics = topics.map(|will| prefixed_topic(mount, will.topic));
+        let topics = topics.map(|will| topic_of(mount, will.topic));
         Ok(Prefixed(topics.collect::<Result<_, _>>()?))
     }
 
@@ -89,8 +89,11 @@ impl Prefixed {
     }
 }
 
-/// What other clients get is a string of the protocol again, of at most 65,535 bytes (1.5.4).
-fn prefixed_topic(mount: &str, topic: &str) -> Result<String, Fault> {
+/// The bus's form of a client's topic. What other clients get is a string of the protocol again, of at most 65,535 bytes (1.5.4).
+///
+/// # Errors
+/// It is too long with the prefix; that reaches as far as the connection.
+pub fn topic_of(mount: &str, topic: &str) -> Result<String, Fault> {
     if mount.len() + topic.len() > usize::from(u16::MAX) {
         return Err(Fault {
             reason: ReasonCode::TOPIC_NAME_INVALID,
@@ -100,7 +103,8 @@ fn prefixed_topic(mount: &str, topic: &str) -> Result<String, Fault> {
     Ok(format!("{mount}{topic}"))
 }
 
-fn prefixed_filter(mount: &str, filter: &str) -> String {
+/// The bus's form of a client's filter.
+pub fn filter_of(mount: &str, filter: &str) -> String {
     match topic::subscribed(filter) {
         Some(topic::Subscribed {
             share: Some(share),

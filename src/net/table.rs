@@ -4,9 +4,11 @@
 //! receivers of the same packet those bytes are copied. At the end of the loop's turn [`Table::flush`] gives each output to its
 //! socket, once. The table closes sockets and says why in the log; it reads nothing from them.
 
+mod denials;
 mod hold;
 mod live;
 mod memory;
+mod trace;
 mod wait;
 
 use std::collections::BTreeSet;
@@ -14,16 +16,20 @@ use std::rc::Rc;
 
 use ntex::io::IoRef;
 
+pub use denials::{Denials, Denied};
+use live::Through;
 pub use live::{Address, Client, Live};
+pub use trace::{Event, Trace, WATCHES_MAX, Watched, Way};
 
 use super::alias::Aliases;
 use super::codec::{self, AckKind, Peer};
 use super::door::Door;
+use super::outlet::Outlet;
 use super::output::{Output, Pool};
+use super::trail::Trail;
 use super::write;
-use crate::acl::Action;
 use crate::auth::{LeftOut, Throttle, Verdict};
-use crate::broker::effect::StoreOp;
+use crate::broker::effect::{Denial, StoreOp};
 use crate::broker::{Close, ConnectionId, Delivery, Effects, Sent, Time, limits};
 use crate::log::Escaped;
 use crate::mqtt::packet::{Ack, Connect, ServerPacket};
@@ -55,8 +61,11 @@ pub struct Table {
     deadlines: BTreeSet<(Time, ConnectionId)>,
     /// When those that wait for a time are to be woken up.
     waits: BTreeSet<(Time, ConnectionId)>,
-    /// How often it is said that a client was denied something or disconnected.
-    denials: Throttle,
+    /// What clients were denied.
+    denials: Denials,
+    /// What happened.
+    trace: Trace,
+    /// How often it is said that a client was disconnected.
     closes: Throttle,
     /// The beginning of the turn.
     now: Time,
@@ -76,6 +85,8 @@ pub struct Table {
     copied_max: Option<usize>,
     bytes_received: u64,
     bytes_sent: u64,
+    /// Connections that there were.
+    accepted: u64,
 }
 
 #[derive(Default)]
@@ -104,13 +115,37 @@ impl Table {
         now: Time,
         deadline: Time,
     ) -> ConnectionId {
+        let id = self.insert(io, Through::Door(door), address, now, Some(deadline));
+        self.deadlines.insert((deadline, id));
+        id
+    }
+
+    /// Adds a connection that this side has made.
+    pub fn add_outlet(
+        &mut self,
+        io: IoRef,
+        outlet: Rc<dyn Outlet>,
+        address: Address,
+        now: Time,
+    ) -> ConnectionId {
+        self.insert(io, Through::Outlet(outlet), address, now, None)
+    }
+
+    fn insert(
+        &mut self,
+        io: IoRef,
+        way: Through,
+        address: Address,
+        now: Time,
+        deadline: Option<Time>,
+    ) -> ConnectionId {
         let index = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot::default());
             (self.slots.len() - 1) as u32
         });
         let slot = &mut self.slots[index as usize];
         slot.generation = slot.generation.wrapping_add(1);
-        self.fixed += Table::cost(&door);
+        self.fixed += Table::cost_of(&way);
         slot.live = Some(Box::new(Live {
             io,
             output: Output::default(),
@@ -130,9 +165,10 @@ impl Table {
             },
             aliases: None,
             since: now,
-            deadline: Some(deadline),
+            deadline,
             wait: None,
-            door,
+            way,
+            trail: None,
             address,
             client: None,
             verdict: None,
@@ -144,21 +180,24 @@ impl Table {
             index,
             generation: slot.generation,
         };
-        self.deadlines.insert((deadline, id));
         self.count += 1;
+        self.accepted += 1;
         id
     }
 
     /// Removes a connection whose socket is closed.
     pub fn remove(&mut self, id: ConnectionId) {
         self.forget_wait(id);
+        if self.live(id).is_some_and(|live| live.closing.is_none()) {
+            self.trace_end(id, None);
+        }
         if let Some(live) = self.live(id) {
             if live.closing.is_none() {
                 log::debug!("{}: connection closed by the client", live.name());
             }
             let deadline = live.deadline.take();
             let (counted, gathered) = (live.counted, live.gathered);
-            let cost = Table::cost(&live.door) + live.aside();
+            let cost = Table::cost_of(&live.way) + live.aside();
             let mut output = std::mem::take(&mut live.output);
             output.clear(&mut self.pool);
             if let Some(deadline) = deadline {
@@ -216,6 +255,8 @@ impl Table {
         crate::broker::Traffic {
             bytes_received: self.bytes_received,
             bytes_sent: self.bytes_sent,
+            unsent_bytes: self.unsent as u64,
+            sockets: self.accepted,
             store: None,
         }
     }
@@ -234,6 +275,28 @@ impl Table {
             live.client = Some(client);
             let after = live.aside();
             self.fixed = self.fixed - before + after;
+        }
+    }
+
+    /// Its sender is another broker's bridge: its messages carry the trail of their ways.
+    pub fn set_trail(&mut self, id: ConnectionId, trail: Rc<Trail>) {
+        if let Some(live) = self.live(id) {
+            live.trail = Some(trail);
+        }
+    }
+
+    /// A remote broker has let this side in. It gets no aliases: one that follows trails must see the topic of each message.
+    pub fn admit_outlet(&mut self, id: ConnectionId, peer: Peer) {
+        if let Some(live) = self.live(id) {
+            live.peer = peer;
+            live.is_admitted = true;
+        }
+    }
+
+    /// Appends a packet that is not the broker's.
+    pub fn write(&mut self, id: ConnectionId, write: impl FnOnce(&mut Vec<u8>)) {
+        if let Some(live) = self.output(id) {
+            write(live.output.bytes());
         }
     }
 
@@ -258,19 +321,18 @@ impl Table {
             return;
         };
         live.is_admitted = true;
-        log::debug!(
-            "{}: connected: user '{}', MQTT {}, keep alive {} s, listener '{}'",
-            live.name(),
-            Escaped(
-                live.client
-                    .as_ref()
-                    .and_then(|client| client.identity.user())
-                    .unwrap_or_default()
-            ),
+        let client = live.client.as_ref();
+        let user = client.and_then(|client| client.identity.user());
+        let words = format!(
+            "user '{}', MQTT {}, keep alive {} s, listener '{}'",
+            Escaped(user.unwrap_or_default()),
             connect.version.name(),
             connect.keep_alive_s,
-            live.door.listener.name,
+            live.door().map_or("", |door| &door.listener.name),
         );
+        log::debug!("{}: connected: {words}", live.name());
+        let words = format!("from {}, {words}", live.address);
+        self.trace_admission(id, words);
     }
 
     /// The connection's CONNECT is there, or will never be: its deadline is void.
@@ -483,6 +545,9 @@ fn is_common(delivery: &Delivery<'_>) -> bool {
 impl Effects for Table {
     #[inline]
     fn deliver(&mut self, to: ConnectionId, delivery: &Delivery<'_>) -> Sent {
+        if self.is_tracing() {
+            self.trace_delivery(to, delivery);
+        }
         self.copied += delivery.payload.bytes().len().min(limits::COPY_PAYLOAD_MAX);
         if let Some(sent) = self.copy_encoded(to, delivery) {
             return sent;
@@ -516,6 +581,9 @@ impl Effects for Table {
 
     #[inline]
     fn send(&mut self, to: ConnectionId, packet: &ServerPacket<'_>) {
+        if self.is_tracing() {
+            self.trace_output(to, packet);
+        }
         let is_holding = self.is_holding;
         let Some(live) = self.output(to) else {
             return;
@@ -558,6 +626,7 @@ impl Effects for Table {
         };
         live.closing = Some(close);
         let name = live.name();
+        self.trace_end(connection, Some(close));
         match close.reason {
             ReasonCode::SUCCESS => log::debug!("{name}: disconnected"),
             ReasonCode::DISCONNECT_WITH_WILL
@@ -572,25 +641,8 @@ impl Effects for Table {
         }
     }
 
-    fn denied(&mut self, connection: ConnectionId, action: Action, topic: &str) {
-        let Some(live) = self.live(connection) else {
-            return;
-        };
-        live.denials = live.denials.saturating_add(1);
-        // A client that is denied again and again is told of ever more seldom: a log is not for a flood.
-        if live.denials.is_power_of_two() {
-            let what = match action {
-                Action::Write => "publish to",
-                Action::Read => "read",
-                Action::Subscribe => "subscribe to",
-            };
-            let (name, topic, count) = (live.name(), Escaped(topic), live.denials);
-            if let Some(left_out) = self.denials.say(self.now.0).map(LeftOut) {
-                log::info!(
-                    "{name}: denied: may not {what} '{topic}' (refusal {count} of this connection){left_out}"
-                );
-            }
-        }
+    fn denied(&mut self, connection: ConnectionId, denial: &Denial<'_>) {
+        self.note_denial(connection, denial);
     }
 
     fn store(&mut self, _operation: &StoreOp<'_>) {

@@ -1,4 +1,4 @@
-//! TLS of a listener: what OpenSSL is told, once per configuration.
+//! TLS of a listener: what OpenSSL is told, once per configuration. What it is told of connections that go out, `client` says.
 //!
 //! [`TlsContext::build`] reads the certificate, key, CA and revocation list of a listener and says everything that is wrong with them.
 //! Each connection then gets a fresh [`TlsContext::ssl`]. A reload builds a new context and asks it about the clients that are
@@ -20,6 +20,7 @@
 //!   validity begins; signatures, lists, purpose and depth count as ever. That an expired certificate is not found out meanwhile
 //!   nobody can help: a reload once the clock is right finds it.
 
+pub mod client;
 mod files;
 pub mod filter;
 
@@ -41,6 +42,7 @@ use openssl::x509::{
 use openssl::x509::{X509StoreContextRef, X509VerifyResult};
 
 use self::files::Files;
+pub use self::files::Validity;
 use crate::auth;
 use crate::config::{Tls, TlsVersion};
 
@@ -67,6 +69,7 @@ struct Inner {
     clients: Option<Clients>,
     certificate: X509,
     warnings: Vec<String>,
+    dates: Vec<Validity>,
 }
 
 /// What a client's certificate is held against when it is not in a handshake.
@@ -97,12 +100,13 @@ impl TlsContext {
                 reasons(&errors)
             )]
         })?;
-        let warnings = files.warnings(tls);
+        let (warnings, dates) = (files.warnings(tls), files.dates(tls));
         Ok(TlsContext(Arc::new(Inner {
             context,
             clients,
             certificate: files.certificate,
             warnings,
+            dates,
         })))
     }
 
@@ -120,6 +124,11 @@ impl TlsContext {
     /// once.
     pub fn warnings(&self) -> &[String] {
         &self.0.warnings
+    }
+
+    /// From when and until when the certificates and lists are valid.
+    pub fn dates(&self) -> &[Validity] {
+        &self.0.dates
     }
 
     /// The listener's own certificate in words: subject, serial number, end of validity.

@@ -1,22 +1,27 @@
 //! What the control socket is answered, on the event loop. Entered by [`open`], which opens the socket, and then by each request.
 //!
+//! `status` says how the bus is, `rows` tells what is there in pages, `acts` does what is asked for, `trace` tells what happened.
 //! Nothing here takes longer than a packet: a dump is given a page at a time, and a backup is written by the store's thread into a file
 //! beside the journal, on tmpfs, which whoever asked moves to where it is wanted. That way no request names a file.
+
+mod acts;
+mod rows;
+mod status;
+mod trace;
 
 use std::cell::Cell;
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::bus::Bus;
-use super::{clock, keeping};
-use crate::broker::Place;
+use super::{clock, keeping, why};
+use crate::broker::{Kind, Place};
 use crate::control::socket::Control;
-use crate::control::{
-    Answer, Backup, Counts, Listener, Outcome, Reply, Request, SOCKET, Status, Storage,
-};
+use crate::control::{Answer, Backup, Outcome, Reply, Request, SOCKET};
 
 /// What the copies of the database are called, before their number.
 const COPY: &str = "backup-";
@@ -36,68 +41,53 @@ pub fn open(bus: &Bus) -> Option<Control> {
         .ok()
 }
 
-fn answer(bus: &Bus, request: Request, reply: Reply) {
-    match request {
-        Request::Status {} => reply(Ok(Answer::Status(Box::new(status(bus))))),
+fn answer(bus: &Rc<Bus>, request: Request, reply: Reply) {
+    let outcome = match request {
+        Request::Backup {} => return back_up(bus, reply),
+        Request::Status {} => Ok(Answer::Status(Box::new(status::status(bus)))),
+        Request::Clients { from } => rows::clients(bus, from.as_deref()),
+        Request::Sessions { from } => rows::sessions(bus, from.as_deref()),
+        Request::Subscriptions { client_id, from } => rows::held(
+            bus,
+            Kind::Subscriptions,
+            client_id.as_deref(),
+            from.as_deref(),
+        ),
+        Request::Queues { client_id, from } => {
+            rows::held(bus, Kind::Messages, client_id.as_deref(), from.as_deref())
+        }
+        Request::Retained { filter, from } => {
+            rows::retained(bus, filter.as_deref(), from.as_deref())
+        }
+        Request::Bridges {} => Ok(rows::bridges()),
+        Request::Kick { client_id } => acts::kick(bus, &client_id),
+        Request::Drop { client_id } => acts::drop_session(bus, &client_id),
+        Request::Clear {
+            topic,
+            filter,
+            from,
+        } => acts::clear(bus, topic.as_deref(), filter.as_deref(), from.as_deref()),
+        Request::TraceStart {
+            client_id,
+            filter,
+            for_s,
+        } => trace::start(bus, client_id, filter, for_s),
+        Request::TraceStop { client_id, filter } => trace::stop(bus, client_id, filter),
+        Request::Trace { from, client_id } => {
+            trace::page(bus, from.as_deref(), client_id.as_deref())
+        }
+        Request::Why(question) => {
+            let config = bus.config.borrow();
+            why::reason(&config, &bus.followed.borrow().path, &question).map(Answer::Why)
+        }
+        Request::Reload {} => Ok(acts::reload(bus)),
+        Request::LogLevel { level } => acts::log_level(level.as_deref()),
         Request::Dump { from } => {
             let from = from.unwrap_or(Place::FIRST);
-            let page = bus.broker.borrow().page(clock::now(), &from);
-            reply(Ok(Answer::Page(page)));
+            Ok(Answer::Page(bus.broker.borrow().page(clock::now(), &from)))
         }
-        Request::Backup {} => back_up(bus, reply),
-    }
-}
-
-fn status(bus: &Bus) -> Status {
-    let counts = bus.broker.borrow().counts();
-    let listeners = bus.doors.borrow().list();
-    let listeners = listeners.into_iter();
-    Status {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        pid: std::process::id(),
-        uptime_s: clock::now().since_ms(counts.uptime_from) / 1000,
-        listeners: listeners
-            .map(|(name, places, connections)| Listener {
-                name,
-                places,
-                connections,
-            })
-            .collect(),
-        counts: Counts {
-            clients: counts.clients,
-            sessions: counts.sessions,
-            subscriptions: counts.subscriptions,
-            retained: counts.retained,
-            waiting: counts.waiting,
-            held_bytes: counts.held_bytes,
-            held_bytes_max: counts.held_bytes_max,
-        },
-        store: storage(bus),
-    }
-}
-
-fn storage(bus: &Bus) -> Storage {
-    let store = bus.store.borrow();
-    let Some(store) = store.as_ref() else {
-        return Storage {
-            class: "volatile".to_owned(),
-            ..Storage::default()
-        };
     };
-    let status = store.status();
-    let told = keeping::storage(&status);
-    Storage {
-        class: told.class.to_owned(),
-        path: Some(store.path().to_owned()),
-        flash_bytes: told.flash_bytes,
-        flash_syncs: told.flash_syncs,
-        commits: told.commits,
-        journal_bytes: told.journal_bytes,
-        last_commit_s: told.last_commit_s,
-        applied: told.applied,
-        pending: told.pending,
-        error: status.error.clone(),
-    }
+    reply(outcome);
 }
 
 fn back_up(bus: &Bus, reply: Reply) {

@@ -23,15 +23,20 @@ use super::keeping::{self, Keeper};
 use super::ram;
 use crate::acl::{Permissions, Subject};
 use crate::auth::{Attempt, Credentials, Guard, Identity, Rates, Verifier};
+use crate::bridge::Bridges;
+use crate::bridge::discovery::Finder;
 use crate::broker::{Broker, ConnectionId, Input, KeptTopics, Settings, Time, Traffic, limits};
 use crate::config::{self, Config, Global};
 use crate::control::socket::Control;
 use crate::mqtt::ReasonCode;
+use crate::mqtt::packet::ClientPacket;
 use crate::net::codec::Scratch;
+use crate::net::dial::Dialer;
 use crate::net::door::Door;
 use crate::net::hub::Hub;
 use crate::net::listener::Acceptor;
 use crate::net::table::Table;
+use crate::net::trail::Trail;
 use crate::store::Store;
 
 thread_local! {
@@ -64,8 +69,16 @@ pub struct Bus {
     pub control: RefCell<Option<Control>>,
     /// The configuration that holds.
     pub config: RefCell<Config>,
+    /// Where that came from.
+    pub followed: RefCell<Followed>,
     /// The passwords that hold.
     pub credentials: RefCell<Arc<Credentials>>,
+    /// What makes connections to other brokers.
+    pub dialer: Dialer,
+    /// What finds subordinates on the network.
+    pub finder: Finder,
+    /// The connections to other brokers.
+    pub bridges: RefCell<Bridges>,
     /// The open listeners.
     pub doors: RefCell<Doors>,
     /// The thread that accepts.
@@ -83,12 +96,23 @@ pub struct Bus {
     /// When that was measured.
     measured: Cell<Time>,
     scratch: RefCell<Scratch>,
+    trail: Rc<Trail>,
     handle: Handle,
     /// The time of the turn at hand.
     now: Cell<Option<Time>>,
     turn: LocalWaker,
     has_ended: Cell<bool>,
     end: LocalWaker,
+}
+
+/// Where the configuration that holds came from.
+pub struct Followed {
+    /// Its file.
+    pub path: PathBuf,
+    /// When it was read.
+    pub at: Time,
+    /// What was wrong with a later one, so that it was not followed.
+    pub faults: Vec<String>,
 }
 
 /// What a [`Bus`] is made of.
@@ -107,12 +131,15 @@ pub struct Parts {
     pub guard: Arc<Guard>,
     /// What clients cannot know.
     pub seed: u64,
+    /// What other brokers know this one by since its start.
+    pub origin: u64,
 }
 
 impl Bus {
     /// The bus of this thread, from now on. Must be called on the event loop.
     pub fn start(parts: Parts) -> Rc<Bus> {
         let settings = settings_of(&parts.config);
+        let config_path = config::path(&parts.root);
         let bus = Rc::new(Bus {
             memory_limit: Cell::new(settings.memory_limit),
             max_packet_size: Cell::new(settings.max_packet_size as usize),
@@ -124,12 +151,21 @@ impl Bus {
             store: RefCell::default(),
             control: RefCell::default(),
             config: RefCell::new(parts.config),
+            followed: RefCell::new(Followed {
+                path: config_path,
+                at: clock::now(),
+                faults: Vec::new(),
+            }),
             credentials: RefCell::new(Arc::new(parts.credentials)),
+            dialer: Dialer::default(),
+            finder: Finder::default(),
+            bridges: RefCell::default(),
             doors: RefCell::default(),
             acceptor: parts.acceptor,
             verifier: parts.verifier,
             guard: parts.guard,
             scratch: RefCell::default(),
+            trail: Rc::new(Trail::new(parts.origin)),
             handle: Handle::current(),
             now: Cell::new(None),
             turn: LocalWaker::new(),
@@ -340,12 +376,11 @@ impl Hub for Bus {
     #[inline]
     fn handle(&self, input: Input<'_>) {
         let now = self.now();
-        self.give(
-            now,
-            input,
-            &mut self.broker.borrow_mut(),
-            &mut self.table.borrow_mut(),
-        );
+        let (mut broker, mut table) = (self.broker.borrow_mut(), self.table.borrow_mut());
+        if table.is_tracing() {
+            trace(&input, &broker, &mut table);
+        }
+        self.give(now, input, &mut broker, &mut table);
     }
 
     fn table(&self) -> &RefCell<Table> {
@@ -420,8 +455,32 @@ impl Hub for Bus {
         self.now()
     }
 
+    fn trail(&self) -> &Rc<Trail> {
+        &self.trail
+    }
+
     fn accept_more(&self) {
         self.acceptor.look_again();
+    }
+}
+
+/// Has the trace see a packet that comes.
+#[cold]
+fn trace(input: &Input<'_>, broker: &Broker, table: &mut Table) {
+    match input {
+        Input::Connect {
+            connection,
+            connect,
+            ..
+        } => {
+            let packet = ClientPacket::Connect((*connect).clone());
+            table.trace_input(*connection, &packet, None);
+        }
+        Input::Packet { connection, packet } => {
+            let aliased = broker.aliased(*connection, packet);
+            table.trace_input(*connection, packet, aliased);
+        }
+        _ => {}
     }
 }
 

@@ -24,6 +24,18 @@ pub struct Doors {
     last_socket: u32,
     /// What a service manager has opened and no listener has taken.
     handed: Vec<Handed>,
+    /// Why listeners are closed, or not as they were asked for, since the configuration was followed last.
+    faults: HashMap<String, Vec<String>>,
+}
+
+/// What there is to tell of a listener.
+pub struct DoorState<'d> {
+    /// The listener, if it is open.
+    pub door: Option<&'d Door>,
+    /// Where it listens.
+    pub places: Vec<String>,
+    /// What is wrong with it.
+    pub faults: Vec<String>,
 }
 
 /// A listening socket.
@@ -51,18 +63,15 @@ impl Doors {
         self.handed = handed;
     }
 
-    /// The open listeners with their sockets' places and how many connections each has, in the order of their names.
-    pub fn list(&self) -> Vec<(String, Vec<String>, u32)> {
-        let mut listed: Vec<_> = self.by_name.iter().collect();
-        listed.sort_by_key(|(name, _)| *name);
-        let places = |name: &str| {
-            let sockets = self.sockets.iter().filter(|open| open.listener == name);
-            sockets.map(|open| open.place.clone()).collect()
-        };
-        listed
-            .into_iter()
-            .map(|(name, door)| (name.clone(), places(name), door.crowd.open()))
-            .collect()
+    /// What there is to tell of a listener, open or not.
+    pub fn state(&self, name: &str) -> DoorState<'_> {
+        let sockets = self.sockets.iter().filter(|open| open.listener == name);
+        let door = self.by_name.get(name).map(|door| &**door);
+        DoorState {
+            door,
+            places: sockets.map(|open| open.place.clone()).collect(),
+            faults: self.faults.get(name).cloned().unwrap_or_default(),
+        }
     }
 
     /// The listener of a name.
@@ -84,6 +93,7 @@ impl Doors {
     /// Makes the open listeners those of the configuration.
     pub fn follow(&mut self, bus: &Bus, config: &Config) {
         let former = std::mem::take(&mut self.by_name);
+        self.faults.clear();
         for listener in &config.listeners {
             if let Some(door) = self.door(listener, config, former.get(&listener.name)) {
                 self.by_name.insert(listener.name.clone(), Rc::new(door));
@@ -112,7 +122,7 @@ impl Doors {
 
     /// A listener's door, or `None` when it has to stay closed.
     fn door(
-        &self,
+        &mut self,
         listener: &Listener,
         config: &Config,
         former: Option<&Rc<Door>>,
@@ -127,9 +137,10 @@ impl Doors {
                     Some(context)
                 }
                 Err(faults) => {
-                    for fault in faults {
+                    for fault in &faults {
                         log::error!("{}: {fault}", place(listener));
                     }
+                    self.faults.insert(listener.name.clone(), faults);
                     // The files may be in the middle of being replaced: what was good goes on, as with the configuration.
                     let kept = former
                         .filter(|door| door.listener.tls == listener.tls)?
@@ -218,11 +229,10 @@ impl Doors {
                     log::info!("listener '{}': the system has no IPv6", listener.name);
                 }
                 Err(error) => {
-                    log::error!(
-                        "{}: cannot listen on {}: {error}",
-                        place(listener),
-                        bind_name(bind)
-                    );
+                    let fault = format!("cannot listen on {}: {error}", bind_name(bind));
+                    log::error!("{}: {fault}", place(listener));
+                    let faults = self.faults.entry(listener.name.clone()).or_default();
+                    faults.push(fault);
                 }
             }
         }

@@ -9,8 +9,9 @@ use std::path::Path;
 
 use super::bus::{self, Bus};
 use super::clock;
-use crate::acl;
-use crate::broker::{Broker, Close, ConnectionId, Delivery, Effects, Sent, Storage, StoreOp, Time};
+use crate::broker::{
+    Broker, Close, ConnectionId, Delivery, Denial, Effects, Sent, Storage, StoreOp, Time,
+};
 use crate::config::{Durability, Persistence};
 use crate::mqtt::packet::ServerPacket;
 use crate::net::table::Table;
@@ -139,8 +140,8 @@ impl Effects for Keeper<'_> {
         self.table.close(connection, close);
     }
 
-    fn denied(&mut self, connection: ConnectionId, action: acl::Action, topic: &str) {
-        self.table.denied(connection, action, topic);
+    fn denied(&mut self, connection: ConnectionId, denial: &Denial<'_>) {
+        self.table.denied(connection, denial);
     }
 
     #[inline]

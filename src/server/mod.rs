@@ -5,10 +5,11 @@
 //! milliseconds. The loop is ntex's runtime without its `System`: only that would give the closing of sockets to a pool of threads,
 //! which costs a connection more than its CONNECT, and the sockets here do not linger, so closing one never blocks.
 //!
-//! `bus` is the loop's state, `doors` the open listeners, `reload` and `judge` what SIGHUP does, `answer` what the control socket is
+//! `bus` is the loop's state, `doors` the open listeners, `bridges` the connections to other brokers, `reload` and `judge` what SIGHUP does, `answer` what the control socket is
 //! told, `signals` and `clock` what their names say; `offline` reads a state that no bus is running with. What a command line means is `cli`'s matter.
 
 mod answer;
+mod bridges;
 mod bus;
 mod clock;
 mod doors;
@@ -18,6 +19,7 @@ pub mod offline;
 mod ram;
 mod reload;
 mod signals;
+pub mod why;
 
 use std::fs;
 use std::io;
@@ -34,7 +36,7 @@ use ntex::util::BytePageSize;
 use crate::auth::{self, Credentials, Guard, LocalCredentials, Verifier};
 use crate::broker::Input;
 use crate::config::{self, Config};
-use crate::log as logging;
+use crate::log::{self as logging, black_box};
 use crate::net::connection::{self, Due};
 use crate::net::hub::Hub;
 use crate::net::listener::handed::{Handed, handed_over};
@@ -56,6 +58,9 @@ const PID_FILE: &str = "var/run/fosquitto/fosquitto.pid";
 
 /// How long an ordered stop waits for its clients' sockets, in milliseconds: procd kills after 5 s.
 const STOP_MS: u64 = 2000;
+
+/// What a process that dies leaves behind, below the root.
+const LAST_WORDS: &str = "var/run/fosquitto/last-words";
 
 /// A read takes so many bytes of a connection at once. It bounds what one connection does in a turn, and the buffers
 /// that are passed around among the busy ones.
@@ -95,8 +100,9 @@ fn serve(root: PathBuf, config: Config, handed: Vec<Handed>) -> io::Result<ExitC
     raise_descriptor_limit();
     let pid_file = root.join(PID_FILE);
     let credentials = credentials(&root, &config);
-    let mut seed = [0; 8];
+    let (mut seed, mut origin) = ([0; 8], [0; 8]);
     openssl::rand::rand_bytes(&mut seed)?;
+    openssl::rand::rand_bytes(&mut origin)?;
     let verifier = Verifier::start()?;
     let (tell, outcome) = std::sync::mpsc::channel::<io::Result<ExitCode>>();
     let run = async move {
@@ -114,6 +120,7 @@ fn serve(root: PathBuf, config: Config, handed: Vec<Handed>) -> io::Result<ExitC
             verifier,
             guard,
             seed,
+            origin: u64::from_ne_bytes(origin),
         });
         let config = bus.config.borrow().clone();
         bus.doors.borrow_mut().hand(handed);
@@ -123,8 +130,10 @@ fn serve(root: PathBuf, config: Config, handed: Vec<Handed>) -> io::Result<ExitC
             return Ok(ExitCode::FAILURE);
         }
         bus.restore(seed);
+        bridges::follow(&bus);
         // Not before: a second one by mistake must not take the first one's place.
         write_pid_file(&bus.root.join(PID_FILE));
+        watch_over(&bus.root.join(LAST_WORDS));
         *bus.control.borrow_mut() = answer::open(&bus);
         log::info!("ready");
         bus.ended().await;
@@ -211,6 +220,7 @@ fn stop(bus: &Rc<Bus>) {
     log::info!("stopping");
     bus.control.borrow_mut().take();
     bus.doors.borrow_mut().close_all(bus);
+    bus.bridges.borrow_mut().stop(&**bus);
     bus.handle(Input::Shutdown);
     bus.table.borrow_mut().end_before_connect();
     let bus = bus.clone();
@@ -261,6 +271,20 @@ fn write_pid_file(path: &Path) {
     if let Err(error) = written {
         log::warn!("{}: cannot be written: {error}", path.display());
     }
+}
+
+/// Tells of a former process that died, and has this one leave its last words in the same place.
+fn watch_over(file: &Path) {
+    match black_box::former(file) {
+        Ok(true) => {
+            let old = file.with_extension("old");
+            let old = old.display();
+            log::error!("the last process died: what happened before that stands in {old}");
+        }
+        Ok(false) => {}
+        Err(error) => log::warn!("{}: {error}", file.display()),
+    }
+    black_box::arm(file);
 }
 
 /// Takes as many descriptors as the process may have: each connection needs one.

@@ -7,9 +7,8 @@
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::bus::{Bus, rates_of, settings_of};
-use super::judge;
-use super::keeping;
+use super::bus::{Bus, Followed, rates_of, settings_of};
+use super::{bridges, clock, judge, keeping};
 use crate::auth::Credentials;
 use crate::broker::{ConnectionId, Input};
 use crate::mqtt::ReasonCode;
@@ -21,9 +20,11 @@ pub fn reload(bus: &Rc<Bus>) {
     let config = match config::load(&bus.root) {
         Ok(config) => config,
         Err(faults) => {
-            for fault in faults.0 {
+            for fault in &faults.0 {
                 log::error!("{fault}");
             }
+            let told = faults.0.iter().map(ToString::to_string);
+            bus.followed.borrow_mut().faults = told.collect();
             log::error!("configuration kept: the new one has faults");
             return;
         }
@@ -53,7 +54,13 @@ pub fn reload(bus: &Rc<Bus>) {
         None => {}
     }
     *bus.config.borrow_mut() = config;
+    *bus.followed.borrow_mut() = Followed {
+        path: config::path(&bus.root),
+        at: clock::now(),
+        faults: Vec::new(),
+    };
     bus.set(settings);
+    bridges::follow(bus);
     review_clients(bus);
     bus.accept_more();
     log::info!("configuration reloaded");
@@ -88,7 +95,7 @@ fn review_clients(bus: &Rc<Bus>) {
 /// Where a client's listener says that it is to go.
 fn moved_to(bus: &Rc<Bus>, id: ConnectionId) -> Option<String> {
     let mut table = bus.table.borrow_mut();
-    let name = &table.live(id)?.door().listener.name;
+    let name = &table.live(id)?.door()?.listener.name;
     bus.doors.borrow().by_name(name)?.listener.moved_to.clone()
 }
 
@@ -101,19 +108,19 @@ fn review(
     let Some(live) = table.live(id).filter(|live| live.is_admitted()) else {
         return Ok(None);
     };
-    let Some(client) = live.client() else {
+    let (Some(client), Some(door)) = (live.client(), live.door()) else {
         return Ok(None);
     };
     let current = bus
         .doors
         .borrow()
-        .by_name(&live.door().listener.name)
+        .by_name(&door.listener.name)
         .ok_or("the listener was removed")?;
     if current.listener.moved_to.is_some() {
         return Err("the bus has moved");
     }
     let identity = judge::renew(
-        live.door(),
+        door,
         &current,
         &client.identity,
         &bus.credentials.borrow(),

@@ -59,6 +59,45 @@ impl Budget {
     }
 }
 
+/// What was written in the last 24 hours, by the hour.
+#[derive(Debug, Clone, Default)]
+pub struct Day {
+    /// When the first hour began.
+    from: Option<Instant>,
+    /// The number of the last hour with bytes.
+    last: u64,
+    /// Bytes of the last 24 hours, each at its number's place.
+    hours: [u64; 24],
+}
+
+impl Day {
+    /// Notes bytes.
+    pub fn add(&mut self, bytes: u64, now: Instant) {
+        let hour = hour(*self.from.get_or_insert(now), now);
+        for passed in self.last + 1..=hour.min(self.last + 24) {
+            self.hours[(passed % 24) as usize] = 0;
+        }
+        self.last = hour;
+        self.hours[(hour % 24) as usize] += bytes;
+    }
+
+    /// The bytes of the hour at hand and the 23 before.
+    pub fn bytes(&self, now: Instant) -> u64 {
+        let Some(from) = self.from else {
+            return 0;
+        };
+        let hour = hour(from, now);
+        let is_recent = |at: u64| at <= self.last && at + 24 > hour;
+        let numbers = self.last.saturating_sub(23)..=self.last;
+        let recent = numbers.filter(|at| is_recent(*at));
+        recent.map(|at| self.hours[(at % 24) as usize]).sum()
+    }
+}
+
+fn hour(from: Instant, now: Instant) -> u64 {
+    now.saturating_duration_since(from).as_secs() / 3600
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,6 +122,25 @@ mod tests {
         assert_eq!(budget.stretched(INTERVAL), Duration::from_secs(70));
         budget.spend(86_400 + 100, now + Duration::from_secs(200));
         assert_eq!(budget.stretched(INTERVAL), INTERVAL);
+    }
+
+    #[test]
+    fn a_day_has_the_bytes_of_its_hours_and_no_others() {
+        let now = Instant::now();
+        let after = |hours: u64| now + Duration::from_secs(hours * 3600 + 1);
+        let mut day = Day::default();
+        assert_eq!(day.bytes(now), 0);
+        day.add(1, now);
+        day.add(10, after(1));
+        day.add(100, after(23));
+        assert_eq!(day.bytes(after(23)), 111);
+        assert_eq!(day.bytes(after(24)), 110);
+        day.add(1000, after(25));
+        assert_eq!(day.bytes(after(25)), 1100);
+        assert_eq!(day.bytes(after(48)), 1000);
+        assert_eq!(day.bytes(after(100)), 0);
+        day.add(5, after(1000));
+        assert_eq!(day.bytes(after(1000)), 5);
     }
 
     #[test]

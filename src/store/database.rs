@@ -17,6 +17,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use super::coalesce::{Coalesced, Numbers};
 use super::journal::Clock;
+use super::reader::Reader;
 use super::schema;
 use super::vfs::Vfs;
 use super::write::{Changes, Content, topic_hash};
@@ -37,6 +38,8 @@ pub struct Place {
     pub path: PathBuf,
     /// What is under SQLite.
     pub vfs: &'static Vfs,
+    /// A folder in memory; made where it is needed, and removed.
+    pub scratch: PathBuf,
 }
 
 /// The database.
@@ -162,8 +165,8 @@ impl Database {
         // What is no plain file is not looked into.
         let source = look_at(&place.path)
             .ok()
-            .and_then(|()| connect_to_read(&place.path, place.vfs).ok());
-        Database::memory_of(source.as_ref(), seed)
+            .and_then(|()| Reader::of(&place.path, place).ok());
+        Database::memory_of(source.as_ref().map(Reader::connection), seed)
     }
 
     /// The same content in memory.
@@ -352,19 +355,19 @@ fn create(path: &Path) -> Result<(), Unusable> {
 }
 
 /// What the names of the files end in that SQLite keeps beside a database.
-const LOGS: [&str; 2] = ["-wal", "-journal"];
+pub const LOGS: [&str; 2] = ["-wal", "-journal"];
 
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
 }
 
 /// Whether a database has a log with something in it.
-fn has_log(path: &Path) -> bool {
+pub fn has_log(path: &Path) -> bool {
     LOGS.iter().any(|suffix| {
         let log = fs::symlink_metadata(with_suffix(path, suffix));
-        log.is_ok_and(|metadata| metadata.len() > 0)
+        log.is_ok_and(|metadata| metadata.is_file() && metadata.len() > 0)
     })
 }
 
@@ -423,9 +426,9 @@ fn replace(place: &Place, seed: u64, why: NotSound) -> Result<(Database, String)
     })?;
     let mut salvaged = 0;
     if matches!(why, NotSound::Damaged(_))
-        && let Ok(source) = connect_to_read(&aside, place.vfs)
+        && let Ok(source) = Reader::of(&aside, place)
     {
-        salvaged = copy(&source, &database.connection);
+        salvaged = copy(source.connection(), &database.connection);
         mend(&database.connection)?;
         database.state = read_state(&database.connection)?;
         database.content = read_content(&database.connection)?;
@@ -445,26 +448,7 @@ fn connect(place: &Place) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-fn connect_to_read(path: &Path, vfs: &Vfs) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    if has_log(path) {
-        return connect_by(path, vfs, flags);
-    }
-    // SQLite would make a log even to read, unless it is told that nobody writes.
-    let mut uri = String::from("file:");
-    for byte in path.as_os_str().as_encoded_bytes() {
-        match byte {
-            b'/' | b'.' | b'-' | b'_' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => {
-                uri.push(char::from(*byte));
-            }
-            byte => uri.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    uri.push_str("?immutable=1");
-    connect_by(Path::new(&uri), vfs, flags | OpenFlags::SQLITE_OPEN_URI)
-}
-
-fn connect_by(path: &Path, vfs: &Vfs, flags: OpenFlags) -> rusqlite::Result<Connection> {
+pub fn connect_by(path: &Path, vfs: &Vfs, flags: OpenFlags) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags_and_vfs(path, flags, vfs.name())?;
     // Before anything else: with it the log needs no shared memory, which JFFS2 cannot map.
     connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;

@@ -42,6 +42,7 @@ mod journal;
 mod live;
 #[cfg(test)]
 mod power;
+mod reader;
 mod record;
 mod recovery;
 mod resting;
@@ -215,9 +216,9 @@ pub struct Store {
     store: u64,
     clock: Clock,
     writer: Writer,
+    resting: Resting,
     /// What of the journal's segment is needed.
     live: Live,
-    resting: Resting,
     /// The journal; `None` while it cannot be written.
     tail: Option<Tail>,
     directory: PathBuf,
@@ -240,6 +241,7 @@ impl Store {
     /// Says an operation at `now_ms` of the broker's time. Whether what acknowledges it has to wait for flash: until
     /// [`Event::Committed`] comes for the number that the turn's end gives.
     pub fn record(&mut self, operation: &StoreOp<'_>, now_ms: u64) -> bool {
+        let mut rests = false;
         let class = match operation {
             StoreOp::Queued { message, qos, .. } => {
                 let class = self.settings.class_of(message.topic());
@@ -252,10 +254,7 @@ impl Store {
             }
             StoreOp::Retained { message } => {
                 let class = self.settings.class_of(message.topic());
-                if class == Class::Interval && self.rests(message, now_ms) {
-                    self.say_resting(message);
-                    return false;
-                }
+                rests = class == Class::Interval && self.rests(message, now_ms);
                 class
             }
             StoreOp::RetainCleared { topic } => {
@@ -274,35 +273,27 @@ impl Store {
         if class == Class::Volatile {
             return false;
         }
-        self.say(operation, now_ms);
+        self.write(operation, now_ms, rests);
         self.is_urgent |= class == Class::Commit;
         class == Class::Commit
     }
 
-    fn say(&mut self, operation: &StoreOp<'_>, now_ms: u64) {
+    /// Appends an operation to the frame; one that makes a message retained may let it rest.
+    fn write(&mut self, operation: &StoreOp<'_>, now_ms: u64, rests: bool) {
         let start = self.writer.frame_bytes();
-        let own = self.writer.operation(operation, now_ms);
-        if let Some(written) = self.written(start, own) {
-            self.live.note(operation, written);
+        let own = match operation {
+            StoreOp::Retained { message } if rests => self.writer.resting(message),
+            operation => self.writer.operation(operation, now_ms),
+        };
+        if let Some(tail) = &self.tail {
+            let at = |place: usize| tail.bytes() + place as u64;
+            let written = Written {
+                start: at(start),
+                own: at(own),
+                end: at(self.writer.frame_bytes()),
+            };
+            self.live.note(operation, written, rests);
         }
-    }
-
-    fn say_resting(&mut self, message: &Message) {
-        let start = self.writer.frame_bytes();
-        let own = self.writer.resting(message);
-        if let Some(written) = self.written(start, own) {
-            self.live.note_resting(written);
-        }
-    }
-
-    /// Where in the segment something will be that begins there in the frame and is the last in it.
-    fn written(&self, start: usize, own: usize) -> Option<Written> {
-        let at = |place: usize, tail: &Tail| tail.bytes() + place as u64;
-        self.tail.as_ref().map(|tail| Written {
-            start: at(start, tail),
-            own: at(own, tail),
-            end: at(self.writer.frame_bytes(), tail),
-        })
     }
 
     /// Whether a message that is retained rests; if not, what rests under its topic is replaced.
@@ -319,7 +310,8 @@ impl Store {
     /// Says again, for flash, what rests since `until_ms` of the broker's time or longer.
     fn say_rested(&mut self, until_ms: u64) {
         while let Some(message) = self.resting.ripe(until_ms) {
-            self.say(&StoreOp::Retained { message: &message }, until_ms);
+            let operation = StoreOp::Retained { message: &message };
+            self.write(&operation, until_ms, false);
         }
     }
 

@@ -224,7 +224,7 @@ impl Writer {
         self.bytes.len()
     }
 
-    /// Appends that a message is retained and rests. Where that begins, as with an operation.
+    /// Appends that a message is retained and rests. Where in the frame the operation's own record begins.
     pub fn resting(&mut self, message: &Message) -> usize {
         self.body_of(message);
         let own = self.bytes.len();

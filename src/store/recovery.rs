@@ -92,6 +92,7 @@ pub fn recover(parts: Parts) -> io::Result<Recovery> {
     let place = Place {
         path: parts.settings.path.clone(),
         vfs: parts.vfs,
+        scratch: directory.join("reading"),
     };
     take_kept(&place.path);
     let is_as_closed = closed::take(&directory, &place.path);
@@ -402,10 +403,9 @@ impl Recovery {
             true => (it.number, it.end, it.header.first + it.count),
             false => (it.number, 0, it.header.first),
         });
-        let writer = self.rested();
-        let mut live = Live::default();
+        let (writer, mut live) = (self.rested(), Live::default());
         if writer.count() > 0 {
-            // It has not seen where that is.
+            // It was not told of them.
             live.lose();
         }
         let (orders, received) = mpsc::channel();
@@ -431,8 +431,8 @@ impl Recovery {
             store: self.store,
             clock: self.clocks.clock,
             writer,
-            live,
             resting: Resting::default(),
+            live,
             tail,
             directory: self.directory,
             segment: number,

@@ -4,6 +4,7 @@
 use std::time::Instant;
 
 use super::Class;
+use super::budget::Day;
 
 /// The store's present state.
 #[derive(Debug, Clone)]
@@ -24,6 +25,8 @@ pub struct Status {
     pub error: Option<String>,
     /// What went to flash since the start.
     pub flash: Written,
+    /// Bytes of the last 24 hours.
+    pub day: Day,
 }
 
 impl Default for Status {
@@ -37,6 +40,7 @@ impl Default for Status {
             last_commit: None,
             error: None,
             flash: Written::default(),
+            day: Day::default(),
         }
     }
 }

@@ -524,10 +524,13 @@ impl Worker {
         let now = Instant::now();
         let written = self.place.vfs.counts().total();
         let mut status = self.status.lock().expect("nobody panics while holding it");
+        let before = status.flash.bytes;
         status.flash = Written {
             bytes: written.bytes - self.copied.bytes,
             syncs: written.syncs - self.copied.syncs,
         };
+        let more = status.flash.bytes.saturating_sub(before);
+        status.day.add(more, now);
         status.commits = self.commits;
         status.applied = self.applied;
         status.error = self.failing.as_ref().map(|failing| failing.what.clone());

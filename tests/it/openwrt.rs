@@ -60,6 +60,16 @@ fn a_clock_that_becomes_true_is_told_to_the_bus_once() {
 }
 
 #[test]
+fn a_change_of_interfaces_or_certificates_is_told_to_the_bus() {
+    shell_tests("hooks.sh");
+}
+
+#[test]
+fn what_mosquitto_was_configured_to_do_is_taken_over() {
+    shell_tests("mosquitto.sh");
+}
+
+#[test]
 fn a_failing_shell_test_fails_the_run() {
     let root = Root::new();
     for (name, line) in [
@@ -603,7 +613,7 @@ fn lint_installation(makefile: &str, faults: &mut Vec<String>) {
     let conffiles = block("Package/fosquitto/conffiles");
     for path in files_below("files") {
         let place = path.trim_start_matches("files");
-        let is_program = ["/etc/init.d/", "/etc/uci-defaults/"]
+        let is_program = ["/etc/init.d/", "/etc/uci-defaults/", "/usr/libexec/"]
             .iter()
             .any(|folder| place.starts_with(folder));
         let how = if is_program {
@@ -701,7 +711,7 @@ fn files_below(folder: &str) -> Vec<String> {
 
 /// Whether a file of the router is a shell script.
 fn is_script(path: &str) -> bool {
-    ["/init.d/", "/hotplug.d/", "/uci-defaults/"]
+    ["/init.d/", "/hotplug.d/", "/uci-defaults/", "/libexec/"]
         .iter()
         .any(|folder| path.contains(folder))
         || path.ends_with(".sh")

@@ -24,7 +24,7 @@ enum Runner {
 }
 
 /// The commands that build and test, which no test can run within itself, and those that need a peer of their own.
-const BUILDS: [(&str, Runner); 8] = [
+const BUILDS: [(&str, Runner); 11] = [
     (
         r#"fosquitto request 0000000A00000214 about get '{"b": 1}'"#,
         Runner::Test("a_request_is_answered_in_one_line_of_json"),
@@ -32,6 +32,15 @@ const BUILDS: [(&str, Runner); 8] = [
     (
         "make run",
         Runner::Test("the_two_commands_that_make_run_prints_talk_through_the_bus"),
+    ),
+    ("make packages", Runner::File("Makefile")),
+    (
+        "opkg install /tmp/fosquitto_26.11.0-r1_arm_cortex-a9_vfpv3-d16.ipk",
+        Runner::Test("it_takes_the_place_of_the_original_and_keeps_its_configuration"),
+    ),
+    (
+        "make cross TARGET=armv7-unknown-linux-musleabihf",
+        Runner::File("Makefile"),
     ),
     ("make test", Runner::File(".ci/run")),
     (

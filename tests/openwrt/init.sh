@@ -342,6 +342,76 @@ it_lets_the_bus_read_the_certificates_of_a_closed_ca() {
 	done
 }
 
+it_lets_the_bus_read_the_keys_that_a_listener_names_and_enter_their_folders() {
+	file 0600 /srv/acme/key
+	file 0644 /srv/cert
+	chmod 0700 "$R/srv/acme"
+	uci_file "config listener 'a'" "	option tls '1'" "	option cert '$R/srv/cert'" "	option key '$R/srv/acme/key'"
+	does start
+	asked "chgrp fosquitto /srv/acme/key"
+	has_mode 640 /srv/acme/key
+	asked "chgrp fosquitto /srv/acme"
+	has_mode 710 /srv/acme
+	never_asked "chgrp fosquitto /srv/cert"
+	has_mode 644 /srv/cert
+	never_asked "chgrp fosquitto /srv$"
+}
+
+it_follows_the_link_of_a_fetched_key_and_shows_the_jail_where_it_is() {
+	file 0600 /srv/state/key
+	file 0644 /srv/state/cert
+	mkdir -p "$R/etc/ssl/acme"
+	ln -s "$R/srv/state/key" "$R/etc/ssl/acme/key"
+	uci_file "config listener 'a'" "	option tls '1'" "	option cert '$R/srv/state/cert'" "	option key '$R/etc/ssl/acme/key'"
+	does start
+	has_mode 640 /srv/state/key
+	asked_once "procd_add_jail_mount /srv/state"
+}
+
+it_takes_no_right_from_a_group_that_has_it() {
+	file 0640 /srv/key
+	file 0644 /srv/cert
+	uci_file "config listener 'a'" "	option tls '1'" "	option cert '$R/srv/cert'" "	option key '$R/srv/key'"
+	service start
+	[ "$status" = 0 ] || fail "it does not start"
+	never_asked "chgrp fosquitto /srv/key"
+	complains "/srv/key belongs to another group"
+}
+
+it_gives_no_rights_through_links_in_folders_of_others() {
+	file 0600 /etc/shadow
+	mkdir -p "$R/etc/fosquitto" "$R/etc/ssl/ca/remote"
+	ln -s "$R/etc/shadow" "$R/etc/fosquitto/key"
+	ln -s "$R/etc/shadow" "$R/etc/ssl/ca/remote/02.key"
+	uci_file "config listener 'a'" "	option tls '1'" "	option cert '$R/etc/ssl/ca/remote/02.key'" "	option key '$R/etc/fosquitto/key'"
+	does start
+	never_asked "chgrp.*shadow"
+	has_mode 600 /etc/shadow
+}
+
+it_leaves_the_files_of_a_listener_that_is_off() {
+	file 0600 /srv/key
+	file 0644 /srv/cert
+	uci_file "config listener 'a'" "	option enabled '0'" "	option tls '1'" "	option cert '$R/srv/cert'" "	option key '$R/srv/key'"
+	does start
+	has_mode 600 /srv/key
+	never_asked "jail_mount /srv"
+}
+
+it_shows_the_jail_where_the_database_is() {
+	uci_file "config persistence 'persistence'" "	option path '$R/srv/bus/fosquitto.db'"
+	does start
+	asked "procd_add_jail_mount_rw /srv/bus"
+	uci_file "config persistence 'persistence'" "	option path '$R/etc/bus.db'"
+	service start
+	complains "no database can be kept at"
+	never_asked "procd_add_jail_mount_rw /etc$"
+	uci_file "config persistence 'persistence'" "	option path '$R/etc/fosquitto/other.db'"
+	forget
+	does start
+	asked_once "procd_add_jail_mount_rw /etc/fosquitto"
+}
+
 it_leaves_open_certificates_as_they_are() {
 	make_ca
 	does start
@@ -398,10 +468,9 @@ it_opens_the_network_file_only_to_the_bus_and_only_when_it_is_needed() {
 	asked "chgrp fosquitto /etc/config/network"
 }
 
-it_is_reloaded_when_its_configuration_the_network_or_a_certificate_changes() {
+it_is_reloaded_when_its_configuration_or_the_network_changes() {
 	does start
 	asked "procd_add_reload_trigger fosquitto network"
-	asked "procd_add_raw_trigger acme.renew 5000 /etc/init.d/fosquitto reload"
 	never_asked "interface"
 }
 
@@ -458,6 +527,41 @@ it_announces_the_remote_side_with_the_routers_serial_number() {
 	asked "procd: leaves it as it is"
 }
 
+it_tells_the_bus_by_which_id_its_controller_is_known() {
+	export SERIAL_NUMBER=0000000A00000214
+	does start
+	asked "procd_set_param env FOSQUITTO_CONTROLLER_ID=0000000A00000214"
+	unset SERIAL_NUMBER
+	forget
+	does reload
+	never_asked "procd_set_param env"
+}
+
+it_lets_a_bridge_read_its_files_and_resolve_names_in_the_jail() {
+	echo 127.0.0.1 localhost >"$R/etc/hosts"
+	echo nameserver 127.0.0.1 >"$R/etc/resolv.conf"
+	uci_file "config bridge 'up'" "	list address 'broker.example'" "	list topic '#'" "	option tls '1'" \
+		"	option ca '/srv/ca/ca.crt'" "	option cert '$R/etc/fosquitto/up.crt'" "	option key '$R/etc/fosquitto/up.key'" \
+		"	option username 'me'" "	option password_file '/srv/secret/up'"
+	does start
+	asked_once "procd_add_jail_mount /srv/ca"
+	asked_once "procd_add_jail_mount /srv/secret"
+	asked_once "procd_add_jail_mount /etc/hosts"
+	asked_once "procd_add_jail_mount /etc/resolv.conf"
+	[ "$(grep -c jail_mount "$ASKED")" = 9 ] || fail "there are other mounts"
+	uci_file "config bridge 'up'" "	option enabled '0'" "	list address 'broker.example'" "	list topic '#'"
+	forget
+	does reload
+	never_asked "procd_add_jail_mount /etc/hosts"
+}
+
+it_mounts_no_resolver_that_is_not_there() {
+	rm -f "$R/etc/hosts" "$R/etc/resolv.conf"
+	uci_file "config bridge 'up'" "	list address 'broker.example'" "	list topic '#'"
+	does start
+	[ "$(grep -c jail_mount "$ASKED")" = 5 ] || fail "there are other mounts"
+}
+
 it_announces_nothing_when_the_remote_side_is_off_or_has_no_name() {
 	export SERIAL_NUMBER=0000000A00000214
 	does start
@@ -507,4 +611,29 @@ it_names_its_commands() {
 	does help
 	says "check"
 	says "credentials"
+}
+
+# A stand-in of the program that says what it was called with.
+program_says() {
+	rm "$R/usr/sbin/fosquitto"
+	# shellcheck disable=SC2016 # It is the script's to expand.
+	printf '#!/bin/sh\necho "asked for: $*"\n' >"$R/usr/sbin/fosquitto"
+	chmod 755 "$R/usr/sbin/fosquitto"
+}
+
+it_says_how_the_bus_is_after_whether_it_runs() {
+	refuses status
+	[ "$said" = inactive ] || fail "it says: $said"
+	[ "$status" = 3 ] || fail "the exit status is $status"
+	does start
+	program_says
+	does status --json
+	says "running
+asked for: status --root $R --json"
+}
+
+it_says_who_is_connected() {
+	program_says
+	does clients --json
+	says "asked for: clients --root $R --json"
 }

@@ -67,6 +67,25 @@ it_leaves_a_section_of_ours_that_is_called_main() {
 	never_asked "uci -q delete"
 }
 
+# rpcd STATUS: a stand-in of its init script, which says with STATUS whether it runs.
+rpcd() {
+	# shellcheck disable=SC2016 # It is the script's to expand.
+	printf '#!/bin/sh\necho "rpcd $*" >>"$ASKED"\n[ "$1" != running ] || exit %s\n' "$1" >"$R/etc/init.d/rpcd"
+	chmod 755 "$R/etc/init.d/rpcd"
+}
+
+it_lets_rpcd_find_the_object_on_ubus() {
+	cp "$R/etc/uci-defaults/80-fosquitto" "$R/again"
+	rpcd 0
+	uci_defaults
+	in_order "rpcd running" "rpcd reload"
+	forget
+	rpcd 1
+	mv "$R/again" "$R/etc/uci-defaults/80-fosquitto"
+	uci_defaults
+	never_asked "rpcd reload"
+}
+
 it_keeps_passwords_and_tokens_through_an_upgrade_of_the_system() {
 	originals_files
 	file 0600 /etc/fosquitto/credentials.hashed

@@ -171,7 +171,7 @@ fn a_will_that_may_not_be_published_refuses_the_connection() {
     };
     let id = world.connect_as(&connect, None, without(Access::Write, "secret/#"));
     assert_eq!(world.closed(id), Some(ReasonCode::NOT_AUTHORIZED));
-    let denied = (Action::Write, "secret/x".to_owned());
+    let denied = (Action::Will, "secret/x".to_owned());
     assert_eq!(world.effects.denied, [denied]);
     for topic in ["$SYS/broker/version", "$share/g/t"] {
         let connect = Connect {

@@ -21,7 +21,7 @@ fn values_are_there_from_the_start_and_retained() {
     let (late, _) = world.join(&v3("late"));
     world.subscribe(late, "$SYS/#", Qos::AtMostOnce);
     let seen = world.messages(late);
-    assert_eq!(seen.len(), 28);
+    assert_eq!(seen.len(), 57);
     assert!(seen.iter().all(|seen| seen.retain));
     assert_eq!(world.effects.operations, 0);
 }
@@ -56,6 +56,8 @@ fn clients_and_messages_are_counted() {
     let traffic = Traffic {
         bytes_received: 7,
         bytes_sent: 9,
+        unsent_bytes: 3,
+        sockets: 4,
         store: None,
     };
     world.handle(Input::Tick(traffic));
@@ -70,6 +72,9 @@ fn clients_and_messages_are_counted() {
         ("subscriptions/count", "1"),
         ("bytes/received", "7"),
         ("bytes/sent", "9"),
+        ("packet/out/count", "0"),
+        ("packet/out/bytes", "3"),
+        ("load/sockets/1min", "0.00"),
         ("uptime", "0 seconds"),
     ] {
         assert_eq!(value(&world, name), expected, "{name}");

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::restart::restore;
 use super::store::Store;
 use crate::acl::{Access, Action, Pattern, Permissions, Rule, Rules, Subject};
+use crate::broker::effect::Denial;
 use crate::broker::{
     Broker, Close, ConnectionId, Delivery, Effects, Input, Owner, Restored, Sent, Settings,
     StoreOp, Time, Traffic,
@@ -150,8 +151,9 @@ impl Effects for Recorder {
         self.open_link(connection).closed = Some(close);
     }
 
-    fn denied(&mut self, _connection: ConnectionId, action: Action, topic: &str) {
-        self.denied.push((action, topic.to_owned()));
+    fn denied(&mut self, _connection: ConnectionId, denial: &Denial<'_>) {
+        assert!(!denial.decision.allowed);
+        self.denied.push((denial.action, denial.topic.to_owned()));
     }
 
     fn store(&mut self, operation: &StoreOp<'_>) {
@@ -656,7 +658,7 @@ pub(super) fn subscribe(
 /// What a client may do that may not do this.
 pub(super) fn without(access: Access, topic: &str) -> Permissions {
     let rule = Rule {
-        line: 1,
+        place: Default::default(),
         users: vec![],
         groups: vec![],
         listeners: vec![],

@@ -470,7 +470,7 @@ fn names(said: &Value, id: &str) -> bool {
 }
 
 /// A random UUID (RFC 9562, version 4), as foris' programs make them.
-fn uuid() -> Result<String, String> {
+pub(in crate::cli) fn uuid() -> Result<String, String> {
     let mut bytes = [0; 16];
     openssl::rand::rand_bytes(&mut bytes).map_err(|error| error.to_string())?;
     bytes[6] = bytes[6] & 0x0F | 0x40;

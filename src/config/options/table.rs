@@ -2,10 +2,16 @@
 
 use super::Absent::{self, Is, Said};
 use super::Kind::{self, Bool, Count, Duration, Port, Size, Word};
+use super::bridge::BRIDGE;
 use super::{Naming, OptionRow, SectionTable};
 use crate::config::keeper::{REPLY_TTL_S, REQUEST_TTL_S};
 
-const fn option(name: &'static str, kind: Kind, default: Absent, doc: &'static str) -> OptionRow {
+pub(super) const fn option(
+    name: &'static str,
+    kind: Kind,
+    default: Absent,
+    doc: &'static str,
+) -> OptionRow {
     OptionRow {
         name,
         kind,
@@ -15,7 +21,12 @@ const fn option(name: &'static str, kind: Kind, default: Absent, doc: &'static s
     }
 }
 
-const fn list(name: &'static str, kind: Kind, default: Absent, doc: &'static str) -> OptionRow {
+pub(super) const fn list(
+    name: &'static str,
+    kind: Kind,
+    default: Absent,
+    doc: &'static str,
+) -> OptionRow {
     OptionRow {
         name,
         kind,
@@ -28,11 +39,11 @@ const fn list(name: &'static str, kind: Kind, default: Absent, doc: &'static str
 /// MQTT's largest packet: a remaining length of 268,435,455 bytes and its header.
 const PACKET_MAX: u64 = 256 << 20;
 /// Memory sizes fit a 32-bit router's address space.
-const MEMORY_MAX: u64 = 2 << 30;
+pub(super) const MEMORY_MAX: u64 = 2 << 30;
 /// A hundred years: a longer time in a file is a slip.
-const YEARS_100_S: u64 = 36_500 * 86_400;
+pub(super) const YEARS_100_S: u64 = 36_500 * 86_400;
 /// MQTT's packet identifiers limit the messages in flight.
-const INFLIGHT_MAX: u64 = 65_535;
+pub(super) const INFLIGHT_MAX: u64 = 65_535;
 /// A database with less has no room for its tables.
 const DATABASE_MIN: u64 = 128 << 10;
 /// More than any router's disk: a slip.
@@ -569,11 +580,12 @@ pub(super) const TABLES: &[SectionTable] = &[
             ),
         ],
     },
+    BRIDGE,
     SectionTable {
         kind: "subordinate",
         naming: Naming::Named("ID"),
-        doc: "A device whose controller is reached through this one. Written by the subordinates page; this version checks \
-              it and does not connect.",
+        doc: "A device whose controller is reached through this one. Written by the subordinates page. The \
+              bus connects to it by the certificates in `/etc/fosquitto/bridges/ID` and forwards what foris asks and is told.",
         options: &[
             option("enabled", Bool, Is("1"), "Whether it is connected to."),
             option(
@@ -588,7 +600,7 @@ pub(super) const TABLES: &[SectionTable] = &[
     SectionTable {
         kind: "subsubordinate",
         naming: Naming::Named("ID"),
-        doc: "A device that is reached through a subordinate; checked only, like that.",
+        doc: "A device that is reached through a subordinate: what foris asks it goes the same way.",
         options: &[
             option(
                 "enabled",

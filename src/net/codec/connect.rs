@@ -7,6 +7,7 @@ use super::properties::{IN_CONNECT, IN_WILL, Properties, Property, of_message};
 use super::{Fault, Reader, Scratch};
 use crate::mqtt::packet::{Connect, ConnectProperties, Will};
 use crate::mqtt::{Qos, ReasonCode, Version, topic};
+use crate::net::trail;
 
 /// A CONNECT that is refused. The connection ends in any case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,9 +127,9 @@ fn after_the_level<'a>(
 ) -> Result<Connect<'a>, Fault> {
     let flags = Flags::new(version, reader.byte()?)?;
     let keep_alive_s = reader.two_byte()?;
-    let properties = match version {
+    let (properties, says_bridge) = match version {
         Version::V5 => connect_properties(reader.properties()?)?,
-        _ => ConnectProperties::default(),
+        _ => (ConnectProperties::default(), false),
     };
     let client_id = reader.string()?;
     let will = match flags.will {
@@ -149,7 +150,7 @@ fn after_the_level<'a>(
     check_client_id(version, client_id, flags.clean_start)?;
     Ok(Connect {
         version,
-        bridge,
+        bridge: bridge || says_bridge,
         clean_start: flags.clean_start,
         keep_alive_s,
         client_id,
@@ -177,11 +178,13 @@ fn check_client_id(version: Version, client_id: &str, clean_start: bool) -> Resu
     Ok(())
 }
 
-/// Reads the properties of CONNECT (3.1.2.11).
-fn connect_properties(block: &[u8]) -> Result<ConnectProperties<'_>, Fault> {
+/// Reads the properties of CONNECT (3.1.2.11), and whether they say that the client is a bridge.
+fn connect_properties(block: &[u8]) -> Result<(ConnectProperties<'_>, bool), Fault> {
     let mut found = ConnectProperties::default();
     let mut properties = Properties::new(block, IN_CONNECT);
+    let (mut is_bridge, mut from) = (false, 0);
     while let Some(property) = properties.next()? {
+        let to = block.len() - properties.unread();
         match property {
             Property::SessionExpiry(seconds) => found.session_expiry_s = Some(seconds),
             Property::ReceiveMaximum(value) => found.receive_maximum = value,
@@ -191,8 +194,10 @@ fn connect_properties(block: &[u8]) -> Result<ConnectProperties<'_>, Fault> {
             Property::RequestProblemInformation(yes) => found.request_problem_information = yes,
             Property::AuthenticationMethod(name) => found.authentication_method = Some(name),
             Property::AuthenticationData(data) => found.authentication_data = Some(data),
-            _ => {} // User Properties, which have no meaning here (3.1.2.11.8).
+            // User Properties have no meaning but what both sides agree on (3.1.2.11.8).
+            _ => is_bridge |= trail::is_bridge(&block[from..to]),
         }
+        from = to;
     }
     if found.authentication_data.is_some() && found.authentication_method.is_none() {
         // "It is a Protocol Error to include Authentication Data if there is no Authentication Method"
@@ -201,7 +206,7 @@ fn connect_properties(block: &[u8]) -> Result<ConnectProperties<'_>, Fault> {
             "there is authentication data without a method",
         ));
     }
-    Ok(found)
+    Ok((found, is_bridge))
 }
 
 /// Reads the Will's part of the payload (3.1.3.2 to 3.1.3.4).

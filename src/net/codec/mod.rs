@@ -19,10 +19,12 @@
 mod connect;
 mod disconnect;
 mod encode;
+pub mod outward;
 mod properties;
 mod publish;
 mod publish_head;
 mod reader;
+mod remote;
 mod subscribe;
 #[cfg(test)]
 mod tests;
@@ -30,6 +32,7 @@ mod tests;
 pub use connect::{ConnectFault, decode_connect};
 pub use encode::{AckKind, Peer, TooLarge, acks, encode, refusal};
 pub use publish_head::PublishHead;
+pub use remote::{RemoteConnAck, RemotePacket, decode_connack, decode_remote};
 pub use subscribe::FILTERS_MAX;
 
 use crate::mqtt::packet::ClientPacket;

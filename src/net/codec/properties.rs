@@ -1,14 +1,14 @@
-//! The Properties of a client's packets (2.2.2.2 of MQTT 5.0).
+//! The Properties of the packets that arrive (2.2.2.2 of MQTT 5.0).
 //!
 //! A packet's file walks over its properties with [`Properties`], which holds the rules that are the same
 //! everywhere: which property belongs in which packet, how often, and which values it can have. Properties
-//! that only a server sends do not exist here.
+//! that only a server sends are let in by what a server sends alone.
 
 use super::{Fault, Reader, Scratch};
 use crate::mqtt::property as id;
-use crate::mqtt::topic;
+use crate::mqtt::{Qos, topic};
 
-/// A property that a client may send, its value within its range.
+/// A property, its value within its range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Property<'a> {
     /// Payload Format Indicator, Content Type, Response Topic, Correlation Data or a User Property: checked,
@@ -28,6 +28,13 @@ pub(super) enum Property<'a> {
     TopicAliasMaximum(u16),
     TopicAlias(u16),
     MaximumPacketSize(u32),
+    MaximumQos(Qos),
+    RetainAvailable(bool),
+    WildcardAvailable(bool),
+    SharedAvailable(bool),
+    ServerKeepAlive(u16),
+    /// One of CONNACK that nobody here has a use for.
+    Idle,
 }
 
 /// The identifiers that may stand in one kind of packet, a bit each. All identifiers are below 64.
@@ -93,6 +100,28 @@ pub(super) const IN_AUTH: Allowed = Allowed::of(&[
     id::USER_PROPERTY,
 ]);
 
+pub(super) const IN_CONNACK: Allowed = Allowed::of(&[
+    id::SESSION_EXPIRY_INTERVAL,
+    id::RECEIVE_MAXIMUM,
+    id::MAXIMUM_QOS,
+    id::RETAIN_AVAILABLE,
+    id::MAXIMUM_PACKET_SIZE,
+    id::ASSIGNED_CLIENT_IDENTIFIER,
+    id::TOPIC_ALIAS_MAXIMUM,
+    id::REASON_STRING,
+    id::USER_PROPERTY,
+    id::WILDCARD_SUBSCRIPTION_AVAILABLE,
+    id::SUBSCRIPTION_IDENTIFIER_AVAILABLE,
+    id::SHARED_SUBSCRIPTION_AVAILABLE,
+    id::SERVER_KEEP_ALIVE,
+    id::RESPONSE_INFORMATION,
+    id::SERVER_REFERENCE,
+    id::AUTHENTICATION_METHOD,
+    id::AUTHENTICATION_DATA,
+]);
+pub(super) const IN_SERVER_DISCONNECT: Allowed =
+    Allowed::of(&[id::REASON_STRING, id::USER_PROPERTY, id::SERVER_REFERENCE]);
+
 /// A walk over the properties of one packet.
 #[derive(Debug)]
 pub(super) struct Properties<'a> {
@@ -142,7 +171,7 @@ impl<'a> Properties<'a> {
     }
 
     /// How many bytes are unread.
-    fn unread(&self) -> usize {
+    pub(super) fn unread(&self) -> usize {
         self.reader.rest().len()
     }
 }
@@ -210,7 +239,33 @@ fn read<'a>(id: u8, from: &mut Reader<'a>) -> Result<Property<'a>, Fault> {
             0 => return Err(Fault::protocol("the maximum packet size is 0")),
             value => Property::MaximumPacketSize(value),
         },
-        _ => return Err(Fault::malformed("only a server sends this property")),
+        _ => return read_of_server(id, from),
+    })
+}
+
+/// Reads the value of a property that only a server sends.
+#[cold]
+fn read_of_server<'a>(id: u8, from: &mut Reader<'a>) -> Result<Property<'a>, Fault> {
+    let mut is = || flag(from, "what is available is not said by 0 or 1");
+    Ok(match id {
+        id::MAXIMUM_QOS => Property::MaximumQos(if is()? {
+            Qos::AtLeastOnce
+        } else {
+            Qos::AtMostOnce
+        }),
+        id::RETAIN_AVAILABLE => Property::RetainAvailable(is()?),
+        id::WILDCARD_SUBSCRIPTION_AVAILABLE => Property::WildcardAvailable(is()?),
+        id::SHARED_SUBSCRIPTION_AVAILABLE => Property::SharedAvailable(is()?),
+        id::SUBSCRIPTION_IDENTIFIER_AVAILABLE => {
+            is()?;
+            Property::Idle
+        }
+        id::SERVER_KEEP_ALIVE => Property::ServerKeepAlive(from.two_byte()?),
+        id::ASSIGNED_CLIENT_IDENTIFIER | id::RESPONSE_INFORMATION => {
+            from.string()?;
+            Property::Idle
+        }
+        _ => return Err(Fault::malformed("a property's identifier is unknown")),
     })
 }
 
@@ -274,7 +329,11 @@ pub(super) fn of_message<'a>(
             Some(Property::TopicAlias(alias)) => found.topic_alias = Some(alias),
             // Only a PUBLISH of the server names the subscriptions that it answers [MQTT-3.3.4-6]; no
             // other property is allowed here.
-            Some(_) => return Err(Fault::protocol("a client names a subscription identifier")),
+            Some(_) => {
+                return Err(Fault::protocol(
+                    "a subscription identifier that was not given",
+                ));
+            }
         }
     }
     found.travelling = if bytes == to - from {

@@ -133,6 +133,10 @@ impl<H: Hub> Connection<H> {
         let mounted = prefixed
             .as_ref()
             .map(|prefixed| prefixed.connect(connect.clone()));
+        if connect.bridge && connect.version.is_v5() {
+            self.trail = Some(hub.trail().clone());
+            hub.table().borrow_mut().set_trail(id, hub.trail().clone());
+        }
         hub.handle(Input::Connect {
             connection: id,
             connect: mounted.as_ref().unwrap_or(connect),
@@ -159,13 +163,11 @@ impl<H: Hub> Connection<H> {
 
     /// The client is not let in as `user`.
     pub(super) fn denied(&mut self, connect: &Connect<'_>, user: &str, denied: Denied) {
+        let mut table = self.hub.table().borrow_mut();
+        table.refused(self.id, connect.client_id, user, denied.describe());
+        let address = table.live(self.id).map(|live| live.address());
+        drop(table);
         let user = Escaped(user);
-        let address = self
-            .hub
-            .table()
-            .borrow_mut()
-            .live(self.id)
-            .map(|live| live.address());
         if let Some(address) = address
             && let Some(left_out) = self.hub.guard().tells_of_denial()
         {

@@ -187,7 +187,7 @@ impl<H: Hub> Connection<H> {
             .table()
             .borrow_mut()
             .live(self.id)
-            .map(|live| live.door().clone());
+            .and_then(|live| live.door().cloned());
         let door = current.as_ref().unwrap_or(&self.door);
         let certificate = self.io.query::<PeerCert>();
         let certificate = certificate.as_ref().map(|certificate| &*certificate.0);

@@ -69,6 +69,7 @@ pub fn accept<H: Hub>(hub: Rc<H>, accepted: Accepted, door: Rc<Door>, due: Due, 
         connect_ms: due.deadline.since_ms(due.now),
         packet_max: 0,
         reauthentication: Reauthentication::Never,
+        trail: None,
         assembler: None,
     };
     if is_plain {
@@ -96,7 +97,10 @@ fn fail<H: Hub>(hub: &H, id: ConnectionId, what: &str, crowd: &Crowd) {
     if !table.is_closing(id)
         && let Some(live) = table.live(id)
     {
-        let (address, name) = (live.address(), live.door().listener.name.clone());
+        let address = live.address();
+        let name = live
+            .door()
+            .map_or(String::new(), |door| door.listener.name.clone());
         table.say(format!("{address} on listener '{name}': closed: {what}"));
     }
     table.close_silently(id, close);
@@ -122,7 +126,7 @@ async fn shake_hands<H: Hub>(
     let failed = |what| format!("TLS handshake failed: {what}");
     let ssl = tls.ssl().map_err(|error| failed(error.to_string()))?;
     io.register_filter_callbacks(write::Watch::default());
-    let io = filter::accept(io, ssl, spare).await.map_err(failed)?;
+    let io = filter::shake_hands(io, ssl, spare).await.map_err(failed)?;
     upgrade(io, hub, door).await
 }
 

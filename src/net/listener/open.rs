@@ -54,7 +54,7 @@ fn open_tcp(address: SocketAddr, device: Option<&str>) -> io::Result<Socket> {
 }
 
 /// What accepted sockets inherit.
-pub(super) fn prepare_tcp(socket: &Socket) -> io::Result<()> {
+pub(in crate::net) fn prepare_tcp(socket: &Socket) -> io::Result<()> {
     socket.set_tcp_nodelay(true)?;
     let (time, interval, retries) = TCP_KEEPALIVE;
     let keepalive = TcpKeepalive::new()

@@ -12,13 +12,16 @@ use ntex::io::IoRef;
 use super::hold::Held;
 use crate::auth::{Identity, MECHANISM, Verdict};
 use crate::broker::{Close, Delivery, Payload, Sent, Time, limits};
+use crate::config::Protocol;
 use crate::log::Escaped;
 use crate::mqtt::ReasonCode;
 use crate::mqtt::packet::ServerPacket;
 use crate::net::alias::{Aliases, Naming};
 use crate::net::codec::{self, Peer, PublishHead};
 use crate::net::door::{Door, Room};
+use crate::net::outlet::{Outlet, Translated};
 use crate::net::output::Output;
+use crate::net::trail::Trail;
 
 /// A connection.
 pub struct Live {
@@ -48,7 +51,9 @@ pub struct Live {
     pub(super) deadline: Option<Time>,
     /// When it is to be woken up.
     pub(super) wait: Option<Time>,
-    pub(super) door: Rc<Door>,
+    pub(super) way: Through,
+    /// What its messages carry if it is another broker's bridge; on the way to a remote broker that is the outlet's matter.
+    pub(super) trail: Option<Rc<Trail>>,
     pub(super) address: Address,
     pub(super) client: Option<Client>,
     /// The verdict about its password, between the worker and the connection's future.
@@ -60,6 +65,37 @@ pub struct Live {
     pub(super) is_admitted: bool,
     pub(super) denials: u32,
 }
+
+/// Between whom a connection is.
+pub(super) enum Through {
+    /// A client has come through a listener.
+    Door(Rc<Door>),
+    /// This side has connected to a remote broker.
+    Outlet(Rc<dyn Outlet>),
+}
+
+impl Through {
+    /// The listener.
+    pub fn door(&self) -> Option<&Rc<Door>> {
+        match self {
+            Through::Door(door) => Some(door),
+            Through::Outlet(_) => None,
+        }
+    }
+
+    /// Whether there is something between the output and the socket.
+    pub fn has_layers(&self) -> bool {
+        match self {
+            Through::Door(door) => {
+                door.tls.is_some() || door.listener.protocol == Protocol::WebSocket
+            }
+            Through::Outlet(outlet) => outlet.has_layers(),
+        }
+    }
+}
+
+/// A bridge of another broker passes on what has passed fewer bridges than this, whatever it says itself.
+const HOPS_MAX: u8 = u8::MAX;
 
 /// The client of a connection, once it is known.
 pub struct Client {
@@ -97,13 +133,36 @@ impl Live {
                 Escaped(&client.client_id),
                 self.address
             ),
-            None => format!("{} on listener '{}'", self.address, self.door.listener.name),
+            None => match &self.way {
+                Through::Door(door) => {
+                    format!("{} on listener '{}'", self.address, door.listener.name)
+                }
+                Through::Outlet(outlet) => format!("{} at {}", outlet.name(), self.address),
+            },
+        }
+    }
+
+    /// The name of the listener that its client came through, or of the bridge.
+    pub fn through(&self) -> String {
+        match &self.way {
+            Through::Door(door) => door.listener.name.clone(),
+            Through::Outlet(outlet) => outlet.name().to_owned(),
+        }
+    }
+
+    /// Whether TLS is between the two sides.
+    pub fn is_encrypted(&self) -> bool {
+        match &self.way {
+            Through::Door(door) => door.tls.is_some(),
+            Through::Outlet(outlet) => outlet.has_layers(),
         }
     }
 
     /// Whether its listener has no place for the next client before this one is past CONNECT.
     pub(super) fn is_in_the_way(&self) -> bool {
-        self.door.crowd.room() == Room::Wait
+        self.way
+            .door()
+            .is_some_and(|door| door.crowd.room() == Room::Wait)
     }
 
     /// How packets are encoded for it.
@@ -116,14 +175,29 @@ impl Live {
         &self.io
     }
 
-    /// The listener that it came through.
-    pub fn door(&self) -> &Rc<Door> {
-        &self.door
+    /// The listener that it came through; `None`: this side has connected.
+    pub fn door(&self) -> Option<&Rc<Door>> {
+        self.way.door()
     }
 
     /// Where it comes from.
     pub fn address(&self) -> Address {
         self.address
+    }
+
+    /// Since when it is there.
+    pub fn since(&self) -> Time {
+        self.since
+    }
+
+    /// Bytes that its socket has not taken, as of its last flush.
+    pub fn unsent_bytes(&self) -> usize {
+        self.unsent
+    }
+
+    /// How often it was denied something.
+    pub fn denials(&self) -> u32 {
+        self.denials
     }
 
     /// Whether it is past CONNECT.
@@ -133,7 +207,7 @@ impl Live {
 
     /// The listener and the identity that it has after a reload.
     pub fn renew(&mut self, door: Rc<Door>, identity: Identity) {
-        self.door = door;
+        self.way = Through::Door(door);
         if let Some(client) = &mut self.client {
             client.identity = identity;
         }
@@ -148,6 +222,13 @@ impl Live {
 impl Live {
     /// Appends a packet that is seldom sent.
     pub(super) fn send_rare(&mut self, packet: &ServerPacket<'_>) {
+        if let Through::Outlet(outlet) = &self.way {
+            // To a remote broker it is a client: only the end is to be said.
+            if let ServerPacket::Disconnect { .. } = packet {
+                self.output.bytes().extend_from_slice(outlet.goodbye());
+            }
+            return;
+        }
         if let ServerPacket::ConnAck(connack) = packet
             && let (Some(assigned), Some(client)) =
                 (connack.properties.assigned_client_id, &mut self.client)
@@ -181,20 +262,45 @@ impl Live {
     /// Whether its packets name topics as the bus does, so that they are those of others.
     #[inline]
     pub(super) fn has_plain_topics(&self) -> bool {
-        self.aliases.is_none() && self.door.listener.mount_point.is_none()
+        let has_mount = || match &self.way {
+            Through::Door(door) => door.listener.mount_point.is_some(),
+            Through::Outlet(_) => true,
+        };
+        self.aliases.is_none() && self.trail.is_none() && !has_mount()
+    }
+
+    /// What a message is for this receiver; `None` when it does not get it.
+    #[inline]
+    fn translate<'a>(&self, delivery: &Delivery<'a>) -> Option<Translated<'a>> {
+        let door = match &self.way {
+            Through::Door(door) => door,
+            Through::Outlet(outlet) => return outlet.translate(delivery),
+        };
+        let topic = match &door.listener.mount_point {
+            None => delivery.topic,
+            // A message of a session that was made through another listener may lie outside of this one's mount point.
+            Some(mount) => delivery.topic.strip_prefix(mount.as_str())?,
+        };
+        let properties = match (&self.trail, &delivery.payload) {
+            (Some(trail), Payload::Kept(message)) => trail
+                .stamp(delivery.properties, message.id(), HOPS_MAX)?
+                .into(),
+            _ => delivery.properties.into(),
+        };
+        Some(Translated {
+            topic: topic.into(),
+            properties,
+            retain: delivery.retain,
+        })
     }
 
     /// Appends a PUBLISH.
     #[inline]
     pub(super) fn publish(&mut self, delivery: &Delivery<'_>, full: usize) -> Sent {
-        let topic = match &self.door.listener.mount_point {
-            None => delivery.topic,
-            // A message of a session that was made through another listener may lie outside of this one's mount point.
-            Some(mount) => match delivery.topic.strip_prefix(mount.as_str()) {
-                Some(topic) => topic,
-                None => return Sent::TooLarge,
-            },
+        let Some(translated) = self.translate(delivery) else {
+            return Sent::TooLarge;
         };
+        let topic = &*translated.topic;
         let naming = match &mut self.aliases {
             Some(aliases) => aliases.name(topic),
             None => Naming::Name,
@@ -211,10 +317,10 @@ impl Live {
             packet_id: delivery.packet_id,
             qos: delivery.qos,
             duplicate: delivery.duplicate,
-            retain: delivery.retain,
+            retain: translated.retain,
             expiry_s: delivery.expiry_s,
             subscription_ids: delivery.subscription_ids,
-            properties: delivery.properties,
+            properties: &translated.properties,
             payload_bytes: payload.len(),
         };
         let version = self.peer.version;

@@ -3,6 +3,7 @@
 //! The table keeps a sum that is rather too large, since a socket may have taken something since the last flush; [`Table::measure`] looks
 //! it up. Whether it is too much, the broker's account says; what is done is for the caller, which asks for it here.
 
+use super::live::Through;
 use super::{CONGESTED_BYTES, Door, Live, Table};
 use crate::broker::{ConnectionId, Sent, Time};
 use crate::config::Protocol;
@@ -30,6 +31,15 @@ const ANSWERS_MAX: usize = 256 * 1024;
 const COPIED_MAX_LEAST: usize = 256 * 1024;
 
 impl Table {
+    /// What a connection takes, in bytes.
+    pub(super) fn cost_of(way: &Through) -> usize {
+        match way {
+            Through::Door(door) => Table::cost(door),
+            Through::Outlet(outlet) if outlet.has_layers() => CONNECTION_BYTES + TLS_BYTES,
+            Through::Outlet(_) => CONNECTION_BYTES,
+        }
+    }
+
     /// What one more connection through a listener takes, in bytes.
     pub fn cost(door: &Door) -> usize {
         let tls = if door.tls.is_some() { TLS_BYTES } else { 0 };
@@ -180,9 +190,7 @@ impl Live {
 
     /// Bytes that the socket has not taken, before and after encryption and framing.
     pub(super) fn pending(&self) -> usize {
-        let has_layers =
-            self.door.tls.is_some() || self.door.listener.protocol == Protocol::WebSocket;
-        let encrypted = if has_layers {
+        let encrypted = if self.way.has_layers() {
             write::encrypted(&self.io)
         } else {
             0

@@ -1,14 +1,16 @@
-//! The files of a TLS listener: read, each sound in itself, and fitting the others.
+//! The files of TLS: read, each sound in itself, and fitting the others.
 //!
-//! [`Files::load`] is entered by `net::tls`, which makes OpenSSL's context from what it gives. What this does not do: it decides nothing
+//! [`Files::load`] is entered by `net::tls`, which makes OpenSSL's context of a listener from what it gives; `client` reads its own with
+//! the same functions. What this does not do: it decides nothing
 //! about clients.
 
 use std::fmt::Display;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use openssl::asn1::Asn1Time;
+use openssl::asn1::{Asn1Time, Asn1TimeRef};
 use openssl::error::ErrorStack;
+use openssl::nid::Nid;
 use openssl::pkey::{PKey, Private};
 use openssl::x509::{X509, X509Crl, X509Ref, X509VerifyResult};
 
@@ -18,6 +20,23 @@ use crate::config::Tls;
 
 /// A list of that size names a hundred thousand certificates.
 const FILE_BYTES_MAX: usize = 8 << 20;
+
+/// From when and until when a file of a listener is valid.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Validity {
+    /// `certificate`, `ca` or `crl`.
+    pub kind: &'static str,
+    /// The file.
+    pub path: PathBuf,
+    /// Whose it is, or of a list who made it.
+    pub subject: String,
+    /// From when.
+    pub from: String,
+    /// Until when; of a list when the next one is due, if it says so.
+    pub until: Option<String>,
+    /// The same in seconds since 1970.
+    pub until_s: Option<i64>,
+}
 
 /// The content of a listener's files, each sound in itself and fitting the others.
 pub(super) struct Files {
@@ -38,7 +57,8 @@ impl Files {
         let mut faults = Vec::new();
         let mut keep = |fault| faults.push(fault);
         let chain = load_certificates(&tls.cert, "the listener's certificate").map_err(&mut keep);
-        let key = load_key(&tls.key).map_err(&mut keep);
+        let key =
+            load_key(&tls.key, "the private key of the listener's certificate").map_err(&mut keep);
         let authorities = load_optional(tls.ca.as_deref(), |path| {
             load_certificates(path, "the CA's certificate")
         });
@@ -47,7 +67,7 @@ impl Files {
             .map_err(&mut keep);
         let lists = load_optional(tls.crl.as_deref(), load_lists).map_err(&mut keep);
         if let (Ok(chain), Ok(key)) = (&chain, &key) {
-            check_key(tls, &chain[0], key).unwrap_or_else(&mut keep);
+            check_key((&tls.cert, &chain[0]), (&tls.key, key)).unwrap_or_else(&mut keep);
         }
         if let (Ok(authorities), Ok(lists), Some(path)) = (&authorities, &lists, &tls.crl) {
             check_lists(path, lists.as_deref().unwrap_or_default(), authorities)
@@ -73,6 +93,38 @@ impl Files {
         })
     }
 
+    /// From when and until when each of them is valid.
+    pub(super) fn dates(&self, tls: &Tls) -> Vec<Validity> {
+        let of = |kind, path: &Path, certificate: &X509| Validity {
+            kind,
+            path: path.to_owned(),
+            subject: auth::subject(certificate).unwrap_or_else(|| "?".into()),
+            from: certificate.not_before().to_string(),
+            until: Some(certificate.not_after().to_string()),
+            until_s: seconds(certificate.not_after()),
+        };
+        let own = of("certificate", &tls.cert, &self.certificate);
+        let authorities = tls.ca.iter().flat_map(|path| {
+            let authorities = self.authorities.iter();
+            authorities.map(|certificate| of("ca", path, certificate))
+        });
+        let lists = tls.crl.iter().flat_map(|path| {
+            let lists = self.lists.iter().flatten();
+            lists.map(|list| Validity {
+                kind: "crl",
+                path: path.clone(),
+                subject: issuer(list),
+                from: list.last_update().to_string(),
+                until: list.next_update().map(ToString::to_string),
+                until_s: list.next_update().and_then(seconds),
+            })
+        });
+        std::iter::once(own)
+            .chain(authorities)
+            .chain(lists)
+            .collect()
+    }
+
     /// What is out of date.
     pub(super) fn warnings(&self, tls: &Tls) -> Vec<String> {
         let mut warnings = Vec::new();
@@ -87,18 +139,7 @@ impl Files {
         for (path, certificate) in
             std::iter::once((&tls.cert, &self.certificate)).chain(authorities)
         {
-            let path = path.display();
-            if certificate.not_after() < &*now {
-                warnings.push(format!(
-                    "{path}: the certificate expired on {}",
-                    certificate.not_after()
-                ));
-            } else if certificate.not_before() > &*now {
-                warnings.push(format!(
-                    "{path}: the certificate is valid from {} only",
-                    certificate.not_before()
-                ));
-            }
+            warnings.extend(out_of_date(path, certificate));
         }
         for (path, list) in tls
             .crl
@@ -117,6 +158,38 @@ impl Files {
         }
         warnings
     }
+}
+
+/// What is wrong with the dates of a certificate.
+pub(super) fn out_of_date(path: &Path, certificate: &X509Ref) -> Option<String> {
+    let now = Asn1Time::days_from_now(0).ok()?;
+    let path = path.display();
+    if certificate.not_after() < &*now {
+        let end = certificate.not_after();
+        Some(format!("{path}: the certificate expired on {end}"))
+    } else if certificate.not_before() > &*now {
+        let start = certificate.not_before();
+        Some(format!(
+            "{path}: the certificate is valid from {start} only"
+        ))
+    } else {
+        None
+    }
+}
+
+/// Seconds since 1970.
+fn seconds(time: &Asn1TimeRef) -> Option<i64> {
+    let from = Asn1Time::from_unix(0).ok()?.diff(time).ok()?;
+    Some(i64::from(from.days) * 86_400 + i64::from(from.secs))
+}
+
+/// Who made a list, by the common name alone if there is one.
+fn issuer(list: &X509Crl) -> String {
+    let mut entries = list.issuer_name().entries_by_nid(Nid::COMMONNAME);
+    let name = entries
+        .next()
+        .and_then(|entry| entry.data().to_string().ok());
+    name.map_or_else(|| "?".into(), |name| format!("CN={name}"))
 }
 
 fn load_optional<T>(
@@ -143,7 +216,7 @@ fn read(path: &Path, expected: &str) -> Result<Vec<u8>, String> {
     }
 }
 
-fn load_certificates(path: &Path, expected: &str) -> Result<Vec<X509>, String> {
+pub(super) fn load_certificates(path: &Path, expected: &str) -> Result<Vec<X509>, String> {
     let certificates = X509::stack_from_pem(&read(path, expected)?).map_err(|errors| {
         format!(
             "{}: not readable ({}), expected {expected} in PEM form",
@@ -160,8 +233,7 @@ fn load_certificates(path: &Path, expected: &str) -> Result<Vec<X509>, String> {
     Ok(certificates)
 }
 
-fn load_key(path: &Path) -> Result<PKey<Private>, String> {
-    let expected = "the private key of the listener's certificate";
+pub(super) fn load_key(path: &Path, expected: &str) -> Result<PKey<Private>, String> {
     let pem = auth::Secret::of(read(path, expected)?);
     // Without a callback OpenSSL would ask the terminal for the passphrase.
     let mut is_encrypted = false;
@@ -201,12 +273,16 @@ fn load_lists(path: &Path) -> Result<Vec<X509Crl>, String> {
     }
 }
 
-fn check_key(tls: &Tls, certificate: &X509Ref, key: &PKey<Private>) -> Result<(), String> {
+/// Whether a key is that of a certificate; each with its path.
+pub(super) fn check_key(
+    (cert_path, certificate): (&Path, &X509Ref),
+    (key_path, key): (&Path, &PKey<Private>),
+) -> Result<(), String> {
     let is_same = certificate
         .public_key()
         .is_ok_and(|public| public.public_eq(key));
     is_same.then_some(()).ok_or_else(|| {
-        let (key, certificate) = (tls.key.display(), tls.cert.display());
+        let (key, certificate) = (key_path.display(), cert_path.display());
         format!("{key}: the key does not belong to the certificate in {certificate}")
     })
 }

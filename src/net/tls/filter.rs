@@ -1,6 +1,6 @@
 //! TLS on a connection: OpenSSL between the socket's bytes and those of MQTT, as a layer of ntex's.
 //!
-//! [`accept`] shakes hands with a client and gives back the connection with the layer. It is ntex's own layer but for one thing: what
+//! [`shake_hands`] does so with a client or a server, and gives back the connection with the layer. It is ntex's own layer but for one thing: what
 //! OpenSSL has to say about a handshake that fails, the alert that tells the client why, is written the moment it is there. ntex gives
 //! the socket up with the failure, on another thread, and the alert would only sometimes be faster. What this does not do: it
 //! decides nothing about a client; the context of `net::tls` does.
@@ -57,11 +57,12 @@ impl Write for Wire {
     }
 }
 
-/// Shakes hands with a client on a new connection. `spare` is a second descriptor of its socket.
+/// Shakes hands with the other side of a new connection, as client or server as `ssl` was told. `spare` is a second descriptor of its
+/// socket.
 ///
 /// # Errors
-/// Why there is no TLS; the client has been told, as far as its socket had room for it.
-pub async fn accept<F: Filter>(
+/// Why there is no TLS; the other side has been told, as far as its socket had room for it.
+pub async fn shake_hands<F: Filter>(
     io: Io<F>,
     ssl: Ssl,
     spare: Option<Stream>,
@@ -88,7 +89,7 @@ pub async fn accept<F: Filter>(
             return Err(fault);
         }
         if !matches!(more, Ok(Some(()))) {
-            return Err("the client went away".to_owned());
+            return Err("the other side went away".to_owned());
         }
     }
     // From now on an alert goes the way of everything else, and the descriptor is another client's.
@@ -102,7 +103,7 @@ fn is_waiting(error: &Error) -> bool {
 
 impl TlsFilter {
     fn shake_hands(&self, buffers: &FilterBuf<'_>) -> Result<(), Error> {
-        let result = self.with_wire(buffers, || self.stream.borrow_mut().accept());
+        let result = self.with_wire(buffers, || self.stream.borrow_mut().do_handshake());
         if result.as_ref().is_err_and(|error| !is_waiting(error)) {
             self.send_alert(buffers);
         }

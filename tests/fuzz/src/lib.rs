@@ -6,6 +6,8 @@
 
 mod credentials;
 mod frame;
+mod mapping;
+mod mdns;
 pub mod memory;
 mod packet;
 mod server_packet;
@@ -26,10 +28,12 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 13] = [
     target("any_inputs", fuzzing::any_inputs),
     target("credentials", credentials::run),
     target("frame", frame::run),
+    target("mapping", mapping::run),
+    target("mdns", mdns::run),
     target("model", fuzzing::model),
     target("packet", packet::run),
     target("server_packet", server_packet::run),

@@ -4,6 +4,7 @@
 //! `conformance`, attackers in `hostile`.
 
 mod acl;
+mod admin;
 mod alias;
 mod auth;
 mod connect;
@@ -24,6 +25,7 @@ mod reload;
 mod request;
 mod retained;
 mod robust;
+mod rpcd;
 mod scram;
 mod session;
 mod share;

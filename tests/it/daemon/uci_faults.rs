@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use crate::harness::pki::{EXPIRED, REMOTE, common_name};
 use crate::harness::root::{FOSQUITTO, Root, run, stderr};
 
 /// Line, what the report must name, and the line of the file.
@@ -173,6 +174,45 @@ fn check_accepts_what_says_what_survives_and_names_the_line_of_a_slip() {
         report.contains("etc/config/fosquitto:13: fosquitto.own.request: 'ask+'"),
         "{report}"
     );
+}
+
+#[test]
+fn check_warns_of_what_will_keep_a_bridge_from_connecting_and_finds_no_fault() {
+    let uci = "config bridge 'up'\n\tlist address 'broker.example'\n\tlist topic '#'\n\toption username 'me'\n\
+        \toption password_file '/nowhere/password'\n\
+        config subordinate '0000000A00000214'\n\
+        config subordinate '0000000A00000215'\n\toption enabled '0'\n\
+        config subsubordinate '0000000A00000216'\n\toption via '0000000A00000215'\n\
+        config subsubordinate '0000000A00000217'\n\toption via '0000000A00000218'\n";
+    let root = Root::with_uci(uci);
+    let output = root.check();
+    assert!(output.status.success());
+    let report = stderr(&output);
+    let token = root.join("etc/fosquitto/bridges/0000000A00000214");
+    for expected in [
+        ":1: warning: fosquitto.up: /nowhere/password: the file is missing",
+        &format!(
+            ":6: warning: fosquitto.0000000A00000214: {}/ca.crt: the file is missing",
+            token.display()
+        ),
+        &format!(
+            ":6: warning: fosquitto.0000000A00000214: {}/token.key: the file is missing",
+            token.display()
+        ),
+        ":9: warning: fosquitto.0000000A00000216.via: '0000000A00000215' is disabled: it is not reached",
+        ":11: warning: fosquitto.0000000A00000217.via: '0000000A00000218' is no subordinate: it is not reached",
+    ] {
+        assert!(report.contains(expected), "{expected} is not in:\n{report}");
+    }
+    let folder = "etc/fosquitto/bridges/0000000A00000214";
+    let token = REMOTE.client_of(&common_name("sub"), 7, EXPIRED);
+    token.write_token(&root, folder, &REMOTE);
+    let report = stderr(&root.check());
+    assert!(
+        report.contains("token.crt: the certificate expired on"),
+        "{report}"
+    );
+    assert!(!report.contains("is missing, expected the CA"), "{report}");
 }
 
 #[test]

@@ -292,6 +292,29 @@ impl Client {
         }
     }
 
+    /// Whether a message comes within this time; it is dropped.
+    pub fn came_within(&mut self, time: Duration) -> bool {
+        match self.next(time) {
+            Ok(Packet::Publish(_)) => true,
+            Err(End::Silent) => false,
+            Err(end) => panic!("expected a message or nothing, but {end}"),
+            Ok(packet) => panic!("expected a message or nothing, got {packet:?}"),
+        }
+    }
+
+    /// Expects that no message comes for this time, whatever else does.
+    pub fn no_message_for(&mut self, time: Duration) {
+        let deadline = Instant::now() + time;
+        loop {
+            match self.next(deadline.saturating_duration_since(Instant::now())) {
+                Err(End::Silent) => return,
+                Err(end) => panic!("expected no message, but {end}"),
+                Ok(Packet::Publish(publish)) => panic!("expected no message, got {publish:?}"),
+                Ok(_) => {}
+            }
+        }
+    }
+
     /// Expects that the broker neither sends anything nor closes for this time.
     pub fn nothing_for(&mut self, time: Duration) {
         match self.next(time) {

@@ -2,6 +2,7 @@
 //!
 //! The second half tests the rules themselves: each finds its violation in a text that has one.
 
+mod luci;
 mod rules;
 mod source;
 

@@ -61,7 +61,7 @@ pub const BOUND: [&str; 12] = [
 ];
 
 /// The broker's inputs and effects: the modules that have them, and the names under which the broker hands them on.
-const INPUTS_AND_EFFECTS: [&str; 14] = [
+const INPUTS_AND_EFFECTS: [&str; 17] = [
     "broker::input",
     "broker::effect",
     "broker::limits",
@@ -76,6 +76,9 @@ const INPUTS_AND_EFFECTS: [&str; 14] = [
     "broker::Payload",
     "broker::Sent",
     "broker::Close",
+    "broker::Bridge",
+    "broker::Bounds",
+    "broker::Link",
 ];
 
 const ALL_BUT_CLI: [&str; 10] = [

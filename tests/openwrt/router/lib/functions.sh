@@ -37,10 +37,23 @@ option() {
 	eval "UCI_${UCI_SECTION}_$1=\$2"
 }
 
+# A list is its items with blanks between them, as config_get gives it, and each by itself for config_list_foreach.
 list() {
-	local before
-	eval "before=\${UCI_${UCI_SECTION}_$1}"
+	local before count
+	eval "before=\${UCI_${UCI_SECTION}_$1} count=\${UCI_${UCI_SECTION}_${1}_LENGTH:-0}"
 	option "$1" "${before:+$before }$2"
+	option "${1}_ITEM$((count + 1))" "$2"
+	option "${1}_LENGTH" "$((count + 1))"
+}
+
+config_list_foreach() {
+	local count index=0 item
+	config_get count "$1" "${2}_LENGTH" 0
+	while [ "$index" -lt "$count" ]; do
+		index=$((index + 1))
+		config_get item "$1" "${2}_ITEM$index"
+		"$3" "$item"
+	done
 }
 
 config_get() {

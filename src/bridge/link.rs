@@ -1,0 +1,298 @@
+//! One bridge's task: when it connects, in which version of MQTT, and when again. Entered through [`run`], left when the bridge is stopped.
+//!
+//! All addresses are tried in their order, then it waits: for a random time between the shortest and three times the last, but not longer
+//! than the longest (decorrelated jitter), so that bridges that have lost one broker do not come back all at once. What happens on a
+//! connection is `wire`'s matter.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::rc::Rc;
+use std::task::Poll;
+use std::time::Duration;
+
+use ntex::io::IoBoxed;
+use ntex::time::{Millis, sleep};
+use ntex::util::{Either, select};
+
+use super::outward::Outward;
+use super::wire::{self, Ended, Wire};
+use super::{Bridge, Surroundings};
+use crate::config::bridge::{BridgeProtocol, Remote};
+use crate::log::Escaped;
+use crate::mqtt::Version;
+use crate::net::dial::{Source, Target};
+use crate::net::hub::Hub;
+use crate::net::table::Address;
+use crate::net::tls::client::ClientTls;
+
+/// A connection that was up for so long was a good one: the next attempt is as soon as the first.
+const STABLE_MS: u64 = 30_000;
+
+/// Which words a CONNECT is said in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Form {
+    pub version: Version,
+    /// Whether the level says that this is a bridge, in 3.1.1.
+    pub is_private: bool,
+}
+
+/// Connects until the bridge is stopped.
+pub(super) async fn run<H: Hub>(hub: Rc<H>, bridge: Rc<Bridge>, surroundings: Surroundings) {
+    let (least, most) = bridge.config.restart;
+    let mut backoff = Backoff::new(least, most);
+    let mut told = Told::default();
+    let first = Form::first(&bridge);
+    let mut form = first;
+    while !bridge.is_stopped.get() {
+        let ended = attempt(&hub, &bridge, &mut form, &surroundings).await;
+        if bridge.is_stopped.get() {
+            break;
+        }
+        if ended.up_ms >= STABLE_MS {
+            backoff.reset();
+        }
+        let wait = backoff.next((surroundings.chance)());
+        told.tell(&bridge, &ended, wait);
+        bridge.state.borrow_mut().last_error = Some(ended.why);
+        let slept = sleep(Millis(u32::try_from(wait.as_millis()).unwrap_or(u32::MAX)));
+        select(slept, stopped(&bridge)).await;
+    }
+}
+
+/// Tries all addresses, and serves the first connection that comes to something.
+async fn attempt<H: Hub>(
+    hub: &Rc<H>,
+    bridge: &Rc<Bridge>,
+    form: &mut Form,
+    surroundings: &Surroundings,
+) -> Ended {
+    let mut ended = Ended::before("it is not known where it is".into());
+    let finder = &surroundings.finder;
+    let found = bridge.config.found.as_deref();
+    let remotes = match found {
+        Some(id) => finder.candidates(id, &bridge.config.remotes),
+        None => bridge.config.remotes.clone(),
+    };
+    for remote in &remotes {
+        bridge.state.borrow_mut().address = remote.to_string();
+        // From one form to the next there is no waiting; there are three at most.
+        loop {
+            bridge.state.borrow_mut().attempts += 1;
+            let connecting = pin!(connect(bridge, remote, surroundings));
+            let connected = match select(connecting, stopped(bridge)).await {
+                Either::Left(connected) => connected,
+                Either::Right(()) => return Ended::before("stopped".into()),
+            };
+            let (io, address) = match connected {
+                Ok(connected) => connected,
+                Err(why) => {
+                    ended = Ended::before(why);
+                    found.inspect(|id| finder.failed(id, remote));
+                    break;
+                }
+            };
+            ended = serve(hub, bridge, *form, io, address).await;
+            if ended.up_ms > 0 || bridge.is_stopped.get() {
+                found.inspect(|id| finder.succeeded(id, remote));
+                return ended;
+            }
+            match form.after(&ended, bridge) {
+                Some(next) => *form = next,
+                None => {
+                    found.inspect(|id| finder.failed(id, remote));
+                    *form = Form::first(bridge);
+                    break;
+                }
+            }
+        }
+    }
+    ended
+}
+
+/// Serves one connection to its end.
+async fn serve<H: Hub>(
+    hub: &Rc<H>,
+    bridge: &Rc<Bridge>,
+    form: Form,
+    io: IoBoxed,
+    address: Address,
+) -> Ended {
+    let outward = Rc::new(Outward {
+        bridge: bridge.clone(),
+        name: format!("bridge '{}'", Escaped(&bridge.config.name)),
+        has_layers: bridge.config.tls.is_some(),
+        is_v5: Cell::new(form.version.is_v5()),
+        retains: Cell::new(true),
+        trail: hub.trail().clone(),
+    });
+    let ended = match Wire::open(hub.clone(), bridge.clone(), outward, form, io, address) {
+        Ok(wire) => wire.await,
+        Err(why) => Ended::before(why),
+    };
+    if let Some(connection) = bridge.connection.take() {
+        wire::forget(&**hub, connection);
+    }
+    bridge.state.borrow_mut().connected_since = None;
+    ended
+}
+
+async fn connect(
+    bridge: &Bridge,
+    remote: &Remote,
+    surroundings: &Surroundings,
+) -> Result<(IoBoxed, Address), String> {
+    let config = &bridge.config;
+    let target = Target {
+        remote: remote.clone(),
+        tls: tls(bridge, surroundings)?,
+        from: Source {
+            address: config.bind_address,
+            device: config.bind_device.clone(),
+        },
+        timeout: config.connect_timeout,
+    };
+    let sockets = surroundings.sockets.clone();
+    match surroundings.dialer.dial(&target, sockets).await {
+        Ok(dialed) => Ok((dialed.io, Address::Ip(dialed.peer))),
+        Err(failure) => {
+            // Its files may be others by the next attempt.
+            bridge.tls.take();
+            Err(failure.to_string())
+        }
+    }
+}
+
+/// What the bridge's TLS files say; they are read at the first attempt, after one that failed, and after a reload.
+fn tls(bridge: &Bridge, surroundings: &Surroundings) -> Result<Option<ClientTls>, String> {
+    let Some(config) = &bridge.config.tls else {
+        return Ok(None);
+    };
+    if let Some(tls) = &*bridge.tls.borrow() {
+        return Ok(Some(tls.clone()));
+    }
+    let tls = ClientTls::build(config, &surroundings.root).map_err(|faults| faults.join("; "))?;
+    for warning in tls.warnings() {
+        log::warn!("bridge '{}': {warning}", Escaped(&bridge.config.name));
+    }
+    bridge.tls.replace(Some(tls.clone()));
+    Ok(Some(tls))
+}
+
+/// Waits until the bridge is stopped.
+async fn stopped(bridge: &Bridge) {
+    poll_fn(|cx| {
+        bridge.stop.register(cx.waker());
+        match bridge.is_stopped.get() {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    })
+    .await;
+}
+
+impl Form {
+    /// The one to begin with.
+    fn first(bridge: &Bridge) -> Form {
+        Form {
+            version: match bridge.config.protocol {
+                BridgeProtocol::Auto | BridgeProtocol::V5 => Version::V5,
+                BridgeProtocol::V311 => Version::V3_1_1,
+            },
+            is_private: bridge.config.try_private,
+        }
+    }
+
+    /// The one after a connection that was not accepted in this one; `None` when there is no other.
+    fn after(self, ended: &Ended, bridge: &Bridge) -> Option<Form> {
+        if !ended.is_misunderstood {
+            return None;
+        }
+        if self.version.is_v5() {
+            return (bridge.config.protocol == BridgeProtocol::Auto).then_some(Form {
+                version: Version::V3_1_1,
+                is_private: bridge.config.try_private,
+            });
+        }
+        self.is_private.then_some(Form {
+            is_private: false,
+            ..self
+        })
+    }
+}
+
+/// How long to wait before the next attempt.
+#[derive(Debug)]
+struct Backoff {
+    least: Duration,
+    most: Duration,
+    last: Duration,
+}
+
+impl Backoff {
+    fn new(least: Duration, most: Duration) -> Backoff {
+        Backoff {
+            least,
+            most,
+            last: least,
+        }
+    }
+
+    fn reset(&mut self) {
+        self.last = self.least;
+    }
+
+    /// The next wait, by a random number.
+    fn next(&mut self, chance: u64) -> Duration {
+        let most = (self.last * 3).clamp(self.least, self.most);
+        let range = most - self.least;
+        let share = (chance >> 32) as u32;
+        self.last = self.least + range.mul_f64(f64::from(share) / f64::from(u32::MAX));
+        self.last
+    }
+}
+
+/// What the log was told of failures: the same again and again is told ever more seldom.
+#[derive(Debug, Default)]
+struct Told {
+    why: String,
+    count: u32,
+}
+
+impl Told {
+    fn tell(&mut self, bridge: &Bridge, ended: &Ended, wait: Duration) {
+        if self.why != ended.why || ended.up_ms > 0 {
+            self.why.clone_from(&ended.why);
+            self.count = 0;
+        }
+        self.count = self.count.saturating_add(1);
+        if self.count.is_power_of_two() {
+            let name = Escaped(&bridge.config.name);
+            let (why, address) = (&ended.why, bridge.state.borrow().address.clone());
+            let seconds = wait.as_secs_f32();
+            let again = if self.count > 1 {
+                format!(" ({} times)", self.count)
+            } else {
+                String::new()
+            };
+            log::warn!("bridge '{name}': {address}: {why}{again}; next attempt in {seconds:.1} s");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_waits_grow_within_their_bounds_and_begin_anew() {
+        let seconds = Duration::from_secs;
+        let mut backoff = Backoff::new(seconds(5), seconds(30));
+        assert_eq!(backoff.next(0), seconds(5));
+        assert_eq!(backoff.next(u64::MAX), seconds(15));
+        assert_eq!(backoff.next(u64::MAX), seconds(30));
+        assert_eq!(backoff.next(u64::MAX), seconds(30));
+        backoff.reset();
+        assert_eq!(backoff.next(u64::MAX), seconds(15));
+    }
+}

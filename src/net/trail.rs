@@ -1,0 +1,312 @@
+//! The trail of a message through bridged brokers: a User Property of MQTT 5.0 by which a broker knows a message that it has had.
+//!
+//! Between brokers that know of each other ([`is_bridge`] in CONNECT says so) a message carries `fosquitto-path: ORIGIN-NUMBER-HOPS`: the broker
+//! that it was first given out by, as 16 hexadecimal digits that are chosen anew at each start, its number there, and how many bridges it has passed.
+//! Each broker passes a message on once: one that comes again under the same name, on another way or in a circle, is acknowledged and goes no
+//! further, and so is one that comes back to its origin. So any number of brokers may be bridged in any shape, and each
+//! message comes once everywhere. Beyond `max_hops` bridges it is not passed on.
+//!
+//! Which messages were had is remembered for some thousands of them, and not across a restart: a message that is on two ways at
+//! once while a broker on one of them starts again may come twice. MQTT 3.1.1 has no properties: there only the bridges' bit in CONNECT
+//! holds, by which no message goes back to where it came from, and a circle of such bridges is one without end.
+//!
+//! Who writes a trail is believed as far as that: it may keep messages of a topic that it may write from being had twice.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashSet;
+use std::hash::{BuildHasher as _, Hasher as _};
+
+use super::hub::Hub;
+use crate::broker::{ConnectionId, Effects as _, Input};
+use crate::mqtt::packet::{Ack, ClientPacket, Publish, ServerPacket};
+use crate::mqtt::property::USER_PROPERTY;
+use crate::mqtt::{Qos, ReasonCode};
+
+/// The name of the property of a message.
+const PATH: &[u8] = b"fosquitto-path";
+
+/// The name of the property of a CONNECT.
+const BRIDGE: &[u8] = b"fosquitto-bridge";
+
+/// Messages that are remembered: the newest so many at least, and at most twice as many. Each takes some 16 bytes.
+const REMEMBERED: usize = 8192;
+
+/// What a broker knows of the ways of messages.
+#[derive(Debug)]
+pub struct Trail {
+    /// This broker since its start.
+    origin: Cell<u64>,
+    seen: RefCell<Seen>,
+}
+
+/// A set that forgets the oldest.
+#[derive(Debug, Default)]
+struct Seen {
+    new: HashSet<u64, foldhash::quality::FixedState>,
+    old: HashSet<u64, foldhash::quality::FixedState>,
+}
+
+/// What a message's property says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Path {
+    origin: u64,
+    number: u64,
+    hops: u8,
+}
+
+/// What is to be done with a message that arrives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Arrival {
+    /// It is new; once it is taken, this MUST be given to [`Trail::remember`].
+    New(Option<u64>),
+    /// It was here before: it is to be acknowledged and goes no further.
+    Known,
+}
+
+impl Trail {
+    /// A broker that nobody has heard of. `seed` SHOULD differ from start to start.
+    pub fn new(seed: u64) -> Trail {
+        Trail {
+            origin: Cell::new(seed),
+            seen: RefCell::default(),
+        }
+    }
+
+    /// Judges a message that arrives from another broker and is to be published here under `topic`.
+    pub fn judge(&self, properties: &[u8], topic: &str) -> Arrival {
+        let Some((path, ..)) = find(properties) else {
+            return Arrival::New(None);
+        };
+        if path.origin == self.origin.get() {
+            return Arrival::Known;
+        }
+        let mut hasher = foldhash::quality::FixedState::with_seed(self.origin.get()).build_hasher();
+        hasher.write_u64(path.origin);
+        hasher.write_u64(path.number);
+        hasher.write(topic.as_bytes());
+        let name = hasher.finish();
+        let seen = self.seen.borrow();
+        if seen.new.contains(&name) || seen.old.contains(&name) {
+            Arrival::Known
+        } else {
+            Arrival::New(Some(name))
+        }
+    }
+
+    /// A message was taken.
+    pub fn remember(&self, name: u64) {
+        let mut seen = self.seen.borrow_mut();
+        seen.new.insert(name);
+        if seen.new.len() >= REMEMBERED {
+            seen.old = std::mem::take(&mut seen.new);
+        }
+    }
+
+    /// The properties of a message on its way to another broker; `number` is the message's here. `None` when it has passed `max_hops`
+    /// bridges already.
+    pub fn stamp(&self, properties: &[u8], number: u64, max_hops: u8) -> Option<Vec<u8>> {
+        let (path, from, to) = match find(properties) {
+            Some((path, from, to)) => (path, from, to),
+            None => {
+                let path = Path {
+                    origin: self.origin.get(),
+                    number,
+                    hops: 0,
+                };
+                (path, properties.len(), properties.len())
+            }
+        };
+        let hops = path.hops.checked_add(1).filter(|hops| *hops <= max_hops)?;
+        let value = format!("{:016x}-{:x}-{hops}", path.origin, path.number);
+        let mut stamped = Vec::with_capacity(properties.len() + 64);
+        stamped.extend_from_slice(&properties[..from]);
+        put_property(PATH, value.as_bytes(), &mut stamped);
+        stamped.extend_from_slice(&properties[to..]);
+        Some(stamped)
+    }
+
+    /// Appends the property by which a CONNECT says that messages to and from its sender have a trail.
+    pub fn put_bridge(&self, into: &mut Vec<u8>) {
+        put_property(
+            BRIDGE,
+            format!("{:016x}", self.origin.get()).as_bytes(),
+            into,
+        );
+    }
+}
+
+/// Gives a message of another broker to this one, or acknowledges it where it was here already.
+pub fn arrive<H: Hub>(hub: &H, trail: &Trail, connection: ConnectionId, publish: &Publish<'_>) {
+    let arrival = match publish.topic {
+        // An alias stands for it: it is nobody's before its broker has looked it up.
+        "" => Arrival::New(None),
+        topic => trail.judge(publish.properties, topic),
+    };
+    let reason = ReasonCode::SUCCESS;
+    match (arrival, publish.packet_id) {
+        (Arrival::New(name), _) => {
+            let packet = ClientPacket::Publish(*publish);
+            hub.handle(Input::Packet { connection, packet });
+            // What was not taken comes again when the connection does.
+            let is_taken = !hub.table().borrow_mut().is_closing(connection);
+            if let Some(name) = name.filter(|_| is_taken) {
+                trail.remember(name);
+            }
+        }
+        (Arrival::Known, None) => {}
+        (Arrival::Known, Some(packet_id)) => {
+            let ack = Ack { packet_id, reason };
+            let packet = match publish.qos {
+                Qos::ExactlyOnce => ServerPacket::PubRec(ack),
+                _ => ServerPacket::PubAck(ack),
+            };
+            hub.table().borrow_mut().send(connection, &packet);
+            hub.end_turn_soon();
+        }
+    }
+}
+
+/// Whether this is the property, as encoded, by which a CONNECT says that messages to and from its sender have a trail.
+pub fn is_bridge(property: &[u8]) -> bool {
+    pair(property).is_some_and(|(name, ..)| name == BRIDGE)
+}
+
+fn put_property(name: &[u8], value: &[u8], into: &mut Vec<u8>) {
+    into.push(USER_PROPERTY);
+    for text in [name, value] {
+        // Both are short.
+        into.extend((text.len() as u16).to_be_bytes());
+        into.extend_from_slice(text);
+    }
+}
+
+/// The first path among a message's properties, and from where to where it stands.
+fn find(properties: &[u8]) -> Option<(Path, usize, usize)> {
+    let mut rest = properties;
+    while let Some((id, after)) = rest.split_first() {
+        let from = properties.len() - rest.len();
+        // They were checked when they were read.
+        rest = match *id {
+            0x01 => after.get(1..)?,
+            USER_PROPERTY => {
+                let (name, value, next) = pair(rest)?;
+                if name == PATH
+                    && let Some(path) = Path::read(value)
+                {
+                    return Some((path, from, properties.len() - next.len()));
+                }
+                next
+            }
+            _ => text(after)?.1,
+        };
+    }
+    None
+}
+
+/// The name and value of a User Property, and what follows it.
+fn pair(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let bytes = bytes.strip_prefix(&[USER_PROPERTY])?;
+    let (name, bytes) = text(bytes)?;
+    let (value, bytes) = text(bytes)?;
+    Some((name, value, bytes))
+}
+
+fn text(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, rest) = bytes.split_first_chunk::<2>()?;
+    rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))
+}
+
+impl Path {
+    fn read(value: &[u8]) -> Option<Path> {
+        let mut parts = std::str::from_utf8(value).ok()?.splitn(3, '-');
+        let mut hexadecimal = || u64::from_str_radix(parts.next()?, 16).ok();
+        let (origin, number) = (hexadecimal()?, hexadecimal()?);
+        let hops = parts.next()?.parse().ok()?;
+        Some(Path {
+            origin,
+            number,
+            hops,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arrives(at: &Trail, properties: &[u8]) -> bool {
+        match at.judge(properties, "t") {
+            Arrival::New(name) => {
+                name.into_iter().for_each(|name| at.remember(name));
+                true
+            }
+            Arrival::Known => false,
+        }
+    }
+
+    #[test]
+    fn a_message_is_new_once_on_whatever_way_it_comes() {
+        let [one, two, three] = [1, 2, 3].map(Trail::new);
+        let direct = one.stamp(b"\x01\x01", 7, 10).expect("no hops yet");
+        assert!(arrives(&two, &direct));
+        let detour = two.stamp(&direct, 99, 10).expect("one hop");
+        assert!(arrives(&three, &direct));
+        assert!(!arrives(&three, &detour));
+        assert!(!arrives(&one, &detour), "it is back at its origin");
+        let next = one.stamp(b"", 8, 10).expect("no hops yet");
+        assert!(arrives(&three, &next));
+    }
+
+    #[test]
+    fn the_same_message_is_new_under_another_topic() {
+        let [one, two] = [1, 2].map(Trail::new);
+        let stamped = one.stamp(b"", 7, 10).expect("no hops yet");
+        assert!(arrives(&two, &stamped));
+        assert!(matches!(
+            two.judge(&stamped, "other"),
+            Arrival::New(Some(_))
+        ));
+    }
+
+    #[test]
+    fn beyond_the_hops_nothing_goes_on() {
+        let broker = Trail::new(1);
+        let mut properties = b"\x26\x00\x01k\x00\x01v".to_vec();
+        for _ in 0..3 {
+            properties = broker.stamp(&properties, 7, 3).expect("within the hops");
+        }
+        assert_eq!(broker.stamp(&properties, 7, 3), None);
+        assert!(properties.starts_with(b"\x26\x00\x01k"), "the others stay");
+    }
+
+    #[test]
+    fn what_is_no_path_is_nobodys() {
+        let broker = Trail::new(1);
+        let mut property = Vec::new();
+        for value in [
+            "",
+            "x",
+            "1-2",
+            "1-2-256",
+            "1-2-3-4",
+            "g-1-1",
+            "-1-1",
+            "11111111111111111-1-1",
+        ] {
+            property.clear();
+            put_property(PATH, value.as_bytes(), &mut property);
+            assert_eq!(find(&property), None, "{value}");
+        }
+    }
+
+    #[test]
+    fn what_is_remembered_has_a_bound() {
+        let trail = Trail::new(1);
+        for name in 0..100_000 {
+            trail.remember(name);
+        }
+        let seen = trail.seen.borrow();
+        assert!(seen.new.len() + seen.old.len() <= 2 * REMEMBERED);
+        assert!(seen.new.contains(&99_999) || seen.old.contains(&99_999));
+    }
+}

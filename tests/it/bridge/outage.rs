@@ -1,0 +1,164 @@
+//! The link is down, the bus is killed meanwhile, and what was promised arrives all the same: in order, and at QoS 2 once.
+
+use super::{
+    Mosquitto, bridge, bridged, open_on, root_with, subscriber, take, take_text, wait_for_link,
+};
+use crate::harness::broker::Broker;
+use crate::harness::client::Client;
+use crate::harness::packet::{Connect, Publish, Version};
+use crate::harness::reference::free_port;
+use crate::harness::relay::{Relay, Side};
+use crate::harness::root::Root;
+
+/// Publishes so many messages with a QoS, all at once, and waits until all are acknowledged.
+fn publish_many(broker: &Broker, qos: u8, count: u16) {
+    let mut client =
+        Client::dial(broker.address("open")).join(&Connect::new(Version::V311, "many"));
+    for number in 1..=count {
+        client.publish_acknowledged(Publish::new("out/n", number.to_string()).qos(qos, number));
+    }
+}
+
+#[test]
+fn what_was_acknowledged_while_the_link_was_down_arrives_after_the_bus_was_killed() {
+    let port = free_port();
+    let topics = ["# out 2 out/ here/"];
+    let here = Broker::start_on(root_with(0, &bridge("up", port, &topics, ""), ""));
+    publish_many(&here, 1, 500);
+    publish_many(&here, 2, 500);
+    let root = here.kill();
+    let there = Broker::start(&open_on(port));
+    let mut at_there = subscriber(there.address("open"), "there", &[("here/#", 2)]);
+    let here = Broker::start_on(root);
+    for qos in 1..3 {
+        for number in 1..=500 {
+            let arrived = take(&mut at_there);
+            assert_eq!(arrived.payload, number.to_string().as_bytes());
+            assert_eq!(arrived.qos, qos);
+        }
+    }
+    publish_many(&here, 2, 1);
+    assert_eq!(
+        take_text(&mut at_there),
+        "1",
+        "nothing came twice before it"
+    );
+}
+
+#[test]
+fn a_link_that_is_cut_at_any_packet_loses_nothing_and_brings_nothing_twice_at_qos_2() {
+    let there = Broker::start(&open_on(0));
+    let relay = Relay::start();
+    relay.lead_to(Some(there.address("open")));
+    let topics = ["# out 2 out/ here/"];
+    let here = Broker::start_on(root_with(0, &bridge("up", relay.port(), &topics, ""), ""));
+    wait_for_link(&here, 0, "up");
+    let mut at_there = subscriber(there.address("open"), "there", &[("here/#", 2)]);
+    let mut from = Client::dial(here.address("open")).join(&Connect::new(Version::V5, "a"));
+    // PUBLISH, PUBREC, PUBREL, PUBCOMP: each is lost once.
+    let lost = [
+        (Side::Client, 3),
+        (Side::Broker, 5),
+        (Side::Client, 6),
+        (Side::Broker, 7),
+    ];
+    for (number, kind) in lost.into_iter().enumerate() {
+        let mark = here.log().mark();
+        relay.lose(kind);
+        from.publish_acknowledged(Publish::new("out/n", number.to_string()).qos(2, 1));
+        relay.wait_for_loss();
+        relay.lead_to(Some(there.address("open")));
+        wait_for_link(&here, mark, "up");
+        assert_eq!(take_text(&mut at_there), number.to_string());
+    }
+    from.publish_acknowledged(Publish::new("out/n", "last").qos(2, 1));
+    assert_eq!(
+        take_text(&mut at_there),
+        "last",
+        "nothing came twice before it"
+    );
+}
+
+#[test]
+fn what_comes_in_at_qos_2_while_the_link_is_cut_comes_once() {
+    let there = Broker::start(&open_on(0));
+    let relay = Relay::start();
+    relay.lead_to(Some(there.address("open")));
+    let topics = ["# in 2 in/ there/"];
+    let here = Broker::start_on(root_with(0, &bridge("up", relay.port(), &topics, ""), ""));
+    wait_for_link(&here, 0, "up");
+    relay.wait_for((Side::Broker, 9));
+    let mut at_here = subscriber(here.address("open"), "here", &[("in/#", 2)]);
+    let mut from = Client::dial(there.address("open")).join(&Connect::new(Version::V5, "a"));
+    let lost = [
+        (Side::Broker, 3),
+        (Side::Client, 5),
+        (Side::Broker, 6),
+        (Side::Client, 7),
+    ];
+    for (number, kind) in lost.into_iter().enumerate() {
+        let mark = here.log().mark();
+        relay.lose(kind);
+        from.publish_acknowledged(Publish::new("there/n", number.to_string()).qos(2, 1));
+        relay.wait_for_loss();
+        relay.lead_to(Some(there.address("open")));
+        wait_for_link(&here, mark, "up");
+        assert_eq!(take_text(&mut at_here), number.to_string());
+    }
+    from.publish_acknowledged(Publish::new("there/n", "last").qos(2, 1));
+    assert_eq!(
+        take_text(&mut at_here),
+        "last",
+        "nothing came twice before it"
+    );
+}
+
+#[test]
+fn a_remote_broker_that_has_forgotten_its_session_gets_what_was_in_flight_as_new() {
+    let port = free_port();
+    let mosquitto = Mosquitto::start_on(Root::new(), port, "");
+    let topics = ["# out 2 out/ here/", "# in 2 in/ there/"];
+    let here = Broker::start_on(root_with(0, &bridge("up", port, &topics, ""), ""));
+    wait_for_link(&here, 0, "up");
+    publish_many(&here, 2, 5);
+    drop(mosquitto);
+    publish_many(&here, 2, 50);
+    let mark = here.log().mark();
+    let again = Mosquitto::start_on(Root::new(), port, "");
+    let mut at_there = subscriber(again.address(), "there", &[("here/#", 2)]);
+    wait_for_link(&here, mark, "up");
+    let mut last = 0;
+    while last != 50 {
+        let number = take_text(&mut at_there).parse().expect("a number");
+        assert!(number > last, "in order and once");
+        last = number;
+    }
+}
+
+#[test]
+fn what_waits_is_bounded_and_the_oldest_goes() {
+    let port = free_port();
+    let bounded = "\toption queue_messages '10'\n";
+    let here = Broker::start_on(root_with(
+        0,
+        &bridge("up", port, &["# out 1 out/ here/"], bounded),
+        "",
+    ));
+    publish_many(&here, 1, 100);
+    let there = Broker::start(&open_on(port));
+    let mut at_there = subscriber(there.address("open"), "there", &[("here/#", 1)]);
+    for number in 91..=100 {
+        assert_eq!(take_text(&mut at_there), number.to_string());
+    }
+}
+
+#[test]
+fn nobody_can_take_the_session_of_a_bridge() {
+    let (here, there) = bridged(&["# out 1 out/ here/"], "");
+    let mut thief = Client::dial(here.address("open"));
+    let connack = thief.connect(&Connect::new(Version::V5, "bridge:up"));
+    assert_eq!(connack.code, 0x85, "it belongs to nobody who connects");
+    let mut at_there = subscriber(there.address("open"), "there", &[("here/#", 1)]);
+    publish_many(&here, 1, 1);
+    assert_eq!(take_text(&mut at_there), "1");
+}
