@@ -23,6 +23,8 @@ until grep -F ready "$root/log"; do
 	sleep 1
 done
 sed -n 's/^local://p' "$root/etc/fosquitto/credentials.plain" | fosquitto passwd --root "$root" --check local
+fosquitto status --root "$root" | grep -F "$2"
+fosquitto rpcd --root "$root" list | grep -F kick
 kill -HUP "$bus"
 until grep -F reloaded "$root/log"; do
 	[ "$waited" -lt 60 ] || exit 1

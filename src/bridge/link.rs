@@ -17,7 +17,7 @@ use ntex::util::{Either, select};
 
 use super::outward::Outward;
 use super::wire::{self, Ended, Wire};
-use super::{Bridge, Surroundings};
+use super::{Bridge, Phase, Surroundings};
 use crate::config::bridge::{BridgeProtocol, Remote};
 use crate::log::Escaped;
 use crate::mqtt::Version;
@@ -45,6 +45,7 @@ pub(super) async fn run<H: Hub>(hub: Rc<H>, bridge: Rc<Bridge>, surroundings: Su
     let first = Form::first(&bridge);
     let mut form = first;
     while !bridge.is_stopped.get() {
+        bridge.set_phase(Phase::Connecting, hub.time());
         let ended = attempt(&hub, &bridge, &mut form, &surroundings).await;
         if bridge.is_stopped.get() {
             break;
@@ -54,6 +55,7 @@ pub(super) async fn run<H: Hub>(hub: Rc<H>, bridge: Rc<Bridge>, surroundings: Su
         }
         let wait = backoff.next((surroundings.chance)());
         told.tell(&bridge, &ended, wait);
+        bridge.set_phase(Phase::Waiting, hub.time());
         bridge.state.borrow_mut().last_error = Some(ended.why);
         let slept = sleep(Millis(u32::try_from(wait.as_millis()).unwrap_or(u32::MAX)));
         select(slept, stopped(&bridge)).await;
@@ -67,14 +69,8 @@ async fn attempt<H: Hub>(
     form: &mut Form,
     surroundings: &Surroundings,
 ) -> Ended {
-    let mut ended = Ended::before("it is not known where it is".into());
-    let finder = &surroundings.finder;
-    let found = bridge.config.found.as_deref();
-    let remotes = match found {
-        Some(id) => finder.candidates(id, &bridge.config.remotes),
-        None => bridge.config.remotes.clone(),
-    };
-    for remote in &remotes {
+    let mut ended = Ended::before("it has no address".into());
+    for remote in &remotes(bridge, surroundings) {
         bridge.state.borrow_mut().address = remote.to_string();
         // From one form to the next there is no waiting; there are three at most.
         loop {
@@ -88,26 +84,45 @@ async fn attempt<H: Hub>(
                 Ok(connected) => connected,
                 Err(why) => {
                     ended = Ended::before(why);
-                    found.inspect(|id| finder.failed(id, remote));
                     break;
                 }
             };
             ended = serve(hub, bridge, *form, io, address).await;
+            if ended.up_ms > 0 {
+                rank(bridge, remote, surroundings, true);
+            }
             if ended.up_ms > 0 || bridge.is_stopped.get() {
-                found.inspect(|id| finder.succeeded(id, remote));
                 return ended;
             }
             match form.after(&ended, bridge) {
                 Some(next) => *form = next,
                 None => {
-                    found.inspect(|id| finder.failed(id, remote));
                     *form = Form::first(bridge);
                     break;
                 }
             }
         }
+        rank(bridge, remote, surroundings, false);
     }
     ended
+}
+
+/// Where the remote broker may be: as it is configured, or as a subordinate is found.
+fn remotes(bridge: &Bridge, surroundings: &Surroundings) -> Vec<Remote> {
+    let configured = &bridge.config.remotes;
+    match &bridge.config.found {
+        Some(id) => surroundings.finder.candidates(id, configured),
+        None => configured.clone(),
+    }
+}
+
+/// Notes whether a subordinate was there.
+fn rank(bridge: &Bridge, remote: &Remote, surroundings: &Surroundings, was_there: bool) {
+    match &bridge.config.found {
+        Some(id) if was_there => surroundings.finder.succeeded(id, remote),
+        Some(id) => surroundings.finder.failed(id, remote),
+        None => {}
+    }
 }
 
 /// Serves one connection to its end.
@@ -133,7 +148,6 @@ async fn serve<H: Hub>(
     if let Some(connection) = bridge.connection.take() {
         wire::forget(&**hub, connection);
     }
-    bridge.state.borrow_mut().connected_since = None;
     ended
 }
 

@@ -44,7 +44,7 @@ use std::rc::Rc;
 use ntex::service::cfg::SharedCfg;
 use ntex::task::LocalWaker;
 
-use crate::broker::{self, Bounds, ConnectionId, Input, Time};
+use crate::broker::{Bounds, Bridge as Declared, ConnectionId, Input, Time};
 use crate::config;
 use crate::config::bridge::Notify;
 use crate::mqtt::Qos;
@@ -93,11 +93,25 @@ struct Bridge {
     state: RefCell<State>,
 }
 
+/// What a bridge's link is doing.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Phase {
+    /// It tries to connect.
+    #[default]
+    Connecting,
+    /// The remote broker has let it in.
+    Connected,
+    /// It waits for the next attempt.
+    Waiting,
+}
+
 /// How a bridge is, as far as its link knows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct State {
-    /// Since when the remote broker has let it in; `None`: it has not.
-    pub connected_since: Option<Time>,
+    /// What it is doing.
+    pub phase: Phase,
+    /// Since when; `None` for what has only just begun.
+    pub since: Option<Time>,
     /// Where the remote broker is, or where it was tried last.
     pub address: String,
     /// The version of MQTT that is spoken.
@@ -167,8 +181,8 @@ impl Bridges {
         }
     }
 
-    /// Tells the broker which sessions there are to be.
-    fn declare<H: Hub>(&self, hub: &H) {
+    /// Tells the broker which sessions there are to be; also after one was ended by others.
+    pub fn declare<H: Hub>(&self, hub: &H) {
         let filters: Vec<_> = self
             .0
             .iter()
@@ -188,11 +202,11 @@ impl Bridges {
             .iter()
             .map(|bridge| bridge.local_state_topic())
             .collect();
-        let declared: Vec<broker::Bridge<'_>> = self
+        let declared: Vec<Declared<'_>> = self
             .0
             .iter()
             .enumerate()
-            .map(|(index, bridge)| broker::Bridge {
+            .map(|(index, bridge)| Declared {
                 client_id: &bridge.session,
                 filters: &filters[index],
                 bounds: bridge.bounds(),
@@ -266,6 +280,11 @@ impl Bridge {
         if let Some(connection) = self.connection.get() {
             wire::close(hub, connection);
         }
+    }
+
+    fn set_phase(&self, phase: Phase, now: Time) {
+        let mut state = self.state.borrow_mut();
+        (state.phase, state.since) = (phase, Some(now));
     }
 
     /// The topic that says here whether it is connected.

@@ -15,9 +15,9 @@ use std::task::{Context, Poll};
 
 use ntex::io::IoBoxed;
 
-use super::Bridge;
 use super::link::Form;
 use super::outward::Outward;
+use super::{Bridge, Phase};
 use crate::broker::{Close, ConnectionId, Effects as _, Input, Link, Time, limits};
 use crate::config;
 use crate::config::bridge::RetainHandling as When;
@@ -416,7 +416,7 @@ impl<H: Hub> Wire<H> {
 
     fn say_connected(&self, now: Time, session_present: bool) {
         let mut state = self.bridge.state.borrow_mut();
-        state.connected_since = Some(now);
+        (state.phase, state.since) = (Phase::Connected, Some(now));
         state.protocol = Some(self.version.name());
         state.refused.clear();
         log::info!(

@@ -17,6 +17,7 @@ use std::rc::Rc;
 use super::Broker;
 use super::connect::Newcomer;
 use super::effect::{Close, Effects, StoreOp};
+use super::inflight::Stage;
 use super::input::{Bounds, Bridge, Link, Owner};
 use super::limits;
 use super::publish::Outgoing;
@@ -33,6 +34,8 @@ use crate::mqtt::{Capabilities, Qos, ReasonCode};
 pub struct BridgeState {
     /// Messages that wait.
     pub waiting: usize,
+    /// Their bytes.
+    pub waiting_bytes: usize,
     /// Messages of QoS 1 and 2 that were sent and not acknowledged.
     pub inflight: usize,
     /// Messages that went because too many waited, or for too long, since the start.
@@ -46,6 +49,7 @@ impl Broker {
         let bridge = session.bridge.as_ref()?;
         Some(BridgeState {
             waiting: session.queue.len() + session.qos0_queue.len(),
+            waiting_bytes: session.queue.bytes() + session.qos0_queue.bytes(),
             inflight: session.inflight.len(),
             dropped: bridge.dropped,
         })
@@ -334,6 +338,9 @@ impl Broker {
             return;
         }
         let session = &mut self.sessions[key.index()];
+        if !session.inflight.is_above(max) && !session.queue.iter().any(|it| it.qos > max) {
+            return;
+        }
         let (id, lowered) = (session.id, session.inflight.lower(max));
         for packet_id in lowered.gone {
             effects.store(&StoreOp::Done {
@@ -342,9 +349,7 @@ impl Broker {
             });
         }
         if max > Qos::AtMostOnce {
-            return session
-                .queue
-                .each(|queued| queued.qos = queued.qos.min(max));
+            return self.tell_lowered(key, max, effects);
         }
         let mut unsent = lowered.messages;
         while let Some(queued) = session.queue.pop() {
@@ -360,6 +365,44 @@ impl Broker {
                 share: None,
                 since: now,
             });
+        }
+    }
+
+    /// Lowers what waits, and tells the store anew of all that waits and is in flight, in order.
+    fn tell_lowered<E: Effects>(&mut self, key: SessionKey, max: Qos, effects: &mut E) {
+        let session = &mut self.sessions[key.index()];
+        for entry in session.inflight.iter() {
+            if let Stage::Publish {
+                message,
+                qos,
+                retain,
+                subscription_ids,
+                share,
+            } = &entry.stage
+            {
+                effects.store(&StoreOp::Done {
+                    session: session.id,
+                    packet_id: entry.packet_id,
+                });
+                effects.store(&StoreOp::Queued {
+                    session: session.id,
+                    message,
+                    qos: *qos,
+                    retain: *retain,
+                    subscription_ids,
+                    share: share.as_deref(),
+                    packet_id: Some(entry.packet_id),
+                });
+            }
+        }
+        for queued in session.queue.iter() {
+            session.store_dropped(queued, effects);
+        }
+        session
+            .queue
+            .each(|queued| queued.qos = queued.qos.min(max));
+        for queued in session.queue.iter() {
+            session.store_waiting(queued, effects);
         }
     }
 

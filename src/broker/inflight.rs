@@ -201,6 +201,14 @@ impl Inflight {
         over
     }
 
+    /// Whether something is in flight with a higher QoS than this.
+    pub fn is_above(&self, max: Qos) -> bool {
+        self.entries.iter().any(|entry| match &entry.stage {
+            Stage::Publish { qos, .. } => *qos > max,
+            Stage::PubRel => Qos::ExactlyOnce > max,
+        })
+    }
+
     /// The other side takes no QoS above `max`, which is not 2. Nothing MUST have been sent over the present connection.
     pub fn lower(&mut self, max: Qos) -> Lowered {
         let mut lowered = Lowered::default();

@@ -162,11 +162,7 @@ impl Broker {
                     self.pump(now, connection, effects);
                 }
             }
-            Input::Alive { connection } => {
-                if let Some(state) = self.connection(connection) {
-                    state.last_heard = now;
-                }
-            }
+            Input::Alive { connection } => self.is_alive(now, connection),
             Input::Permissions {
                 connection,
                 permissions,
@@ -195,6 +191,12 @@ impl Broker {
             self.bound_sessions_away(now, away, effects);
         }
         self.settle(now, effects);
+    }
+
+    fn is_alive(&mut self, now: Time, connection: ConnectionId) {
+        if let Some(state) = self.connection(connection) {
+            state.last_heard = now;
+        }
     }
 
     fn set(&mut self, now: Time, settings: Settings) {

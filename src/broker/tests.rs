@@ -9,6 +9,8 @@
 
 pub(crate) mod any_inputs;
 #[cfg(test)]
+mod bridge;
+#[cfg(test)]
 mod connect;
 #[cfg(test)]
 mod delivery;

@@ -1,5 +1,5 @@
 //! `fosquitto check`: says what is wrong with a configuration, with the parser that `serve` uses. Entered through
-//! [`run`]. It opens no sockets and no certificates, so what it calls good may still wait for a file or an address.
+//! [`run`]. It opens no sockets, and of files only those of bridges, so what it calls good may still wait for a file or an address.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -211,7 +211,7 @@ const BRIDGES: List = List {
         usage: "\
 Usage: fosquitto bridges [--root DIR] [--json]
 
-Lists the bridges to other buses.
+Lists the bridges to other buses, the links to subordinates included.
 
       --json     a JSON array; src/control/rows.rs describes its objects
       --root DIR ask the bus that runs on DIR (default /)
@@ -227,7 +227,9 @@ Lists the bridges to other buses.
         ("STATE", |row| shown(text(row, "state"))),
         ("FOR", |row| duration(number(row, "since_s"))),
         ("TO", |row| shown(text(row, "address"))),
+        ("MQTT", |row| shown(text(row, "protocol"))),
         ("WAITING", |row| number(row, "queued").to_string()),
+        ("DROPPED", |row| number(row, "dropped").to_string()),
         ("IN", |row| number(row, "messages_in").to_string()),
         ("OUT", |row| number(row, "messages_out").to_string()),
         ("ERROR", |row| shown(text(row, "error"))),

@@ -79,7 +79,7 @@ pub struct Session {
 pub struct Bridge {
     /// The name of its section.
     pub name: String,
-    /// `connected`, `connecting`, `waiting` (for the next attempt) or `disabled`.
+    /// `connected`, `connecting` or `waiting` (for the next attempt).
     pub state: String,
     /// The other end: of the connection, or of the next attempt.
     pub address: String,
@@ -93,7 +93,15 @@ pub struct Bridge {
     pub messages_in: u64,
     /// Messages to the other end, since the start.
     pub messages_out: u64,
-    /// Why it is not connected; `None` if it is.
+    /// Messages of QoS 1 and 2 that were sent and not acknowledged.
+    pub inflight: usize,
+    /// Messages that went because too many waited, or for too long, since the start.
+    pub dropped: u64,
+    /// The version of MQTT that is spoken, or was last; `None` before the first connection.
+    pub protocol: Option<String>,
+    /// What the other end does not let it subscribe to.
+    pub refused: Vec<String>,
+    /// Why it was not connected, or no longer, the last time.
     pub error: Option<String>,
 }
 

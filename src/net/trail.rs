@@ -28,6 +28,9 @@ const PATH: &[u8] = b"fosquitto-path";
 /// The name of the property of a CONNECT.
 const BRIDGE: &[u8] = b"fosquitto-bridge";
 
+/// The most that the property of a message takes, in bytes.
+const PATH_BYTES_MAX: usize = 1 + 2 + PATH.len() + 2 + 16 + 1 + 16 + 1 + 3;
+
 /// Messages that are remembered: the newest so many at least, and at most twice as many. Each takes some 16 bytes.
 const REMEMBERED: usize = 8192;
 
@@ -117,10 +120,9 @@ impl Trail {
             }
         };
         let hops = path.hops.checked_add(1).filter(|hops| *hops <= max_hops)?;
-        let value = format!("{:016x}-{:x}-{hops}", path.origin, path.number);
-        let mut stamped = Vec::with_capacity(properties.len() + 64);
+        let mut stamped = Vec::with_capacity(properties.len() + PATH_BYTES_MAX);
         stamped.extend_from_slice(&properties[..from]);
-        put_property(PATH, value.as_bytes(), &mut stamped);
+        Path { hops, ..path }.put(&mut stamped);
         stamped.extend_from_slice(&properties[to..]);
         Some(stamped)
     }
@@ -180,6 +182,10 @@ fn put_property(name: &[u8], value: &[u8], into: &mut Vec<u8>) {
     }
 }
 
+fn hexadecimal_digit(value: u64) -> u8 {
+    b"0123456789abcdef"[(value & 0xF) as usize]
+}
+
 /// The first path among a message's properties, and from where to where it stands.
 fn find(properties: &[u8]) -> Option<(Path, usize, usize)> {
     let mut rest = properties;
@@ -217,6 +223,31 @@ fn text(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 impl Path {
+    /// Appends the property. Every message to another broker has one, so nothing is allocated for it.
+    fn put(self, into: &mut Vec<u8>) {
+        into.push(USER_PROPERTY);
+        into.extend((PATH.len() as u16).to_be_bytes());
+        into.extend_from_slice(PATH);
+        let length_at = into.len();
+        into.extend([0, 0]);
+        for shift in (0..16).rev() {
+            into.push(hexadecimal_digit(self.origin >> (4 * shift)));
+        }
+        into.push(b'-');
+        let digits = (64 - self.number.leading_zeros()).div_ceil(4).max(1);
+        for shift in (0..digits).rev() {
+            into.push(hexadecimal_digit(self.number >> (4 * shift)));
+        }
+        into.push(b'-');
+        for place in [100, 10, 1] {
+            if self.hops >= place || place == 1 {
+                into.push(b'0' + self.hops / place % 10);
+            }
+        }
+        let length = (into.len() - length_at - 2) as u16;
+        into[length_at..length_at + 2].copy_from_slice(&length.to_be_bytes());
+    }
+
     fn read(value: &[u8]) -> Option<Path> {
         let mut parts = std::str::from_utf8(value).ok()?.splitn(3, '-');
         let mut hexadecimal = || u64::from_str_radix(parts.next()?, 16).ok();
@@ -280,8 +311,29 @@ mod tests {
     }
 
     #[test]
+    fn a_path_is_read_as_it_was_written() {
+        for (origin, number, hops) in [
+            (0, 0, 0),
+            (1, 0xF, 9),
+            (u64::MAX, 0x10, 10),
+            (7, u64::MAX, 255),
+        ] {
+            let path = Path {
+                origin,
+                number,
+                hops,
+            };
+            let mut written = Vec::new();
+            path.put(&mut written);
+            let value = format!("{origin:016x}-{number:x}-{hops}");
+            assert!(written.ends_with(value.as_bytes()));
+            assert_eq!(find(&written), Some((path, 0, written.len())));
+            assert!(written.len() <= PATH_BYTES_MAX);
+        }
+    }
+
+    #[test]
     fn what_is_no_path_is_nobodys() {
-        let broker = Trail::new(1);
         let mut property = Vec::new();
         for value in [
             "",

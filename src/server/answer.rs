@@ -59,7 +59,7 @@ fn answer(bus: &Rc<Bus>, request: Request, reply: Reply) {
         Request::Retained { filter, from } => {
             rows::retained(bus, filter.as_deref(), from.as_deref())
         }
-        Request::Bridges {} => Ok(rows::bridges()),
+        Request::Bridges {} => Ok(rows::bridges(bus)),
         Request::Kick { client_id } => acts::kick(bus, &client_id),
         Request::Drop { client_id } => acts::drop_session(bus, &client_id),
         Request::Clear {

@@ -12,7 +12,8 @@ const CONTROLLER_ID: &str = "FOSQUITTO_CONTROLLER_ID";
 
 /// Makes the bridges those of the configuration.
 pub fn follow(bus: &Rc<Bus>) {
-    let controller = std::env::var(CONTROLLER_ID).ok();
+    let is_id = |id: &String| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    let controller = std::env::var(CONTROLLER_ID).ok().filter(is_id);
     let surroundings = Surroundings {
         root: bus.root.clone(),
         host: host(),

@@ -378,6 +378,18 @@ it_takes_no_right_from_a_group_that_has_it() {
 	complains "/srv/key belongs to another group"
 }
 
+it_says_nothing_of_a_key_that_it_has_the_right_to_already() {
+	file 0640 /srv/key
+	file 0644 /srv/cert
+	# A stand-in: the group of the bus is not on this machine.
+	# shellcheck disable=SC2016 # It is the script's to expand.
+	printf '#!/bin/sh\necho "-rw-r-----    1 root     fosquitto    5 Jan  1 00:00 $2"\n' >"$R/bin/ls"
+	chmod 755 "$R/bin/ls"
+	uci_file "config listener 'a'" "	option tls '1'" "	option cert '$R/srv/cert'" "	option key '$R/srv/key'"
+	does start
+	never_asked "chgrp.*key"
+}
+
 it_gives_no_rights_through_links_in_folders_of_others() {
 	file 0600 /etc/shadow
 	mkdir -p "$R/etc/fosquitto" "$R/etc/ssl/ca/remote"

@@ -13,7 +13,9 @@ mosquitto() {
 
 # As the package manager and the boot do it.
 uci_defaults() {
-	"$BUSYBOX" ash -c ". '$R/etc/uci-defaults/81-fosquitto-mosquitto'" || fail "it fails, and would be run again and again"
+	# It takes nothing from its environment.
+	INDEX=7 TAKEN=1 HAS=1 USES_UCI=1 ANONYMOUS=1 MOSQUITTO_STARTS=1 \
+		"$BUSYBOX" ash -c ". '$R/etc/uci-defaults/81-fosquitto-mosquitto'" || fail "it fails, and would be run again and again"
 	tidy_asked
 	"$R/usr/sbin/fosquitto" check --root "$R" || fail "the configuration is not sound"
 	[ ! -e "$R/etc/config/fosquitto.mosquitto" ] || fail "a draft is left"
@@ -45,6 +47,7 @@ it_takes_a_listener_over() {
 	has_no "-1"
 	has_no "nothing"
 	has_no "enabled"
+	has_no "require_certificate"
 	has_line "option port '11883'"
 	never_asked logger
 }
@@ -114,6 +117,10 @@ it_takes_nothing_where_there_are_listeners_or_bridges_of_our_own() {
 	before=$(cat "$R/etc/config/fosquitto")
 	uci_defaults
 	[ "$(cat "$R/etc/config/fosquitto")" = "$before" ] || fail "it has changed"
+	printf "%s\nconfig bridge 'own'\n\tlist address 'a'\n\tlist topic 'a'\n" "$SHIPPED" >"$R/etc/config/fosquitto"
+	before=$(cat "$R/etc/config/fosquitto")
+	uci_defaults
+	[ "$(cat "$R/etc/config/fosquitto")" = "$before" ] || fail "it has changed"
 }
 
 it_does_nothing_without_mosquitto() {
@@ -142,6 +149,16 @@ it_takes_a_bridge_over_and_keeps_its_password_out_of_uci() {
 	has_mode 600 /etc/fosquitto/bridges/mosquitto_1.password
 }
 
+it_takes_a_bridge_that_shows_a_certificate_and_has_no_password() {
+	mosquitto "config bridge 'up'" "	option connection 'up'" "	option address 'broker.example'" "	list topic 'a/# out'" \
+		"	option certfile '/srv/cert'" "	option keyfile '/srv/key'"
+	uci_defaults
+	has_line "option tls '1'"
+	has_line "option cert '/srv/cert'"
+	has_no password
+	[ ! -e "$R/etc/fosquitto/bridges" ] || fail "there is a file for a password"
+}
+
 it_takes_a_bridge_with_the_old_names_of_options() {
 	mosquitto "config bridge 'up'" "	option connection 'up'" "	option address 'broker.example'" "	list topic 'a/# out'" \
 		"	option clientid 'router'" "	option username 'me'" "	option password 'secret'" "	option protocol_version 'mqttv50'" \
@@ -152,5 +169,6 @@ it_takes_a_bridge_with_the_old_names_of_options() {
 	has_line "option protocol '5'"
 	has_no "option tls"
 	has_no nowhere
+	never_asked logger
 	[ "$(cat "$R/etc/fosquitto/bridges/up.password")" = secret ] || fail "the password is lost"
 }

@@ -274,6 +274,21 @@ impl World {
         user: Option<&str>,
         permissions: Permissions,
     ) -> ConnectionId {
+        let connection = self.open();
+        self.handle(Input::Connect {
+            connection,
+            connect,
+            owner: Owner::of(user),
+            permissions,
+            reserve: self.reserve,
+            offer: Capabilities::default(),
+            mount: "",
+        });
+        connection
+    }
+
+    /// A connection that the broker does not know yet.
+    pub fn open(&mut self) -> ConnectionId {
         // Indices are used again, with a new generation, so that stale ones are met.
         let free = (0..self.next_index)
             .rev()
@@ -303,15 +318,6 @@ impl World {
                 open: BTreeSet::new(),
             },
         );
-        self.handle(Input::Connect {
-            connection,
-            connect,
-            owner: Owner::of(user),
-            permissions,
-            reserve: self.reserve,
-            offer: Capabilities::default(),
-            mount: "",
-        });
         connection
     }
 

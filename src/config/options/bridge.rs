@@ -115,7 +115,7 @@ pub(super) const BRIDGE: SectionTable = SectionTable {
             "clean_start",
             Bool,
             Is("0"),
-            "Whether both sides forget what was under way when the connection is lost.",
+            "Whether each connection begins without what the other broker has kept for it. What waits here waits all the same.",
         ),
         option(
             "session_expiry",
@@ -221,7 +221,7 @@ pub(super) const BRIDGE: SectionTable = SectionTable {
         option(
             "notification_topic",
             Kind::TopicName,
-            Said("`$SYS/broker/connection/CLIENT_ID/state`"),
+            Said("here `$SYS/broker/connection/NAME/state`, there with the client id for the name"),
             "The topic that it is told on.",
         ),
         option(

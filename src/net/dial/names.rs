@@ -1,17 +1,22 @@
 //! Names to addresses, on threads of their own: the system's resolver blocks, for many seconds where no server answers.
 //!
 //! A thread `fosquitto-names` is there while names wait, and no longer. There are [`THREADS_MAX`] at most, so that one name whose
-//! servers are silent holds up no other; one name is asked for once at a time, whoever waits for it. How long an asker waits is its
-//! own matter: it may go, and the answer is then for whoever still waits.
+//! servers are silent holds up no other; one name is asked for once at a time, whoever waits for it. Names that took long the last time
+//! have all threads but one, so that many of them hold up the others for no longer than the resolver's patience, once. How long an asker
+//! waits is its own matter: it may go, and the answer is then for whoever still waits.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use super::answer::{Answerer, answer};
 
 /// Names that are asked for at once. musl's resolver gives up after 5 s, glibc's after 30 or so.
 const THREADS_MAX: usize = 4;
+
+/// A name that takes longer has a server that is silent, or far away.
+const SLOW: Duration = Duration::from_secs(3);
 
 /// Names that wait; every bridge and every subordinate has one at a time.
 const NAMES_MAX: usize = 256;
@@ -28,6 +33,7 @@ type Lookup = dyn Fn(&str) -> Answer + Send + Sync;
 /// The resolver. Names and addresses have no port: it is 0.
 pub(super) struct Names {
     lookup: Arc<Lookup>,
+    slow: Duration,
     state: Arc<Mutex<State>>,
 }
 
@@ -38,11 +44,27 @@ struct State {
     /// The names that no thread is at.
     waiting: VecDeque<String>,
     threads: usize,
+    /// Names that took long the last time.
+    slow: HashSet<String>,
+    /// Threads that are at one of those.
+    slow_threads: usize,
+}
+
+impl State {
+    /// The next name that a thread may ask for, and whether it is a slow one.
+    fn next(&mut self) -> Option<(String, bool)> {
+        let has_room = self.slow_threads + 1 < THREADS_MAX;
+        let may = |name: &String| has_room || !self.slow.contains(name);
+        let index = self.waiting.iter().position(may)?;
+        let name = self.waiting.remove(index)?;
+        let is_slow = self.slow.contains(&name);
+        Some((name, is_slow))
+    }
 }
 
 impl Default for Names {
     fn default() -> Self {
-        Names::with(Arc::new(system))
+        Names::with(Arc::new(system), SLOW)
     }
 }
 
@@ -60,10 +82,11 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
 }
 
 impl Names {
-    /// With another resolver than the system's.
-    pub(super) fn with(lookup: Arc<Lookup>) -> Names {
+    /// With another resolver than the system's, and another measure of slowness.
+    pub(super) fn with(lookup: Arc<Lookup>, slow: Duration) -> Names {
         Names {
             lookup,
+            slow,
             state: Arc::default(),
         }
     }
@@ -95,11 +118,11 @@ impl Names {
         if state.threads == THREADS_MAX {
             return;
         }
-        let (lookup, shared) = (self.lookup.clone(), self.state.clone());
+        let (lookup, shared, slow) = (self.lookup.clone(), self.state.clone(), self.slow);
         let started = std::thread::Builder::new()
             .name("fosquitto-names".into())
             .stack_size(STACK_BYTES)
-            .spawn(move || work(&*lookup, &shared));
+            .spawn(move || work(&*lookup, &shared, slow));
         match started {
             Ok(_) => state.threads += 1,
             // Another thread comes to it when it is free.
@@ -116,12 +139,12 @@ impl Names {
     }
 }
 
-/// Ends when no name waits.
-fn work(lookup: &Lookup, shared: &Mutex<State>) {
+/// Ends when no name waits that it may ask for.
+fn work(lookup: &Lookup, shared: &Mutex<State>, slow: Duration) {
     loop {
-        let name = {
+        let (name, was_slow) = {
             let mut state = lock(shared);
-            let Some(name) = state.waiting.pop_front() else {
+            let Some((name, is_slow)) = state.next() else {
                 state.threads -= 1;
                 return;
             };
@@ -131,10 +154,20 @@ fn work(lookup: &Lookup, shared: &Mutex<State>) {
                 state.askers.remove(&name);
                 continue;
             }
-            name
+            state.slow_threads += usize::from(is_slow);
+            (name, is_slow)
         };
+        let begin = Instant::now();
         let answer = lookup(&name);
-        let askers = lock(shared).askers.remove(&name);
+        let askers = {
+            let mut state = lock(shared);
+            state.slow_threads -= usize::from(was_slow);
+            state.slow.remove(&name);
+            if begin.elapsed() >= slow && state.slow.len() < NAMES_MAX {
+                state.slow.insert(name.clone());
+            }
+            state.askers.remove(&name)
+        };
         for asker in askers.into_iter().flatten() {
             asker.give(answer.clone());
         }
@@ -180,7 +213,8 @@ mod tests {
             }
             Ok(vec![SocketAddr::from(([192, 0, 2, 1], 0))])
         };
-        (Names::with(Arc::new(lookup)), release, questions)
+        let names = Names::with(Arc::new(lookup), Duration::from_millis(50));
+        (names, release, questions)
     }
 
     fn ask(names: &Names, name: &str) -> super::super::answer::Asked<Answer> {
@@ -227,10 +261,31 @@ mod tests {
         assert_eq!(lock(&names.state).threads, THREADS_MAX);
         drop(waiting);
         drop(release);
-        // Nobody waits for the others any more: they are not asked for.
+        // Nobody waits for the others any more, and they are not asked for.
         while lock(&names.state).threads > 0 {
             std::thread::yield_now();
         }
         assert!(lock(&names.state).askers.is_empty());
+    }
+
+    #[test]
+    fn names_that_were_slow_leave_a_thread_to_the_others() {
+        let (names, release, questions) = names();
+        let silent = |number: usize| format!("silent{number}");
+        let slow = ask(&names, &silent(0));
+        questions.recv().expect("a thread is at it");
+        std::thread::park_timeout(Duration::from_millis(60));
+        release.send(()).expect("it waits");
+        assert!(wait(slow).is_some_and(|answer| answer.is_err()));
+        assert!(lock(&names.state).slow.contains("silent0"));
+
+        lock(&names.state).slow = (0..2 * THREADS_MAX).map(silent).collect();
+        let _waiting: Vec<_> = (0..2 * THREADS_MAX)
+            .map(|number| ask(&names, &silent(number)))
+            .collect();
+        let answer = wait(ask(&names, "broker.example"));
+        assert!(matches!(answer, Some(Ok(addresses)) if addresses.len() == 1));
+        assert!(lock(&names.state).slow_threads < THREADS_MAX);
+        drop(release);
     }
 }

@@ -3,8 +3,9 @@
 //! The broker bounds what one page costs the loop. A cursor is made here and read here, and whoever sends back something else gets an
 //! error.
 
+use crate::bridge::{Phase, Told};
 use crate::broker::{ClientRow, Kind, SessionRow};
-use crate::control::{Answer, Client, Outcome, Rows, Session};
+use crate::control::{Answer, Bridge, Client, Outcome, Rows, Session};
 use crate::log::Escaped;
 use crate::mqtt::topic;
 use crate::server::bus::Bus;
@@ -133,9 +134,38 @@ pub fn retained(bus: &Bus, filter: Option<&str>, from: Option<&str>) -> Outcome 
 }
 
 /// Bridges.
-pub fn bridges() -> Answer {
+pub fn bridges(bus: &Bus) -> Answer {
+    let now = clock::now();
+    let broker = bus.broker.borrow();
+    let row = |Told {
+                   name,
+                   session,
+                   state,
+               }: Told| {
+        let held = broker.bridge_state(&session);
+        Bridge {
+            name,
+            state: match state.phase {
+                Phase::Connecting => "connecting",
+                Phase::Connected => "connected",
+                Phase::Waiting => "waiting",
+            }
+            .to_owned(),
+            address: state.address,
+            since_s: state.since.map_or(0, |since| now.since_ms(since) / 1000),
+            queued: held.map_or(0, |held| held.waiting),
+            queued_bytes: held.map_or(0, |held| held.waiting_bytes),
+            messages_in: state.received,
+            messages_out: state.sent,
+            inflight: held.map_or(0, |held| held.inflight),
+            dropped: held.map_or(0, |held| held.dropped),
+            protocol: state.protocol.map(str::to_owned),
+            refused: state.refused,
+            error: state.last_error,
+        }
+    };
     Answer::Bridges(Rows {
-        items: Vec::new(),
+        items: bus.bridges.borrow().told().into_iter().map(row).collect(),
         next: None,
     })
 }

@@ -102,3 +102,28 @@ fn the_remote_brokers_clients_are_told_when_the_bridge_is_gone() {
     drop(here.kill());
     assert_eq!(take_text(&mut at_there), "0");
 }
+
+#[test]
+fn the_command_bridges_shows_how_they_are() {
+    let (here, there) = bridged(&["# out 1"], "");
+    let mut from = Client::dial(here.address("open")).join(&Connect::new(Version::V5, "from"));
+    from.publish_acknowledged(Publish::new("t", "x").qos(1, 1));
+    let shown = |words: &[&str]| {
+        let output = here.root().command(words);
+        assert!(output.status.success());
+        String::from_utf8(output.stdout).expect("JSON is text")
+    };
+    until("it has sent the message", || {
+        let bridges = shown(&["bridges", "--json"]);
+        (bridges.contains("\"state\":\"connected\"") && bridges.contains("\"messages_out\":1"))
+            .then_some(())
+    });
+    let port = there.address("open").port();
+    drop(there.stop());
+    until("it says why it is not connected", || {
+        let bridges = shown(&["bridges"]);
+        let line = bridges.lines().find(|line| line.starts_with("up "))?;
+        let is_down = line.contains("waiting") && line.contains(&format!("127.0.0.1:{port}"));
+        is_down.then_some(())
+    });
+}

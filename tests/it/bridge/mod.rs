@@ -2,14 +2,17 @@
 //! plays with raw bytes.
 //!
 //! `forward` is what goes where; `outage` what becomes of it while the link is down and the bus is killed; `ring` brokers in a circle;
-//! `mosquitto` the other program; `reload` the configuration; `hostile` remote brokers that are broken or mean harm.
+//! `mosquitto` the other program; `reload` the configuration; `routers` subordinates in networks of their own; `names` name servers
+//! that are silent; `hostile` remote brokers that are broken or mean harm.
 
 mod forward;
 mod hostile;
 mod mosquitto;
+mod names;
 mod outage;
 mod reload;
 mod ring;
+mod routers;
 
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};

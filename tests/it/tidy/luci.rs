@@ -282,9 +282,12 @@ fn fault(table: &SectionTable, row: &OptionRow, value: &str) -> Option<String> {
         .then(|| what.to_owned())
 }
 
+/// A value, and what is wrong with it.
+type Sample = (&'static str, String);
+
 #[test]
 fn the_samples_say_what_the_parser_finds_wrong() {
-    let mut kinds: BTreeMap<String, (Value, Vec<(&str, String)>)> = BTreeMap::new();
+    let mut kinds: BTreeMap<String, (Value, Vec<Sample>)> = BTreeMap::new();
     for table in tables() {
         for row in table.options {
             let key = format!("{:?}", row.kind);

@@ -126,7 +126,7 @@
 		},
 
 		create: function(what, attributes, children) {
-			if (!(attributes instanceof Object) || Array.isArray(attributes) || isElement(attributes)) {
+			if (!(attributes instanceof Object) || Array.isArray(attributes)) {
 				children = attributes;
 				attributes = null;
 			}

@@ -3,6 +3,7 @@
 mod malformed;
 mod mutation;
 mod refused_connect;
+mod remote;
 mod round_trip;
 mod samples;
 mod server;
