@@ -68,6 +68,30 @@ impl Rule {
     }
 }
 
+impl Rule {
+    /// Whether whatever another rule would decide is this one's to decide: for all of its clients, actions and topics.
+    fn covers(&self, other: &Rule) -> bool {
+        let within = |own: &[String], others: &[String]| others.iter().all(|it| own.contains(it));
+        let is_for_all = self.users.is_empty() && self.groups.is_empty();
+        let others_for_all = other.users.is_empty() && other.groups.is_empty();
+        let has_clients = is_for_all
+            || !others_for_all
+                && within(&self.users, &other.users)
+                && within(&self.groups, &other.groups);
+        let has_listeners = self.listeners.is_empty()
+            || !other.listeners.is_empty() && within(&self.listeners, &other.listeners);
+        let has_access = [Action::Write, Action::Read, Action::Subscribe]
+            .into_iter()
+            .all(|action| !other.access.is_about(action) || self.access.is_about(action));
+        // A name stands for the same in both patterns, as one level or as nothing that matches.
+        let has_topics = other.topics.iter().all(|topic| {
+            let mut own = self.topics.iter();
+            own.any(|own| covers(own.text(), topic.text()))
+        });
+        has_clients && has_listeners && has_access && has_topics
+    }
+}
+
 /// Who a client is, as far as rules ask.
 #[derive(Debug, Clone, Copy)]
 pub struct Subject<'a> {
@@ -104,6 +128,21 @@ impl Rules {
             allow_by_default,
             rules,
         }
+    }
+
+    /// All of them, in their order.
+    pub fn rules(&self) -> &[Rule] {
+        &self.rules
+    }
+
+    /// Rules that never decide anything, each with the earlier one that always comes first. That several earlier ones together leave
+    /// nothing is not looked for.
+    pub fn shadowed(&self) -> impl Iterator<Item = (&Place, &Place)> {
+        self.rules.iter().enumerate().filter_map(|(index, rule)| {
+            let mut earlier = self.rules[..index].iter();
+            let by = earlier.find(|earlier| earlier.covers(rule))?;
+            Some((&*rule.place, &*by.place))
+        })
     }
 
     /// What the rules come to for one client. Its names are put in for `%u` and `%c`; a pattern that they do not fit
@@ -422,6 +461,63 @@ mod tests {
                 .permissions(&ANNA)
                 .writes_all()
         );
+    }
+
+    #[test]
+    fn a_rule_that_leaves_nothing_to_a_later_one_shadows_it() {
+        let of = |rule: Rule, users: &[&str], groups: &[&str], listeners: &[&str]| {
+            let owned = |names: &[&str]| names.iter().map(|it| (*it).to_owned()).collect();
+            Rule {
+                users: owned(users),
+                groups: owned(groups),
+                listeners: owned(listeners),
+                ..rule
+            }
+        };
+        let all = Access::ReadWrite;
+        let shadowed = |first: Rule, second: Rule| {
+            let rules = Rules::new(true, vec![first, second]);
+            let found: Vec<_> = rules
+                .shadowed()
+                .map(|(it, by)| (it.line, by.line))
+                .collect();
+            assert!(found.is_empty() || found == [(2, 1)]);
+            !found.is_empty()
+        };
+        let first = || rule(1, all, true, &["a/#", "b"]);
+        let second = |topics: &[&str]| rule(2, Access::Read, false, topics);
+        assert!(shadowed(first(), second(&["a/+", "b"])));
+        assert!(shadowed(first(), second(&["a/%u"])));
+        assert!(!shadowed(first(), second(&["a/x", "c"])));
+        assert!(!shadowed(rule(1, all, true, &["a/%u"]), second(&["a/x"])));
+        assert!(!shadowed(
+            rule(1, Access::Subscribe, true, &["#"]),
+            second(&["a"])
+        ));
+        assert!(shadowed(
+            rule(1, Access::Read, true, &["#"]),
+            second(&["a"])
+        ));
+        assert!(shadowed(
+            first(),
+            of(second(&["b"]), &["anna"], &[], &["lan"])
+        ));
+        assert!(!shadowed(of(first(), &["anna"], &[], &[]), second(&["b"])));
+        let anna = || of(first(), &["anna"], &[], &[]);
+        assert!(!shadowed(
+            anna(),
+            of(second(&["b"]), &["anna", "ben"], &[], &[])
+        ));
+        assert!(!shadowed(anna(), of(second(&["b"]), &[], &["home"], &[])));
+        assert!(shadowed(
+            of(first(), &["anna", "ben"], &["home"], &[]),
+            of(second(&["b"]), &["ben"], &[], &[])
+        ));
+        assert!(!shadowed(of(first(), &[], &[], &["lan"]), second(&["b"])));
+        assert!(shadowed(
+            of(first(), &[], &[], &["lan", "in"]),
+            of(second(&["b"]), &[], &[], &["in"])
+        ));
     }
 
     #[test]

@@ -126,8 +126,7 @@ impl Broker {
 
     /// Handles one event at the moment `now`, which MUST not be earlier than that of the last.
     pub fn handle<E: Effects>(&mut self, now: Time, input: Input<'_>, effects: &mut E) {
-        let away = self.sessions_away();
-        let stops = matches!(input, Input::Shutdown);
+        let (away, stops) = (self.sessions_away(), matches!(input, Input::Shutdown));
         match input {
             Input::Bridges(bridges) => self.set_bridges(now, bridges, effects),
             Input::Link(link) => self.link(now, &link, effects),

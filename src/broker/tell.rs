@@ -7,7 +7,7 @@
 
 use super::dump::{Filling, Held, Item, retained_item};
 use super::effect::{Close, Effects, StoreOp};
-use super::input::ConnectionId;
+use super::input::{ConnectionId, Owner};
 use super::session::{Connection, Session, SessionKey};
 use super::timers::Time;
 use super::{Broker, limits};
@@ -145,7 +145,12 @@ impl Broker {
         let (queue, qos0) = (&session.queue, &session.qos0_queue);
         SessionRow {
             client_id: session.client_id.to_string(),
-            user: session.owner.user().map(str::to_owned),
+            // The owner of bridges is no user.
+            user: session
+                .owner
+                .user()
+                .filter(|_| session.owner != Owner::bridges())
+                .map(str::to_owned),
             connected: session.connection.is_some(),
             away_s: match session.connection {
                 Some(_) => None,

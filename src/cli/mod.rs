@@ -96,7 +96,7 @@ type Run = fn(&Path, Vec<OsString>) -> ExitCode;
 /// The commands: those that this file understands, and those that do by themselves.
 const COMMANDS: [(&str, Option<Run>); 27] = [
     ("serve", None),
-    ("check", None),
+    ("check", Some(check::run)),
     ("passwd", Some(passwd::run)),
     ("status", Some(status::run)),
     (
@@ -145,9 +145,6 @@ enum Operation {
     Serve {
         log: Target,
     },
-    Check {
-        file: Option<PathBuf>,
-    },
     /// A command that understands what follows its name by itself.
     Own(&'static str, Vec<OsString>),
     Help,
@@ -170,7 +167,6 @@ pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     };
     match operation {
         Operation::Serve { log } => serve::run(root, log),
-        Operation::Check { file } => check::run(&root, file),
         Operation::Own(name, arguments) => {
             let run = COMMANDS.iter().find(|(command, _)| *command == name);
             let run = run.and_then(|(_, run)| *run);
@@ -223,7 +219,10 @@ fn parse(arguments: impl Iterator<Item = OsString>) -> Result<(PathBuf, Operatio
                     .only_root(command)
                     .map(|root| (root, Operation::Own(command, rest)));
             }
-            Some(Arg::Value(word)) => line.operand(word)?,
+            Some(Arg::Value(word)) => {
+                let word = word.to_string_lossy();
+                return Err(format!("one word too many: {}", Quoted(&word)));
+            }
         }
     }
     line.operation()
@@ -234,7 +233,6 @@ struct Line {
     root: PathBuf,
     log: Option<Target>,
     command: Option<&'static str>,
-    file: Option<PathBuf>,
 }
 
 impl Default for Line {
@@ -243,23 +241,11 @@ impl Default for Line {
             root: "/".into(),
             log: None,
             command: None,
-            file: None,
         }
     }
 }
 
 impl Line {
-    fn operand(&mut self, word: OsString) -> Result<(), String> {
-        if self.command == Some("check") && self.file.is_none() {
-            self.file = Some(word.into());
-            return Ok(());
-        }
-        Err(format!(
-            "one word too many: {}",
-            Quoted(&word.to_string_lossy())
-        ))
-    }
-
     fn operation(self) -> Result<(PathBuf, Operation), String> {
         match self.command {
             Some("serve") => Ok((
@@ -268,11 +254,6 @@ impl Line {
                     log: self.log.unwrap_or_default(),
                 },
             )),
-            Some("check") => {
-                let file = self.file.clone();
-                self.only_root("check")
-                    .map(|root| (root, Operation::Check { file }))
-            }
             Some("version") => Ok((self.root, Operation::Version)),
             Some(_) => Ok((self.root, Operation::Help)),
             None => Err("a command is missing".into()),
@@ -332,14 +313,10 @@ mod tests {
             understood("--root=/r serve --log syslog"),
             serve(Target::Syslog)
         );
+        let rest = ["--root", "/q"].map(OsString::from).into();
         assert_eq!(
-            understood("check"),
-            Ok(("/".into(), Operation::Check { file: None }))
-        );
-        let file = Some("/tmp/f".into());
-        assert_eq!(
-            understood("check --root /r /tmp/f"),
-            Ok(("/r".into(), Operation::Check { file }))
+            understood("--root /r check --root /q"),
+            Ok(("/r".into(), Operation::Own("check", rest)))
         );
     }
 
@@ -389,9 +366,8 @@ mod tests {
             ("serve --frobnicate", "unknown option '--frobnicate'"),
             ("serve -x", "unknown option '-x'"),
             ("serve now", "one word too many: 'now'"),
-            ("check a b", "one word too many: 'b'"),
             (
-                "check --log syslog",
+                "--log syslog check",
                 "'check' does not log: --log is for 'serve'",
             ),
             (

@@ -98,6 +98,15 @@ impl Surroundings {
     }
 }
 
+impl Surroundings {
+    /// The devices of interfaces of the network, as far as they have any.
+    pub fn devices(&self, interfaces: &[String]) -> Vec<String> {
+        let network = Network::new(&self.network);
+        let devices = interfaces.iter().map(|name| network.device(name));
+        devices.filter_map(Result::ok).collect()
+    }
+}
+
 /// Where the configuration of the router below the root is: `var/run/uci/fosquitto` if it exists, which overrides
 /// the other completely, else `etc/config/fosquitto`.
 pub fn path(root: &Path) -> PathBuf {

@@ -85,6 +85,7 @@ pub use status::{
 };
 
 use crate::broker::{Page, Place};
+pub use crate::net::table::EVENTS_MAX as TRACED_MAX;
 
 /// The socket, below the root.
 pub const SOCKET: &str = "var/run/fosquitto/control.sock";
@@ -94,9 +95,6 @@ pub const REQUEST_BYTES_MAX: u64 = 512 << 10;
 
 /// Connections at a time: a command needs one for a moment, and whoever follows a trace needs one for longer.
 pub const CONNECTIONS_MAX: usize = 8;
-
-/// Events that the trace remembers: a minute of a busy client, at some 200 bytes each.
-pub const TRACED_MAX: usize = 2000;
 
 /// How long a watch lasts if it is not said, in seconds, and how long at most: one that was forgotten costs each message something.
 pub const WATCH_S: u32 = 600;

@@ -81,7 +81,7 @@ pub struct Bridge {
     pub name: String,
     /// `connected`, `connecting` or `waiting` (for the next attempt).
     pub state: String,
-    /// The other end: of the connection, or of the next attempt.
+    /// The other end: of the connection, or of the last attempt.
     pub address: String,
     /// For how many seconds it has been so.
     pub since_s: u64,

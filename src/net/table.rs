@@ -19,7 +19,7 @@ use ntex::io::IoRef;
 pub use denials::{Denials, Denied};
 use live::Through;
 pub use live::{Address, Client, Live};
-pub use trace::{Event, Trace, WATCHES_MAX, Watched, Way};
+pub use trace::{EVENTS_MAX, Event, Trace, WATCHES_MAX, Watched, Way};
 
 use super::alias::Aliases;
 use super::codec::{self, AckKind, Peer};

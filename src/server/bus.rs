@@ -372,15 +372,42 @@ pub fn rates_of(global: &Global) -> Rates {
     }
 }
 
+impl Bus {
+    /// Has the trace see a packet that comes, and gives it to the broker. It is apart from [`Hub::handle`], and takes the input as a whole,
+    /// so that nothing of it costs a message that nobody watches.
+    #[cold]
+    #[inline(never)]
+    fn handle_traced(&self, now: Time, input: Input<'_>) {
+        let (mut broker, mut table) = (self.broker.borrow_mut(), self.table.borrow_mut());
+        match &input {
+            Input::Connect {
+                connection,
+                connect,
+                ..
+            } => {
+                let packet = ClientPacket::Connect((*connect).clone());
+                table.trace_input(*connection, &packet, None);
+            }
+            Input::Packet { connection, packet } => {
+                let aliased = broker.aliased(*connection, packet);
+                table.trace_input(*connection, packet, aliased);
+            }
+            _ => {}
+        }
+        self.give(now, input, &mut broker, &mut table);
+    }
+}
+
 impl Hub for Bus {
     #[inline]
     fn handle(&self, input: Input<'_>) {
         let now = self.now();
-        let (mut broker, mut table) = (self.broker.borrow_mut(), self.table.borrow_mut());
+        let mut table = self.table.borrow_mut();
         if table.is_tracing() {
-            trace(&input, &broker, &mut table);
+            drop(table);
+            return self.handle_traced(now, input);
         }
-        self.give(now, input, &mut broker, &mut table);
+        self.give(now, input, &mut self.broker.borrow_mut(), &mut table);
     }
 
     fn table(&self) -> &RefCell<Table> {
@@ -461,26 +488,6 @@ impl Hub for Bus {
 
     fn accept_more(&self) {
         self.acceptor.look_again();
-    }
-}
-
-/// Has the trace see a packet that comes.
-#[cold]
-fn trace(input: &Input<'_>, broker: &Broker, table: &mut Table) {
-    match input {
-        Input::Connect {
-            connection,
-            connect,
-            ..
-        } => {
-            let packet = ClientPacket::Connect((*connect).clone());
-            table.trace_input(*connection, &packet, None);
-        }
-        Input::Packet { connection, packet } => {
-            let aliased = broker.aliased(*connection, packet);
-            table.trace_input(*connection, packet, aliased);
-        }
-        _ => {}
     }
 }
 

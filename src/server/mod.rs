@@ -15,6 +15,7 @@ mod clock;
 mod doors;
 mod judge;
 mod keeping;
+pub mod lint;
 pub mod offline;
 mod ram;
 mod reload;

@@ -4,6 +4,8 @@
 //! ```` ```uci ````. What builds and tests is run by something else, which [`BUILDS`] names for each; everything else is run here in
 //! the order of the text, on a scratch root, with addresses, ports and paths of the test's own in place of the router's.
 
+mod output;
+
 use std::fs;
 use std::io::Read;
 use std::net::{Ipv4Addr, TcpListener};
@@ -24,10 +26,30 @@ enum Runner {
 }
 
 /// The commands that build and test, which no test can run within itself, and those that need a peer of their own.
-const BUILDS: [(&str, Runner); 11] = [
+const BUILDS: [(&str, Runner); 16] = [
     (
         r#"fosquitto request 0000000A00000214 about get '{"b": 1}'"#,
         Runner::Test("a_request_is_answered_in_one_line_of_json"),
+    ),
+    (
+        "fosquitto why --user anna --action publish --topic anna/x --listener lan",
+        Runner::Test("why_names_the_rule_of_the_running_bus_and_of_a_file"),
+    ),
+    (
+        "fosquitto trace --follow --client phone",
+        Runner::Test("a_trace_can_be_followed_while_it_happens"),
+    ),
+    (
+        "fosquitto pub -t home/hall/light -m on -q 1 -r",
+        Runner::Test("retained_messages_are_told_from_others_and_cleared"),
+    ),
+    (
+        "fosquitto sub -t 'home/#' -v -c 1",
+        Runner::Test("what_is_published_comes_as_it_was_said"),
+    ),
+    (
+        "fosquitto-monitor listen",
+        Runner::Test("the_monitor_listens_and_shows_what_python_would"),
     ),
     (
         "make run",
@@ -279,6 +301,8 @@ fn the_commands_of_the_readme_work_one_after_the_other() {
                     }
                 }
             }
+            // Those are held by `output`.
+            "console" => {}
             other => panic!(
                 "README.md:{}: a block of '{other}' is held by nothing",
                 block.line

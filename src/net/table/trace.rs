@@ -19,7 +19,7 @@ use crate::mqtt::packet::{Ack, ClientPacket, ServerPacket};
 use crate::mqtt::{ReasonCode, topic};
 
 /// Events that are remembered, of some 150 bytes each.
-const EVENTS_MAX: usize = 1000;
+pub const EVENTS_MAX: usize = 1000;
 
 /// Watches at a time: each packet is held to all of them.
 pub const WATCHES_MAX: usize = 8;

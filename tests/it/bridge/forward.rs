@@ -88,8 +88,16 @@ fn both_sides_say_whether_the_bridge_is_connected() {
     let said = take(&mut at_there);
     assert_eq!(said.topic, "$SYS/broker/connection/the-bridge/state");
     assert_eq!(said.payload, b"1");
+    let state = || {
+        let told = here.root().command(&["bridges", "--json"]).stdout;
+        let told: serde_json::Value = serde_json::from_slice(&told).expect("it is JSON");
+        assert_eq!(told[0]["name"], "up");
+        told[0]["state"].as_str().expect("a word").to_owned()
+    };
+    assert_eq!(state(), "connected");
     drop(there.stop());
     assert_eq!(take_text(&mut at_here), "0");
+    assert_eq!(state(), "waiting");
     drop(here);
 }
 
