@@ -25,8 +25,6 @@ CROSS_TEST_PACKAGES := qemu-user
 # The routers' processors (cross/targets): one, or those of `make packages`, `make sizes` and `make cross-test`.
 TARGET ?= mips-unknown-linux-musl
 TARGETS ?= $(shell awk '!/^#/ { print $$1 }' cross/targets)
-# Those that `make test` builds and tests: the one whose bytes lie the other way round, and the most common.
-TESTED_TARGETS := mips-unknown-linux-musl armv7-unknown-linux-musleabihf
 PACKAGES ?= target/packages
 
 VENVS := paho-1 paho-2

@@ -54,26 +54,26 @@ const KINDS: [Kind; 6] = [
     kind(
         "armv7-unknown-linux-musleabihf",
         (1, LITTLE, 40),
-        3_600_000,
-        1_900_000,
+        4_700_000,
+        2_500_000,
     ),
     kind(
         "arm-unknown-linux-musleabi",
         (1, LITTLE, 40),
-        3_600_000,
-        1_900_000,
+        4_700_000,
+        2_500_000,
     ),
     kind(
         "aarch64-unknown-linux-musl",
         (2, LITTLE, 183),
-        4_500_000,
-        2_200_000,
+        6_000_000,
+        3_000_000,
     ),
     kind(
         "x86_64-unknown-linux-musl",
         (2, LITTLE, 62),
-        5_000_000,
-        2_400_000,
+        6_500_000,
+        3_000_000,
     ),
 ];
 
