@@ -400,7 +400,7 @@ return baseclass.extend({
 				},
 				'clean_start': {
 					kind: 'bool', default: '0',
-					doc: _('Whether both sides forget what was under way when the connection is lost.')
+					doc: _('Whether each connection begins without what the other broker has kept for it. What waits here waits all the same.')
 				},
 				'session_expiry': {
 					kind: 'duration', min: 0, max: 3153600000, default: '7d',
@@ -459,7 +459,7 @@ return baseclass.extend({
 					doc: _('Whether that is told here only.')
 				},
 				'notification_topic': {
-					kind: 'topicname', absent: _('`$SYS/broker/connection/CLIENT_ID/state`'),
+					kind: 'topicname', absent: _('here `$SYS/broker/connection/NAME/state`, there with the client id for the name'),
 					doc: _('The topic that it is told on.')
 				},
 				'queue_messages': {
