@@ -58,7 +58,10 @@ pub(super) async fn run<H: Hub>(hub: Rc<H>, bridge: Rc<Bridge>, surroundings: Su
         bridge.set_phase(Phase::Waiting, hub.time());
         bridge.state.borrow_mut().last_error = Some(ended.why);
         let slept = sleep(Millis(u32::try_from(wait.as_millis()).unwrap_or(u32::MAX)));
-        select(slept, stopped(&bridge)).await;
+        bridge.is_nudged.set(false);
+        if let Either::Right(()) = select(slept, called(&bridge)).await {
+            backoff.reset();
+        }
     }
 }
 
@@ -191,6 +194,18 @@ fn tls(bridge: &Bridge, surroundings: &Surroundings) -> Result<Option<ClientTls>
     }
     bridge.tls.replace(Some(tls.clone()));
     Ok(Some(tls))
+}
+
+/// Waits until the bridge is to do something else than to wait.
+async fn called(bridge: &Bridge) {
+    poll_fn(|cx| {
+        bridge.stop.register(cx.waker());
+        match bridge.is_stopped.get() || bridge.is_nudged.take() {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
+    })
+    .await;
 }
 
 /// Waits until the bridge is stopped.

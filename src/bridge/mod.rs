@@ -88,6 +88,8 @@ struct Bridge {
     /// What its TLS files said when they were read last.
     tls: RefCell<Option<ClientTls>>,
     is_stopped: Cell<bool>,
+    /// Whether it is to try again now, if it waits.
+    is_nudged: Cell<bool>,
     stop: LocalWaker,
     connection: Cell<Option<ConnectionId>>,
     state: RefCell<State>,
@@ -160,6 +162,7 @@ impl Bridges {
             if let Some(same) = same.filter(|bridge| bridge.config == *config) {
                 // Connections stay; the next one is made with the certificates that are there then.
                 same.tls.take();
+                same.nudge();
                 self.0.push(same.clone());
                 continue;
             }
@@ -246,6 +249,7 @@ impl Bridge {
             stale: RefCell::default(),
             tls: RefCell::default(),
             is_stopped: Cell::new(false),
+            is_nudged: Cell::new(false),
             stop: LocalWaker::new(),
             connection: Cell::new(None),
             state: RefCell::default(),
@@ -271,6 +275,12 @@ impl Bridge {
             attempts,
             ..State::default()
         });
+    }
+
+    /// Has a link that waits try again at once: what kept it from connecting may be another now, a certificate or the network.
+    fn nudge(&self) {
+        self.is_nudged.set(true);
+        self.stop.wake();
     }
 
     /// Ends the link.

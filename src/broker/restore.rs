@@ -8,6 +8,7 @@
 //! the caller sees to that. It does not ask what a client may do either: a queued message is asked about when it is sent, a Will was when its client connected.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::rc::Rc;
 
 use super::effect::{Effects, SessionId, StoreOp};
@@ -309,7 +310,13 @@ impl Broker {
 
 impl Restoring {
     fn message(&self, id: u64) -> Result<&Message, Refused> {
-        self.messages.get(&id).ok_or("an unknown message")
+        // Mostly it is the one that has just come.
+        let last = self.messages.last_key_value();
+        let found = last.filter(|(last, _)| **last == id);
+        let message = found.map(|(_, message)| message);
+        message
+            .or_else(|| self.messages.get(&id))
+            .ok_or("an unknown message")
     }
 
     fn session(&self, id: SessionId) -> Result<SessionKey, Refused> {
@@ -325,7 +332,10 @@ impl Broker {
         parts: Parts<'_>,
         restoring: &mut Restoring,
     ) -> Result<(), Refused> {
-        if id > NUMBER_MAX || restoring.messages.contains_key(&id) {
+        let Entry::Vacant(place) = restoring.messages.entry(id) else {
+            return Err("a message whose number is another's");
+        };
+        if id > NUMBER_MAX {
             return Err("a message whose number is another's");
         }
         if !topic::is_name(parts.topic) {
@@ -341,7 +351,7 @@ impl Broker {
         self.room_for(cost)?;
         let message = Message::counted(id, parts, &self.memory.tally);
         self.last_message_id = self.last_message_id.max(id);
-        restoring.messages.insert(id, message);
+        place.insert(message);
         Ok(())
     }
 
@@ -455,14 +465,13 @@ impl Broker {
         if message.payload().is_empty() {
             return Err("a retained message without a payload");
         }
-        if self.retained.get(message.topic()).is_some() {
-            return Err("a second retained message of a topic");
-        }
         if self.retained.is_full_for(message.topic()) {
             return Err("too many retained messages");
         }
-        self.retained.set(message.clone());
-        Ok(())
+        match self.retained.restore(message.clone()) {
+            true => Ok(()),
+            false => Err("a second retained message of a topic"),
+        }
     }
 
     fn restore_kept(&mut self, kept: Kept) -> Result<(), Refused> {
@@ -573,6 +582,10 @@ impl Broker {
 
     /// Drops what exceeds the bounds of a session's queues, which may have been wider before the restart.
     fn trim<E: Effects>(&mut self, key: SessionKey, effects: &mut E) {
+        if self.sessions[key.index()].owner == Owner::bridges() {
+            // A bridge has bounds of its own, which it says before anything is sent.
+            return;
+        }
         let (messages_max, bytes_max) = (self.settings.queue_messages, self.settings.queue_bytes);
         let session = &mut self.sessions[key.index()];
         let mut dropped = session.qos0_queue.trim(messages_max, bytes_max);

@@ -57,6 +57,17 @@ impl Retained {
         }
     }
 
+    /// Takes a message back that a store has kept; `false` when its topic has one.
+    pub fn restore(&mut self, message: Message) -> bool {
+        let (bytes, expires) = (message.size(), message.expires_at_ms().is_some());
+        let is_new = self.messages.insert(ByTopic(message));
+        if is_new {
+            self.bytes += bytes;
+            self.expiring += usize::from(expires);
+        }
+        is_new
+    }
+
     /// Clears a topic [MQTT-3.3.1-6]; whether it had a message.
     pub fn clear(&mut self, topic: &str) -> bool {
         let former = self.messages.take(topic.as_bytes());

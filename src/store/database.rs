@@ -109,8 +109,9 @@ pub struct Opened {
 }
 
 impl Database {
-    /// Opens the database of a path, and makes one where there is none. `seed` is the number of a new one.
-    pub fn open(place: &Place, seed: u64) -> Result<Opened, Unusable> {
+    /// Opens the database of a path, and makes one where there is none. `seed` is the number of a new one. One that is known to be as it was
+    /// closed is not looked through.
+    pub fn open(place: &Place, seed: u64, is_as_closed: bool) -> Result<Opened, Unusable> {
         let (mut said, path) = (Vec::new(), place.path.as_path());
         look_at(path)?;
         if !path.exists() {
@@ -125,7 +126,8 @@ impl Database {
             }
             create(path)?;
         }
-        let database = match Database::open_sound(place, seed) {
+        let is_known = is_as_closed && !has_log(path);
+        let database = match Database::open_sound(place, seed, is_known) {
             Ok(database) => database,
             Err(why) => {
                 let why = unless_only_inaccessible(why)?;
@@ -138,16 +140,14 @@ impl Database {
     }
 
     /// Opens a database that is this program's, of this version or an earlier one, and undamaged.
-    fn open_sound(place: &Place, seed: u64) -> Result<Database, NotSound> {
+    fn open_sound(place: &Place, seed: u64, is_known: bool) -> Result<Database, NotSound> {
         let connection = connect(place)?;
         examine(&connection)?;
         // The size of pages counts only before the first.
         connection.pragma_update(None, "page_size", PAGE_BYTES)?;
         schema::prepare(&connection, seed)?;
-        let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-        if found != "ok" {
-            // It is a list of lines.
-            return Err(NotSound::Damaged(found.replace('\n', " ")));
+        if !is_known {
+            look_through(&connection)?;
         }
         let state = read_state(&connection)?;
         settle(&connection)?;
@@ -363,6 +363,14 @@ pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// Whether a database has a log with something in it.
+pub fn has_log(path: &Path) -> bool {
+    LOGS.iter().any(|suffix| {
+        let log = fs::symlink_metadata(with_suffix(path, suffix));
+        log.is_ok_and(|metadata| metadata.is_file() && metadata.len() > 0)
+    })
+}
+
 /// Renames a file to the next free name of its kind, over the oldest where there are enough.
 fn set_aside(path: &Path, kind: &str) -> Result<PathBuf, Unusable> {
     let name = |number: u32| with_suffix(path, &format!(".{kind}-{number}"));
@@ -408,7 +416,7 @@ fn replace(place: &Place, seed: u64, why: NotSound) -> Result<(Database, String)
     };
     let aside = set_aside_whole(path, kind)?;
     create(path)?;
-    let mut database = Database::open_sound(place, seed).map_err(|why| match why {
+    let mut database = Database::open_sound(place, seed, false).map_err(|why| match why {
         NotSound::Failed(error) => Unusable::Failed(error),
         NotSound::Damaged(what) => Unusable::Inaccessible(what),
         NotSound::Foreign | NotSound::Newer(_) => Unusable::Inaccessible(format!(
@@ -445,6 +453,16 @@ pub fn connect_by(path: &Path, vfs: &Vfs, flags: OpenFlags) -> rusqlite::Result<
     // Before anything else: with it the log needs no shared memory, which JFFS2 cannot map.
     connection.pragma_update(None, "locking_mode", "EXCLUSIVE")?;
     Ok(connection)
+}
+
+/// Whether all pages of the database are sound.
+fn look_through(connection: &Connection) -> Result<(), NotSound> {
+    let found: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
+    match found.as_str() {
+        "ok" => Ok(()),
+        // It is a list of lines.
+        lines => Err(NotSound::Damaged(lines.replace('\n', " "))),
+    }
 }
 
 /// Whether the database is this program's, of a version that it knows.

@@ -39,8 +39,7 @@ use super::record::{HEAD_BYTES, Record, Writer};
 
 /// A segment that has more bytes than this is followed by the next: small enough that what is dead in it hardly takes memory, and large
 /// enough that a busy bus compacts some ten times a second at most.
-/// Tests have small ones, so that many end.
-pub const SEGMENT_BYTES: u64 = if cfg!(test) { 16 << 10 } else { 128 << 10 };
+pub const SEGMENT_BYTES: u64 = 128 << 10;
 
 const HEADER_BYTES: usize = 64;
 const MAGIC: [u8; 8] = *b"FQJNL\0\x01\x00";

@@ -31,6 +31,7 @@
 //! it holds no packet back: it says which number the last operation has and until which number all is safe.
 
 mod budget;
+mod closed;
 mod coalesce;
 mod database;
 #[cfg(test)]

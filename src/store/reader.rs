@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::database::{LOGS, Place, connect_by, with_suffix};
+use super::database::{LOGS, Place, connect_by, has_log, with_suffix};
 use super::vfs::Vfs;
 
 /// A connection to what is read.
@@ -33,11 +33,7 @@ impl Drop for Scratch {
 impl Reader {
     /// Opens the database of a path, which need not be that of the place.
     pub fn of(path: &Path, place: &Place) -> rusqlite::Result<Reader> {
-        let has_log = |suffix: &&str| {
-            let log = fs::symlink_metadata(with_suffix(path, suffix));
-            log.is_ok_and(|metadata| metadata.is_file() && metadata.len() > 0)
-        };
-        if !LOGS.iter().any(has_log) {
+        if !has_log(path) {
             return Ok(Reader {
                 connection: connect_to_read(path, place.vfs)?,
                 _copy: None,

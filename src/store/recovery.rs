@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use rusqlite::Row;
 
+use super::closed;
 use super::coalesce::Coalesced;
 use super::database::{Database, Place};
 use super::journal::{self, Clock, Header, Tail};
@@ -94,7 +95,8 @@ pub fn recover(parts: Parts) -> io::Result<Recovery> {
         scratch: directory.join("reading"),
     };
     take_kept(&place.path);
-    let (database, memory) = match Database::open(&place, parts.seed) {
+    let is_as_closed = closed::take(&directory, &place.path);
+    let (database, memory) = match Database::open(&place, parts.seed, is_as_closed) {
         Ok(opened) => {
             let said = opened.said.iter();
             said.for_each(|said| log::warn!("store: {said}"));
@@ -317,14 +319,7 @@ impl Recovery {
     /// Gives everything that was there. What is refused is counted and said.
     pub fn load(&self, mut give: impl FnMut(Restored<'_>) -> Result<(), &'static str>) {
         let mut refused = Refused::default();
-        let mut given = Set::default();
         let mut give = |item: Restored<'_>| {
-            // What several hold has its body with each of them.
-            if let Restored::Message { id, .. } = item
-                && !given.insert(id)
-            {
-                return;
-            }
             if let Err(why) = give(item) {
                 refused.note(why);
             }
@@ -344,8 +339,14 @@ impl Recovery {
             message: numbers.message,
             session: numbers.session,
         });
+        // What several hold has its body with each of them, and flash may have it too.
+        let is_read = |id| readable.is_some_and(|it| it.content().holders.contains_key(&id));
+        let mut given = Set::default();
         for item in span.for_tmpfs() {
-            if let Some(body) = item.body {
+            if let Some(body) = item.body
+                && !is_read(body.id)
+                && given.insert(body.id)
+            {
                 give(Restored::Message {
                     id: body.id,
                     topic: body.topic,
@@ -561,16 +562,21 @@ fn read_all(database: &Database, give: &mut impl FnMut(Restored<'_>)) -> rusqlit
             Ok(())
         },
     )?;
-    each(
-        database,
-        "SELECT session, packet_id, position, id, sent_qos, sent_retain, subscription_ids, share FROM message
-         WHERE session IS NOT NULL
-         UNION ALL SELECT session, packet_id, position, message, sent_qos, sent_retain, subscription_ids, share
-         FROM delivery
-         UNION ALL SELECT session, packet_id, position, NULL, NULL, NULL, NULL, NULL FROM release
-         ORDER BY session, position",
-        |row| give_delivery(row, give),
-    )?;
+    let deliveries = match database.content().deliveries.is_empty() {
+        // Messages are most of a database: where nobody waits for one, they are not read again.
+        true => {
+            "SELECT session, packet_id, position, NULL, NULL, NULL, NULL, NULL FROM release ORDER BY session, position"
+        }
+        false => {
+            "SELECT session, packet_id, position, id, sent_qos, sent_retain, subscription_ids, share FROM message
+             WHERE session IS NOT NULL
+             UNION ALL SELECT session, packet_id, position, message, sent_qos, sent_retain, subscription_ids, share
+             FROM delivery
+             UNION ALL SELECT session, packet_id, position, NULL, NULL, NULL, NULL, NULL FROM release
+             ORDER BY session, position"
+        }
+    };
+    each(database, deliveries, |row| give_delivery(row, give))?;
     read_rest(database, give)
 }
 

@@ -17,6 +17,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::budget::Budget;
+use super::closed;
 use super::coalesce::Coalesced;
 use super::database::{Database, Place, set_aside_whole};
 use super::journal;
@@ -420,7 +421,8 @@ impl Worker {
     }
 
     fn open(&self) -> Result<Database, String> {
-        let opened = Database::open(&self.place, self.store).map_err(|why| why.to_string())?;
+        let opened =
+            Database::open(&self.place, self.store, false).map_err(|why| why.to_string())?;
         let said = opened.said.iter();
         said.for_each(|said| log::warn!("store: {said}"));
         Ok(opened.database)
@@ -475,6 +477,10 @@ impl Worker {
             && let Some(mut database) = self.database.take()
         {
             let stamped = database.stamp(stamp).and_then(|()| database.close());
+            if stamped.is_ok() {
+                // Without a note the next start takes longer.
+                let _ = closed::note(&self.directory, &self.place.path);
+            }
             match stamped {
                 Ok(()) if self.is_journal_done() => self.remove_all(),
                 Ok(()) => {}

@@ -111,14 +111,7 @@ fn the_binary_is_of_its_processor_static_and_stripped() {
     assert!(!segments.contains("INTERP"), "{segments}");
     let sections = said("llvm-readelf", &["--sections", "--wide"], &path);
     assert!(sections.contains(".text"), "{sections}");
-    for needless in [
-        ".symtab",
-        ".pdr",
-        ".comment",
-        ".mdebug",
-        ".debug",
-        ".eh_frame ",
-    ] {
+    for needless in [".symtab", ".pdr", ".comment", ".mdebug", ".debug"] {
         assert!(!sections.contains(needless), "{needless} in {sections}");
     }
 }
@@ -219,6 +212,10 @@ fn a_crash_ends_the_program_by_its_signal() {
     use std::os::unix::process::ExitStatusExt;
 
     let mut broker = Broker::start(LOCAL);
+    // Rust's own handler looks whether a stack overflowed, and leaves the rest to what happens when the program goes on: with a
+    // signal from outside that is nothing, the first time.
+    broker.signal(libc::SIGSEGV);
+    broker.join(&Connect::new(Version::V311, "a")).ping();
     broker.signal(libc::SIGSEGV);
     let status = broker.wait_for_exit();
     assert_eq!(status.signal(), Some(libc::SIGSEGV), "{status}");

@@ -139,7 +139,8 @@ fn of_router(folder: &Path, place: &str, entries: &mut BTreeMap<String, String>)
             entries.insert(format!("{name}/"), "drwxr-xr-x".into());
             of_router(&found.path(), &name, entries);
         } else {
-            let is_program = place == "./etc/init.d" || place == "./etc/uci-defaults";
+            let is_program = ["./etc/init.d", "./etc/uci-defaults", "./usr/libexec/rpcd"];
+            let is_program = is_program.contains(&place);
             let mode = if is_program {
                 "-rwxr-xr-x"
             } else {
@@ -212,11 +213,43 @@ fn every_file_has_its_place_mode_and_owner() {
         ("./usr/sbin/fosquitto".to_owned(), "-rwxr-xr-x".to_owned()),
     ]);
     of_router(&Path::new(PROJECT).join("files"), ".", &mut entries);
+    assert_has(&package("aarch64_cortex-a53"), &entries);
+}
+
+#[test]
+fn the_pages_of_luci_land_where_its_web_server_and_rpcd_look() {
+    let mut entries = BTreeMap::from([
+        ("./".to_owned(), "drwxr-xr-x".to_owned()),
+        ("./www/".to_owned(), "drwxr-xr-x".to_owned()),
+    ]);
+    let app = Path::new(PROJECT).join("openwrt/luci-app-fosquitto");
+    of_router(&app.join("htdocs"), "./www", &mut entries);
+    of_router(&app.join("root"), ".", &mut entries);
+    let version = env!("CARGO_PKG_VERSION");
+    let name = format!("mips_24kc/luci-app-fosquitto_{version}-r1_all.ipk");
+    let package = FEEDS.join(name);
+    assert_has(&package, &entries);
+    for path in [
+        "./usr/share/rpcd/acl.d/luci-app-fosquitto.json",
+        "./usr/share/luci/menu.d/luci-app-fosquitto.json",
+        "./www/luci-static/resources/view/fosquitto/status.js",
+    ] {
+        assert!(entries.contains_key(path), "{path}");
+    }
+    let control = taken_apart(&package).read("control/control");
+    assert!(
+        control.contains("Depends: libc, luci-base, fosquitto"),
+        "{control}"
+    );
+}
+
+/// Asserts that a package has these entries, by their names with their modes, and nothing else.
+fn assert_has(package: &Path, entries: &BTreeMap<String, String>) {
     let expected: Vec<String> = entries
         .iter()
         .map(|(name, mode)| entry(mode, name))
         .collect();
-    let root = taken_apart(&package("aarch64_cortex-a53"));
+    let root = taken_apart(package);
     let mut found = listed(&root.join("data.tar.gz"));
     found.sort_by(|one, other| {
         one.split(' ')

@@ -42,8 +42,8 @@ export function template(app) {
 	return `msgid ""\nmsgstr "Content-Type: text/plain; charset=UTF-8"\n\n${entries.join('\n')}`;
 }
 
-/** The translations of a .po file, those that are not empty. */
-export function read(path) {
+/** The translations of a .po file, those that are not empty or all. */
+export function read(path, with_empty = false) {
 	const translations = {};
 	let key = null;
 
@@ -52,7 +52,7 @@ export function read(path) {
 
 		if (found?.[1] == 'msgid')
 			key = unescaped(found[2]);
-		else if (found && key && found[2])
+		else if (found && key && (found[2] || with_empty))
 			translations[key] = unescaped(found[2]);
 	}
 

@@ -83,6 +83,25 @@ fn what_waits_for_a_link_goes_out_in_order_and_again_after_a_cut() {
 }
 
 #[test]
+fn a_crash_costs_a_bridge_nothing_of_what_waits_beyond_the_bounds_of_clients() {
+    let mut world = World::with(Settings {
+        queue_messages: 5,
+        sys_interval_ms: 0,
+        ..Settings::default()
+    });
+    let filters = [("out/#", Qos::AtLeastOnce)];
+    world.handle(Input::Bridges(&[bridge(&filters)]));
+    for number in 0..20 {
+        world.publish_passing("out/x", &number.to_string());
+    }
+    world.crash(100);
+    world.handle(Input::Bridges(&[bridge(&filters)]));
+    assert_eq!((state(&world).waiting, state(&world).dropped), (20, 0));
+    let up = link(&mut world, true, Qos::ExactlyOnce);
+    assert_eq!(world.payloads(up).first().map(String::as_str), Some("0"));
+}
+
+#[test]
 fn a_crash_resumes_what_was_in_flight() {
     let mut world = bridged();
     let (id, _) = world.join(&v3("client"));

@@ -24,14 +24,15 @@ fn what_was_acknowledged_while_the_link_was_down_arrives_after_the_bus_was_kille
     let port = free_port();
     let topics = ["# out 2 out/ here/"];
     let here = Broker::start_on(root_with(0, &bridge("up", port, &topics, ""), ""));
-    publish_many(&here, 1, 500);
+    // More than waits for a client.
+    publish_many(&here, 1, 2000);
     publish_many(&here, 2, 500);
     let root = here.kill();
     let there = Broker::start(&open_on(port));
     let mut at_there = subscriber(there.address("open"), "there", &[("here/#", 2)]);
     let here = Broker::start_on(root);
-    for qos in 1..3 {
-        for number in 1..=500 {
+    for (qos, count) in [(1, 2000), (2, 500)] {
+        for number in 1..=count {
             let arrived = take(&mut at_there);
             assert_eq!(arrived.payload, number.to_string().as_bytes());
             assert_eq!(arrived.qos, qos);

@@ -4,6 +4,7 @@ use super::{bridge, open_on, root_with, subscriber, take_text, wait_for_link};
 use crate::harness::broker::{Broker, until};
 use crate::harness::client::Client;
 use crate::harness::packet::{Connect, Publish, Version};
+use crate::harness::reference::free_port;
 
 /// The configuration with these bridges.
 fn uci(broker: &Broker, bridges: &str) -> String {
@@ -100,4 +101,19 @@ fn what_waits_for_a_bridge_that_changes_goes_on_waiting() {
     let now_there = bridge("up", there.address("open").port(), &["a out 1"], "");
     here.reload(&uci(&here, &now_there));
     assert_eq!(take_text(&mut at_there), "has waited");
+}
+
+#[test]
+fn a_bridge_that_waits_tries_again_at_a_reload() {
+    let port = free_port();
+    let waits = format!(
+        "config bridge 'up'\n\tlist address '127.0.0.1:{port}'\n\tlist topic '#'\n\
+         \toption restart_timeout '1h'\n\toption restart_timeout_max '1h'\n"
+    );
+    let here = Broker::start_on(root_with(0, &waits, ""));
+    here.log().wait_from(0, "next attempt in 3600.0 s");
+    let _there = Broker::start(&open_on(port));
+    let mark = here.log().mark();
+    here.reload(&uci(&here, &waits));
+    wait_for_link(&here, mark, "up");
 }
