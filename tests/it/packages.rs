@@ -139,8 +139,8 @@ fn of_router(folder: &Path, place: &str, entries: &mut BTreeMap<String, String>)
             entries.insert(format!("{name}/"), "drwxr-xr-x".into());
             of_router(&found.path(), &name, entries);
         } else {
-            let is_program = ["./etc/init.d", "./etc/uci-defaults", "./usr/libexec/rpcd"];
-            let is_program = is_program.contains(&place);
+            let programs = ["./etc/init.d", "./etc/uci-defaults", "./usr/libexec"];
+            let is_program = programs.iter().any(|folder| place.starts_with(folder));
             let mode = if is_program {
                 "-rwxr-xr-x"
             } else {
@@ -291,6 +291,36 @@ fn the_control_file_says_what_the_makefile_says() {
             entry("drwxr-xr-x", "./"),
         ]
     );
+}
+
+#[test]
+fn the_pages_of_luci_are_one_package_for_all_processors() {
+    let version = env!("CARGO_PKG_VERSION");
+    let name = format!("luci-app-fosquitto_{version}-r1_all.ipk");
+    let root = taken_apart(&FEEDS.join("x86_64").join(&name));
+    let fields = fields(&root.read("control/control"));
+    assert_eq!(fields["Depends"], "libc, luci-base, fosquitto");
+    assert_eq!(fields["Section"], "luci");
+    let mut expected = BTreeMap::from([
+        ("./".to_owned(), "drwxr-xr-x".to_owned()),
+        ("./www/".to_owned(), "drwxr-xr-x".to_owned()),
+    ]);
+    let folder = Path::new(PROJECT).join("openwrt/luci-app-fosquitto");
+    of_router(&folder.join("htdocs"), "./www", &mut expected);
+    of_router(&folder.join("root"), ".", &mut expected);
+    let mut found = listed(&root.join("data.tar.gz"));
+    found.sort_by(|one, other| {
+        one.split(' ')
+            .next_back()
+            .cmp(&other.split(' ').next_back())
+    });
+    let expected: Vec<String> = expected
+        .iter()
+        .map(|(name, mode)| entry(mode, name))
+        .collect();
+    assert_eq!(found, expected);
+    let bytes = |feed: &str| fs::read(FEEDS.join(feed).join(&name)).expect("it is there");
+    assert!(bytes("x86_64") == bytes("mips_24kc"), "it is the same one");
 }
 
 #[test]
