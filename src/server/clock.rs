@@ -31,10 +31,8 @@ pub fn wall_s() -> Option<u64> {
 
 /// Milliseconds since the system booted.
 pub fn boot_ms() -> u64 {
-    let mut time = libc::timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
+    // SAFETY: all bits 0 are a valid timespec. It is not written out because some processors' has padding between its fields.
+    let mut time: libc::timespec = unsafe { std::mem::zeroed() };
     // SAFETY: `time` is a valid timespec for the whole call, and CLOCK_BOOTTIME is there since Linux 2.6.39, so that
     // the call cannot fail.
     unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &mut time) };

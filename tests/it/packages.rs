@@ -209,6 +209,11 @@ fn every_file_has_its_place_mode_and_owner() {
     let mut entries = BTreeMap::from([
         ("./".to_owned(), "drwxr-xr-x".to_owned()),
         ("./usr/".to_owned(), "drwxr-xr-x".to_owned()),
+        ("./usr/bin/".to_owned(), "drwxr-xr-x".to_owned()),
+        (
+            "./usr/bin/fosquitto-monitor".to_owned(),
+            "lrwxrwxrwx".to_owned(),
+        ),
         ("./usr/sbin/".to_owned(), "drwxr-xr-x".to_owned()),
         ("./usr/sbin/fosquitto".to_owned(), "-rwxr-xr-x".to_owned()),
         ("./usr/bin/".to_owned(), "drwxr-xr-x".to_owned()),
