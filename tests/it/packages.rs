@@ -216,11 +216,6 @@ fn every_file_has_its_place_mode_and_owner() {
         ),
         ("./usr/sbin/".to_owned(), "drwxr-xr-x".to_owned()),
         ("./usr/sbin/fosquitto".to_owned(), "-rwxr-xr-x".to_owned()),
-        ("./usr/bin/".to_owned(), "drwxr-xr-x".to_owned()),
-        (
-            "./usr/bin/fosquitto-monitor".to_owned(),
-            "lrwxrwxrwx".to_owned(),
-        ),
     ]);
     of_router(&Path::new(PROJECT).join("files"), ".", &mut entries);
     assert_has(&package("aarch64_cortex-a53"), &entries);
