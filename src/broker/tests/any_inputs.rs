@@ -153,7 +153,7 @@ impl Stage {
     }
 
     fn administer(&mut self, link: ConnectionId, choices: &mut Choices<'_>) {
-        match choices.below(4) {
+        match choices.below(6) {
             0 => self.world.handle(Input::Settings(settings(choices))),
             1 => self.world.handle(Input::Permissions {
                 connection: link,
@@ -165,6 +165,14 @@ impl Stage {
                 what: "told to go",
                 server_reference: None,
             }),
+            3 => {
+                let client_id = choices.one_of(&["a", "b", "c"]);
+                self.world.handle(Input::DropSession { client_id });
+            }
+            4 => {
+                let topic = choices.one_of(&["a", "a/b", "$SYS/broker/version"]);
+                self.world.handle(Input::ClearRetained { topic });
+            }
             _ => self.world.handle(Input::Packet {
                 connection: link,
                 packet: ClientPacket::PingReq,

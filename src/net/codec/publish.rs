@@ -8,8 +8,9 @@ use super::{Fault, Reader, Scratch};
 use crate::mqtt::packet::{Ack, Publish};
 use crate::mqtt::{Qos, ReasonCode, Version, topic};
 
-/// Reads a PUBLISH; `flags` are the lower four bits of its first byte.
-#[inline]
+/// Reads a PUBLISH; `flags` are the lower four bits of its first byte. A remote broker's are read by it too, but rarely: it is as quick as
+/// it can be only in the place of its call.
+#[inline(always)]
 pub(super) fn publish<'a>(
     version: Version,
     flags: u8,

@@ -297,10 +297,34 @@ impl Live {
     /// Appends a PUBLISH.
     #[inline]
     pub(super) fn publish(&mut self, delivery: &Delivery<'_>, full: usize) -> Sent {
+        let is_plain = self.trail.is_none()
+            && matches!(&self.way, Through::Door(door) if door.listener.mount_point.is_none());
+        if !is_plain {
+            return self.publish_translated(delivery, full);
+        }
+        let (topic, properties) = (delivery.topic, delivery.properties);
+        self.append(delivery, topic, properties, delivery.retain, full)
+    }
+
+    /// The same for a receiver for whom a message is another than for others.
+    #[inline(never)]
+    fn publish_translated(&mut self, delivery: &Delivery<'_>, full: usize) -> Sent {
         let Some(translated) = self.translate(delivery) else {
             return Sent::TooLarge;
         };
-        let topic = &*translated.topic;
+        let (topic, properties) = (&translated.topic, &translated.properties);
+        self.append(delivery, topic, properties, translated.retain, full)
+    }
+
+    #[inline(always)]
+    fn append(
+        &mut self,
+        delivery: &Delivery<'_>,
+        topic: &str,
+        properties: &[u8],
+        retain: bool,
+        full: usize,
+    ) -> Sent {
         let naming = match &mut self.aliases {
             Some(aliases) => aliases.name(topic),
             None => Naming::Name,
@@ -317,10 +341,10 @@ impl Live {
             packet_id: delivery.packet_id,
             qos: delivery.qos,
             duplicate: delivery.duplicate,
-            retain: translated.retain,
+            retain,
             expiry_s: delivery.expiry_s,
             subscription_ids: delivery.subscription_ids,
-            properties: &translated.properties,
+            properties,
             payload_bytes: payload.len(),
         };
         let version = self.peer.version;
