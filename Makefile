@@ -136,4 +136,4 @@ tidy:
 	$(CARGO) test --locked $(FEATURES) --test it -- tidy:: readme::
 
 shellcheck:
-	shellcheck $(SHELL_FILES)
+	shellcheck --external-sources --source-path=SCRIPTDIR $(SHELL_FILES)

@@ -1,4 +1,4 @@
-//! The section `bridge`: a connection to another broker, over which topics are forwarded. Entered through [`Bridge::read`].
+//! The section `bridge`: a connection to another broker, over which topics are forwarded. Entered through `Bridge::read`.
 //!
 //! It opens neither sockets nor files: a certificate that is missing is found out when the bridge connects, and by `check`. What a
 //! message's topic becomes is said in the bridge's mapping; [`topic`] reads the words for it.
