@@ -44,12 +44,12 @@ const LITTLE: u8 = 1;
 const BIG: u8 = 2;
 
 const KINDS: [Kind; 6] = [
-    kind("mips-unknown-linux-musl", (1, BIG, 8), 5_000_000, 2_200_000),
+    kind("mips-unknown-linux-musl", (1, BIG, 8), 5_400_000, 2_400_000),
     kind(
         "mipsel-unknown-linux-musl",
         (1, LITTLE, 8),
-        5_000_000,
-        2_200_000,
+        5_400_000,
+        2_400_000,
     ),
     kind(
         "armv7-unknown-linux-musleabihf",
