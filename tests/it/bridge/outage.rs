@@ -28,7 +28,9 @@ fn what_was_acknowledged_while_the_link_was_down_arrives_after_the_bus_was_kille
     publish_many(&here, 1, 2000);
     publish_many(&here, 2, 500);
     let root = here.kill();
-    let there = Broker::start(&open_on(port));
+    // Its client may be slower than the link.
+    let roomy = "config global 'global'\n\toption queue_messages '10000'\n\n";
+    let there = Broker::start(&format!("{roomy}{}", open_on(port)));
     let mut at_there = subscriber(there.address("open"), "there", &[("here/#", 2)]);
     let here = Broker::start_on(root);
     for (qos, count) in [(1, 2000), (2, 500)] {

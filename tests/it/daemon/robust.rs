@@ -21,9 +21,13 @@ fn listening(broker: &Broker) -> Client {
     client
 }
 
+/// How many sockets the broker has open. Its store opens and closes files by itself.
 pub fn descriptors(broker: &Broker) -> usize {
-    let list = std::fs::read_dir(format!("/proc/{}/fd", broker.pid()));
-    list.expect("the process runs").count()
+    let list = std::fs::read_dir(format!("/proc/{}/fd", broker.pid())).expect("the process runs");
+    let links = list.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+    links
+        .filter(|link| link.to_string_lossy().starts_with("socket:"))
+        .count()
 }
 
 #[test]
