@@ -178,7 +178,7 @@ impl World {
 
     fn flush(&mut self) {
         let (_, worker, orders) = self.ends.as_mut().expect("it runs");
-        worker.turn(orders.try_iter().chain([Order::Commit]));
+        worker.turn(orders.try_iter().chain([Order::Flush]));
     }
 
     /// Has everything written that is for flash at the end of an interval.

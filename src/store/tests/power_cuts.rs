@@ -125,7 +125,10 @@ fn survives_cuts(class: Class, has_log: bool) {
         promises.len()
     );
     // The last stop promises everything: a run without any promise was told nothing.
-    assert!(cuts > 100 && !promises.is_empty(), "it was not much of a run");
+    assert!(
+        cuts > 100 && !promises.is_empty(),
+        "it was not much of a run"
+    );
 }
 
 #[test]
