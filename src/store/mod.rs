@@ -359,7 +359,7 @@ impl Store {
         self.writer.clear();
         self.live.turn_ends();
         if std::mem::take(&mut self.is_urgent) {
-            self.order(Order::Commit);
+            self.order(Order::Commit(self.last));
         } else if !self.is_told.swap(true, Ordering::SeqCst) {
             self.order(Order::Changed);
         }
