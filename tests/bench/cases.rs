@@ -156,6 +156,11 @@ pub fn all() -> Vec<Case> {
         aim,
     }));
     cases.extend(CLASSES.into_iter().flat_map(lasting));
+    cases.extend(
+        [Class::Volatile, Class::Interval]
+            .into_iter()
+            .flat_map(bridged),
+    );
     cases
 }
 
@@ -178,6 +183,24 @@ fn lasting(class: Class) -> impl Iterator<Item = Case> {
         name: format!("durable-{}-{name}", class.name()),
         work: Work::Lasting(flow, class),
         aim: None,
+    })
+}
+
+/// QoS 1 out over a bridge that is up, in one class of durability: from one publisher, which has no more on their way than the bridge, and from
+/// two, whose messages wait for it. With more, mosquitto 2.0.11 leaves some in its queue.
+fn bridged(class: Class) -> impl Iterator<Item = Case> {
+    [1, 2].into_iter().map(move |publishers: u32| Case {
+        name: format!("bridge-{}-{publishers}", class.name()),
+        work: Work::Lasting(
+            Flow {
+                publishers: publishers as usize,
+                window: QUEUE_MESSAGES / publishers,
+                presence: Presence::Beyond,
+                ..LASTING
+            },
+            class,
+        ),
+        aim: Some(0.33),
     })
 }
 

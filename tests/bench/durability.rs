@@ -77,7 +77,7 @@ fn timed(
     time: Duration,
 ) -> io::Result<Costs> {
     let folder = Scratch::on_disk()?;
-    let broker = Broker::start(kind, programs, lasting(class, folder.path()))?;
+    let broker = Broker::start(kind, programs, lasting(flow, class, folder.path()))?;
     let mut driver = Driver::new(flow, &broker)?;
     let before = broker.processor_time_ns()?;
     let ended = machine::processor_time_of_children_ns()?;
@@ -111,7 +111,14 @@ fn amount(flow: Flow, class: Class, kind: Kind, time: Duration) -> Amount {
     }
 }
 
-fn lasting(class: Class, folder: &Path) -> Setup<'_> {
+fn lasting(flow: Flow, class: Class, folder: &Path) -> Setup<'_> {
+    Setup {
+        bridge: flow.presence == Presence::Beyond,
+        ..kept(class, folder)
+    }
+}
+
+fn kept(class: Class, folder: &Path) -> Setup<'_> {
     Setup {
         state: Some(State { class, folder }),
         ..Setup::default()
@@ -131,7 +138,7 @@ fn counted(flow: Flow, class: Class, kind: Kind, programs: &Programs) -> io::Res
         wrapper: wrapper.map(str::to_owned).to_vec(),
         ..programs.clone()
     };
-    let broker = Broker::start(kind, &programs, lasting(class, folder.path()))?;
+    let broker = Broker::start(kind, &programs, lasting(flow, class, folder.path()))?;
     let memory = broker.folder().to_owned();
     let mut driver = Driver::new(flow, &broker)?;
     let before = written(trace.path(), folder.path(), &memory)?;
@@ -183,7 +190,7 @@ fn call(line: &str) -> Option<(&str, &str, i64)> {
 /// Starts a broker on the state that another one left: 10,000 retained messages and 1,000 sessions. The caller measures it.
 pub fn restarted(kind: Kind, programs: &Programs) -> io::Result<(Scratch, Broker)> {
     let folder = Scratch::on_disk()?;
-    let broker = Broker::start(kind, programs, lasting(Class::Interval, folder.path()))?;
+    let broker = Broker::start(kind, programs, kept(Class::Interval, folder.path()))?;
     for number in 0..SESSIONS {
         let mut client = Client::resume(broker.port, &format!("bench-{number:05}"))?;
         client.subscribe(&[format!("bench/session/{number}")], 1)?;
@@ -196,7 +203,7 @@ pub fn restarted(kind: Kind, programs: &Programs) -> io::Result<(Scratch, Broker
     }
     drop(client);
     broker.stop()?;
-    let broker = Broker::start(kind, programs, lasting(Class::Interval, folder.path()))?;
+    let broker = Broker::start(kind, programs, kept(Class::Interval, folder.path()))?;
     Ok((folder, broker))
 }
 
