@@ -4,6 +4,7 @@
 //! between any two of its steps. `FOSQUITTO_SEED=` repeats the run whose seed was printed.
 
 mod busy;
+mod damaged;
 mod failures;
 mod power_cuts;
 
@@ -178,7 +179,7 @@ impl World {
 
     fn flush(&mut self) {
         let (_, worker, orders) = self.ends.as_mut().expect("it runs");
-        worker.turn(orders.try_iter().chain([Order::Commit]));
+        worker.turn(orders.try_iter().chain([Order::Flush]));
     }
 
     /// Has everything written that is for flash at the end of an interval.
@@ -677,11 +678,14 @@ fn run(class: Class, rest: Duration) {
     let mut world = World::new(seed, class);
     world.rest = rest;
     world.stop();
+    let (mut has_kept, mut has_retained) = (false, false);
     for _ in 0..5_000 {
         for _ in 0..world.random.below(12) {
             world.step();
         }
         world.turn_ends();
+        has_kept |= !world.model.kept.is_empty();
+        has_retained |= !world.model.retained.is_empty();
         match world.random.below(400) {
             0..6 => world.flush(),
             6..12 => world.end_interval(),
@@ -692,8 +696,8 @@ fn run(class: Class, rest: Duration) {
         }
     }
     world.stop();
-    assert!(world.session > 6 && !world.model.retained.is_empty());
-    assert!(!world.model.kept.is_empty());
+    // Of a few thousand turns, whatever the seed. How many there are at the end is chance.
+    assert!(world.session > 6 && has_retained && has_kept);
 }
 
 #[test]

@@ -16,17 +16,18 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use super::aside::set_aside_whole;
 use super::budget::Budget;
 use super::closed;
 use super::coalesce::Coalesced;
-use super::database::{Database, Place, set_aside_whole};
+use super::database::{Database, Place};
 use super::journal;
 use super::live::Closed;
 use super::record;
 use super::status::{Status, Written};
 use super::{Clocks, Event, Notify, Settings};
 
-/// How long it waits before it tries again after flash has failed: the first time, and at most.
+/// How long it waits before it tries again after flash has failed: the first time, or whenever acknowledgements would wait, and at most.
 const RETRY: Duration = Duration::from_secs(2);
 const RETRY_MAX: Duration = Duration::from_secs(60);
 
@@ -38,8 +39,8 @@ const LACK_BYTES_MAX: u64 = 384 << 10;
 pub enum Order {
     /// There is something in the journal that flash lacks.
     Changed,
-    /// The same, and acknowledgements wait for it.
-    Commit,
+    /// The same, and acknowledgements wait for everything up to this number.
+    Commit(u64),
     /// The answer to [`Event::Due`].
     Flush,
     /// There is something in the journal, this old, that flash will lack.
@@ -153,6 +154,7 @@ pub struct Worker {
 #[derive(Debug)]
 struct Failing {
     what: String,
+    last: Instant,
     again: Instant,
     wait: Duration,
 }
@@ -242,15 +244,28 @@ impl Worker {
 
     /// Carries out what has been ordered, and what is due. Whether the end is among it.
     pub(super) fn turn(&mut self, orders: impl Iterator<Item = Order>) -> bool {
-        let (mut is_urgent, mut is_end) = (false, false);
+        let (mut is_urgent, mut is_end, mut awaited) = (false, false, None);
         for order in orders {
             match order {
-                Order::Commit | Order::Flush => is_urgent = true,
+                Order::Commit(number) => awaited = Some(number),
+                Order::Flush => is_urgent = true,
                 Order::Stop => is_end = true,
                 order => self.carry_out(order),
             }
         }
         let now = Instant::now();
+        if let Some(number) = awaited {
+            self.changed.get_or_insert(now);
+            match self
+                .failing
+                .as_ref()
+                .is_some_and(|it| now < it.last + RETRY)
+            {
+                // Each try costs flash that is ill more writes, and nothing is served by waiting for it.
+                true => (self.notify)(Event::Committed(number)),
+                false => is_urgent = true,
+            }
+        }
         if !is_end && (is_urgent || self.due().is_some_and(|due| due <= now && !self.asks())) {
             self.flush(now);
         }
@@ -296,7 +311,7 @@ impl Worker {
                 self.flush(Instant::now());
                 done(self.copy_to(&path));
             }
-            Order::Commit | Order::Flush | Order::Stop => unreachable!("run has handled them"),
+            Order::Commit(_) | Order::Flush | Order::Stop => unreachable!("run has handled them"),
         }
     }
 
@@ -446,6 +461,7 @@ impl Worker {
         self.changed.get_or_insert(now);
         self.failing = Some(Failing {
             what,
+            last: now,
             again: now + wait,
             wait,
         });

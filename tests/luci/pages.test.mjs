@@ -143,12 +143,23 @@ for (const [ size, viewport ] of Object.entries({ wide: WIDE, phone: PHONE })) {
 				await page.locator('.fosquitto-graph .line[points*=" "]').first().waitFor({ state: 'attached' });
 			}
 
+			if (name == 'trace') {
+				await page.fill('[data-trace=name]', 'sensor-1');
+				await press(page, 'Start');
+				await rows(page, 'trace', 'tick');
+			}
+
 			const width = await page.evaluate(() => document.documentElement.scrollWidth);
 			assert.ok(width <= viewport.width, `${name} is ${width} wide`);
 
 			if (process.env.SHOTS) {
 				mkdirSync(process.env.SHOTS, { recursive: true });
-				await page.screenshot({ path: join(process.env.SHOTS, `${name}-${size}.png`), fullPage: name != 'status' });
+				await page.screenshot({ path: join(process.env.SHOTS, `${name}-${size}.png`), fullPage: name != 'status' && name != 'trace' });
+			}
+
+			if (name == 'trace') {
+				await press(page, 'Stop');
+				await page.getByText('Nothing is watched.').waitFor();
 			}
 
 			await close(page);
@@ -290,6 +301,64 @@ test('the tester says what the running bus says, and by which rule', async () =>
 	await press(page, 'Ask');
 	await page.locator('.fosquitto-answer').getByText('Allowed').waitFor();
 	await close(page);
+});
+
+test('the trace shows what a client does while it is watched, and stops when it is told to', async () => {
+	const name = `traced ${HOSTILE}`;
+	const traced = await Client.connect(router.port('open'), name);
+	const status = await open('status');
+
+	await status.fill('[data-search=clients]', 'traced');
+	await (await rows(status, 'clients', name)).getByRole('button', { name: 'Details' }).click();
+	await status.locator('.modal').getByText('Trace', { exact: true }).click();
+	await status.waitForSelector('.fosquitto-trace');
+	await close(status);
+
+	const page = await open(`trace#${encodeURIComponent(name)}`);
+	const watch = () => page.locator('[data-table=watches] tr', { hasText: name });
+
+	assert.equal(await page.inputValue('[data-trace=name]'), name);
+	await press(page, 'Start');
+	await watch().waitFor();
+	traced.publish(`traced/${HOSTILE}`, 'secret words');
+	const event = await rows(page, 'trace', `traced/${HOSTILE}`);
+	assert.match(await event.first().innerText(), /received.*PUBLISH/s);
+	assert.doesNotMatch(await page.locator('#maincontent').innerText(), /secret words/);
+
+	await page.fill('[data-search=trace]', 'nobody is called so');
+	await page.getByText('Nothing has happened.').waitFor();
+	await page.fill('[data-search=trace]', '');
+	await rows(page, 'trace', `traced/${HOSTILE}`);
+
+	// What is paused stays as it is until it goes on.
+	await press(page, 'Pause');
+	traced.publish('traced/later', 'x');
+	await until('the trace to have it', () => router.run('trace').includes('traced/later'));
+	assert.equal(await page.locator('[data-table=trace] tr', { hasText: 'traced/later' }).count(), 0);
+	await press(page, 'Go on');
+	await rows(page, 'trace', 'traced/later');
+
+	await watch().getByRole('button', { name: 'Stop' }).click();
+	await page.getByText('Nothing is watched.').waitFor();
+
+	await page.selectOption('[data-trace=kind]', 'filter');
+	await page.fill('[data-trace=name]', 'traced/<b>/#/wrong');
+	await press(page, 'Start');
+	await page.getByText("'traced/<b>/#/wrong' is not a topic filter").waitFor();
+	await page.fill('[data-trace=name]', 'traced/+');
+	await press(page, 'Start');
+	await page.locator('[data-table=watches] tr', { hasText: 'traced/+' }).waitFor();
+	traced.publish('traced/again', 'x');
+	await rows(page, 'trace', 'traced/again');
+	await page.locator('[data-table=watches]').getByRole('button', { name: 'Stop' }).click();
+	await page.getByText('Nothing is watched.').waitFor();
+	traced.close();
+	await close(page);
+
+	const guest = await open('trace', { session: 'guest' });
+	await rows(guest, 'trace', 'traced/again');
+	assert.ok(await guest.getByRole('button', { name: 'Start' }).isDisabled());
+	await close(guest);
 });
 
 test('rules that are dragged are asked in their new order', async () => {

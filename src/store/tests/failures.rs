@@ -186,3 +186,31 @@ fn where_neither_journal_nor_flash_can_be_written_memory_has_it_until_one_can() 
     // What is not for flash was in memory alone.
     assert_eq!(on_flash(world.folder.path()), world.model.for_flash());
 }
+
+#[test]
+fn with_commit_flash_that_fails_is_not_tried_again_at_every_turn() {
+    let faults = Arc::new(Faults::default());
+    let vfs = Vfs::register(Some(faults.clone())).expect("SQLite takes a VFS");
+    let mut world = World::on(seed(), Class::Commit, vfs, Arc::new(Mutex::new(|_| {})));
+    faults.fail(0..usize::MAX, ffi::SQLITE_FULL);
+    turn(&mut world);
+    let failed = faults.failed();
+    assert!(failed > 0);
+    // Nobody waits meanwhile.
+    for _ in 0..50 {
+        world.make_retained();
+        let (store, ..) = world.ends.as_mut().expect("it runs");
+        let number = store.end_turn();
+        world.let_thread_run();
+        assert_eq!(world.committed.load(Ordering::SeqCst), number);
+    }
+    // A machine that is slow may be at the next try already.
+    assert!(
+        faults.failed() < 10 * failed,
+        "{failed} a try, and then {}",
+        faults.failed()
+    );
+    faults.heal();
+    turn(&mut world);
+    assert_eq!(on_flash(world.folder.path()), world.model.for_flash());
+}

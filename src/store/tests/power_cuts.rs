@@ -124,7 +124,11 @@ fn survives_cuts(class: Class, has_log: bool) {
         log.len(),
         promises.len()
     );
-    assert!(cuts > 100 && promises.len() > 5, "it was not much of a run");
+    // The last stop promises everything: a run without any promise was told nothing.
+    assert!(
+        cuts > 100 && !promises.is_empty(),
+        "it was not much of a run"
+    );
 }
 
 #[test]

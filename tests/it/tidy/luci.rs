@@ -30,12 +30,12 @@ return baseclass.extend({
 \tsections: {
 ";
 
-fn read(path: &str) -> String {
+pub(super) fn read(path: &str) -> String {
     fs::read_to_string(Path::new(PROJECT).join(path)).unwrap_or_default()
 }
 
 /// Holds a file to what it should be, or writes it.
-fn assert_is(path: &str, expected: &str) {
+pub(super) fn assert_is(path: &str, expected: &str) {
     if read(path) == expected {
         return;
     }

@@ -5,6 +5,7 @@
 mod luci;
 mod rules;
 mod source;
+mod translations;
 
 use std::collections::HashSet;
 use std::fs;

@@ -332,6 +332,7 @@
 			return String(value).trim() == '' ? [] : String(value).trim().split(/\s+/);
 		},
 
+		url: (...parts) => [ '' ].concat(parts).join('/'),
 		resource: (...parts) => [ '/luci-static/resources' ].concat(parts).join('/'),
 		hasViewPermission: () => !L.env.readonly,
 		bind: (work, self, ...values) => work.bind(self, ...values)

@@ -355,7 +355,10 @@ return view.extend({
 				E('h5', [ client_id ]),
 				bus.table([ _('Filter'), _('QoS') ], subscriptions, _('It has no subscription.')),
 				bus.table([ _('Topic'), _('State'), _('QoS') ], queue, _('Nothing waits for it.')),
-				E('div', { 'class': 'right' }, [ E('button', { 'class': 'btn', 'click': ui.hideModal }, [ _('Close') ]) ])
+				E('div', { 'class': 'right' }, [
+					E('a', { 'class': 'btn cbi-button-neutral', 'href': '%s#%s'.format(L.url('admin/services/fosquitto/trace'), encodeURIComponent(client_id)) }, [ _('Trace') ]), ' ',
+					E('button', { 'class': 'btn', 'click': ui.hideModal }, [ _('Close') ])
+				])
 			]);
 		}).catch(error => bus.complain(error));
 	},
