@@ -77,7 +77,10 @@ fn passed_on(publish: &Publish<'_>) {
     }
     let again = there.stamp(&stamped, 9, MAX_HOPS);
     let again = again.map(|again| there.judge(&again, publish.topic));
-    assert!(again.is_none_or(|again| again == Arrival::Known), "it keeps its name");
+    assert!(
+        again.is_none_or(|again| again == Arrival::Known),
+        "it keeps its name"
+    );
 }
 
 /// The next broker reads the same message with the new properties.
