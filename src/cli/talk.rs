@@ -282,7 +282,8 @@ impl Talk {
         }
     }
 
-    fn connect(&self, until: Instant) -> Result<Client, String> {
+    /// Connects; `None`: not in time.
+    fn connect(&self, until: Instant) -> Result<Option<Client>, String> {
         let login = self.way.login(&self.root)?;
         let endpoint = self.way.endpoint(&self.root)?;
         let chosen = match &self.client_id {
@@ -299,15 +300,22 @@ impl Talk {
             keep_alive_s: KEEP_ALIVE_S,
             login: login.as_ref(),
         };
-        let connected = Client::connect(&endpoint, &opening, until);
-        let (client, _) = connected.map_err(|failure| format!("{endpoint}: {failure}"))?;
-        Ok(client)
+        match Client::connect(&endpoint, &opening, until) {
+            Ok((client, _)) => Ok(Some(client)),
+            Err(failure) if Instant::now() < until => Err(format!("{endpoint}: {failure}")),
+            Err(failure) => {
+                eprintln!("{endpoint}: {failure}");
+                Ok(None)
+            }
+        }
     }
 
     fn publish(&self) -> Result<u8, String> {
         let payloads = self.payloads()?;
         let until = Instant::now() + self.timeout.unwrap_or(TIMEOUT);
-        let mut client = self.connect(until)?;
+        let Some(mut client) = self.connect(until)? else {
+            return Ok(TIMED_OUT);
+        };
         for (payload, id) in payloads.into_iter().zip((1..=u16::MAX).cycle()) {
             let message = Message {
                 topic: self.topics[0].clone(),
@@ -381,7 +389,9 @@ impl Talk {
         let until = self.timeout.map(|timeout| Instant::now() + timeout);
         let soon = Instant::now() + TIMEOUT;
         let soon = until.map_or(soon, |until| until.min(soon));
-        let mut client = self.connect(soon)?;
+        let Some(mut client) = self.connect(soon)? else {
+            return Ok(TIMED_OUT);
+        };
         let filters: Vec<(&str, u8)> = self
             .topics
             .iter()

@@ -1,6 +1,7 @@
 //! `fosquitto pub` and `sub`: small clients, as scripts use them.
 
 use std::io::{BufRead as _, BufReader, Lines};
+use std::net::TcpListener;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
 use serde_json::{Value, json};
@@ -175,6 +176,10 @@ fn what_cannot_be_done_is_said_and_has_its_exit_status() {
     let (_, root) = broker.stop();
     let output = root.command(&["pub", "-t", "a", "-m", "x", "-P", "1"]);
     assert_eq!(output.status.code(), Some(1), "nobody listens there");
+    let silent = TcpListener::bind("127.0.0.1:0").expect("there is a port");
+    let port = silent.local_addr().expect("it is bound").port().to_string();
+    let output = root.command(&["pub", "-t", "a", "-n", "-P", &port, "-W", "0.2"]);
+    assert_eq!(output.status.code(), Some(2), "nobody answers there");
 }
 
 #[test]
