@@ -156,7 +156,10 @@ fn the_template_for_translators_has_what_the_pages_say() {
 
 #[test]
 fn every_language_says_all_of_the_template_and_nothing_else() {
-    let template: Vec<String> = entries(TEMPLATE).into_iter().map(|(text, _)| text).collect();
+    let template: Vec<String> = entries(TEMPLATE)
+        .into_iter()
+        .map(|(text, _)| text)
+        .collect();
     assert!(template.len() > 400, "the template can be read");
     let languages = fs::read_dir(Path::new(PROJECT).join(APP).join("po")).expect("it is there");
     let languages = languages.map(|entry| entry.expect("it can be read").file_name());
