@@ -29,6 +29,9 @@ use crate::net::tls::client::ClientTls;
 /// A connection that was up for so long was a good one: the next attempt is as soon as the first.
 const STABLE_MS: u64 = 30_000;
 
+/// The longest that a dead line goes unnoticed while something is to go over it.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
+
 /// Which words a CONNECT is said in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Form {
@@ -168,6 +171,7 @@ async fn connect(
             device: config.bind_device.clone(),
         },
         timeout: config.connect_timeout,
+        silence: silence(config.keep_alive_s),
     };
     let sockets = surroundings.sockets.clone();
     match surroundings.dialer.dial(&target, sockets).await {
@@ -178,6 +182,15 @@ async fn connect(
             Err(failure.to_string())
         }
     }
+}
+
+/// For how long what was sent may stay without a sign that it has arrived: half the keep alive, but neither less than the remote broker has for
+/// an answer to PINGREQ nor more than [`SILENCE_MAX`]. A line that is dead without having said so is noticed then, not when the next PINGREQ
+/// stays without an answer; one that only loses much comes back within.
+fn silence(keep_alive_s: u16) -> Duration {
+    let keep_alive = Duration::from_secs(keep_alive_s.into());
+    let patience = keep_alive.min(Duration::from_millis(wire::PATIENCE_MS));
+    (keep_alive / 2).clamp(patience, SILENCE_MAX)
 }
 
 /// What the bridge's TLS files say; they are read at the first attempt, after one that failed, and after a reload.
@@ -312,6 +325,18 @@ impl Told {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_dead_line_is_noticed_before_the_keep_alive_is_over() {
+        let after = |keep_alive_s, silence_s| {
+            assert_eq!(silence(keep_alive_s), Duration::from_secs(silence_s));
+        };
+        after(1, 1);
+        after(10, 10);
+        after(30, 15);
+        after(60, 30);
+        after(u16::MAX, 30);
+    }
 
     #[test]
     fn the_waits_grow_within_their_bounds_and_begin_anew() {

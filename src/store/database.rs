@@ -8,16 +8,15 @@
 //! new one. It decides nothing about when to write; that is the [`worker`](super::worker)'s matter.
 
 use std::fmt;
-use std::fs::{self, OpenOptions};
-use std::io;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
+use super::aside::{LOGS, create, has_log, look_at, set_aside, set_aside_whole, with_suffix};
 use super::coalesce::{Coalesced, Numbers};
 use super::journal::Clock;
 use super::reader::Reader;
+use super::salvage::{copy, mend};
 use super::schema;
 use super::vfs::Vfs;
 use super::write::{Changes, Content, topic_hash};
@@ -27,9 +26,6 @@ const PAGE_BYTES: u32 = 1024;
 
 /// The log is copied back into the database when it has so many pages.
 const LOG_PAGES: u32 = 256;
-
-/// Files of each kind that are kept when damaged ones are set aside: the newest says what happened, and flash is small.
-const ASIDE_MAX: u32 = 3;
 
 /// Where a database is.
 #[derive(Clone)]
@@ -328,80 +324,6 @@ fn unless_only_inaccessible(why: NotSound) -> Result<NotSound, Unusable> {
     }
 }
 
-/// Whether a path may be a database: the program follows no link there, and opens no device.
-fn look_at(path: &Path) -> Result<(), Unusable> {
-    let inaccessible = |what: String| Err(Unusable::Inaccessible(what));
-    match fs::symlink_metadata(path) {
-        Ok(metadata) if metadata.is_file() => Ok(()),
-        Ok(metadata) if metadata.is_symlink() => {
-            inaccessible(format!("{} is a symbolic link", path.display()))
-        }
-        Ok(_) => inaccessible(format!("{} is not a regular file", path.display())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => inaccessible(format!("{}: {error}", path.display())),
-    }
-}
-
-/// Makes the empty file, which only the bus may read.
-fn create(path: &Path) -> Result<(), Unusable> {
-    let made = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC)
-        .open(path);
-    made.map(drop)
-        .map_err(|error| Unusable::Inaccessible(format!("{}: {error}", path.display())))
-}
-
-/// What the names of the files end in that SQLite keeps beside a database.
-pub const LOGS: [&str; 2] = ["-wal", "-journal"];
-
-pub fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
-}
-
-/// Whether a database has a log with something in it.
-pub fn has_log(path: &Path) -> bool {
-    LOGS.iter().any(|suffix| {
-        let log = fs::symlink_metadata(with_suffix(path, suffix));
-        log.is_ok_and(|metadata| metadata.is_file() && metadata.len() > 0)
-    })
-}
-
-/// Renames a file to the next free name of its kind, over the oldest where there are enough.
-fn set_aside(path: &Path, kind: &str) -> Result<PathBuf, Unusable> {
-    let name = |number: u32| with_suffix(path, &format!(".{kind}-{number}"));
-    let free = (1..=ASIDE_MAX).map(name).find(|name| !name.exists());
-    let aside = free.unwrap_or_else(|| {
-        for number in 1..ASIDE_MAX {
-            // What cannot be renamed is overwritten by the next.
-            let _ = fs::rename(name(number + 1), name(number));
-        }
-        name(ASIDE_MAX)
-    });
-    fs::rename(path, &aside).map_err(|error| {
-        Unusable::Inaccessible(format!("{} cannot be set aside: {error}", path.display()))
-    })?;
-    Ok(aside)
-}
-
-/// The same with its log, which gets the name that SQLite looks for.
-pub fn set_aside_whole(path: &Path, kind: &str) -> Result<PathBuf, Unusable> {
-    let aside = set_aside(path, kind)?;
-    for suffix in LOGS {
-        let log = with_suffix(path, suffix);
-        if log.exists() {
-            fs::rename(&log, with_suffix(&aside, suffix)).map_err(|error| {
-                Unusable::Inaccessible(format!("{} cannot be set aside: {error}", log.display()))
-            })?;
-        }
-    }
-    Ok(aside)
-}
-
 /// Sets a file aside that is no sound database of this program, and makes a new one of what can be read in it.
 fn replace(place: &Place, seed: u64, why: NotSound) -> Result<(Database, String), Unusable> {
     let path = place.path.as_path();
@@ -609,74 +531,4 @@ fn read_messages(connection: &Connection, content: &mut Content) -> rusqlite::Re
         }
     }
     Ok(())
-}
-
-/// Copies what can be read: each table forwards until its first damage, then backwards until its last. How many rows.
-fn copy(source: &Connection, to: &Connection) -> usize {
-    let mut rows = 0;
-    let Ok(transaction) = to.unchecked_transaction() else {
-        return 0;
-    };
-    for (table, columns) in schema::TABLES {
-        for order in ["ASC", "DESC"] {
-            let key = columns.split(',').next().unwrap_or("rowid");
-            let read = format!("SELECT {columns} FROM {table} ORDER BY {key} {order}");
-            let places = vec!["?"; columns.split(',').count()].join(", ");
-            let write = if table == "state" {
-                "REPLACE"
-            } else {
-                "INSERT OR IGNORE"
-            };
-            let write = format!("{write} INTO {table} VALUES ({places})");
-            let (copied, is_whole) = copy_rows(source, &transaction, &read, &write);
-            rows += copied;
-            if is_whole {
-                break;
-            }
-        }
-    }
-    let committed = transaction.commit();
-    if committed.is_ok() { rows } else { 0 }
-}
-
-fn copy_rows(source: &Connection, to: &Connection, read: &str, write: &str) -> (usize, bool) {
-    let mut copied = 0;
-    let (Ok(mut from), Ok(mut into)) = (source.prepare(read), to.prepare(write)) else {
-        return (0, false);
-    };
-    let columns = from.column_count();
-    let Ok(mut rows) = from.query([]) else {
-        return (0, false);
-    };
-    loop {
-        match rows.next() {
-            Ok(Some(row)) => {
-                let values: rusqlite::Result<Vec<rusqlite::types::Value>> =
-                    (0..columns).map(|column| row.get(column)).collect();
-                let inserted =
-                    values.and_then(|values| into.execute(rusqlite::params_from_iter(values)));
-                copied += inserted.unwrap_or(0);
-            }
-            Ok(None) => return (copied, true),
-            Err(_) => return (copied, false),
-        }
-    }
-}
-
-/// Removes what refers to rows that could not be read.
-fn mend(connection: &Connection) -> rusqlite::Result<()> {
-    connection.execute_batch(
-        "BEGIN;
-         UPDATE message SET session = NULL WHERE session NOT IN (SELECT id FROM session);
-         DELETE FROM delivery WHERE session NOT IN (SELECT id FROM session)
-             OR message NOT IN (SELECT id FROM message);
-         DELETE FROM release WHERE session NOT IN (SELECT id FROM session);
-         DELETE FROM subscription WHERE session NOT IN (SELECT id FROM session);
-         DELETE FROM taken WHERE session NOT IN (SELECT id FROM session);
-         UPDATE session SET will_message = NULL WHERE will_message NOT IN (SELECT id FROM message);
-         DELETE FROM message WHERE session IS NULL AND retained = 0
-             AND id NOT IN (SELECT message FROM delivery)
-             AND id NOT IN (SELECT will_message FROM session WHERE will_message IS NOT NULL);
-         COMMIT;",
-    )
 }

@@ -30,6 +30,7 @@
 //! It decides nothing about messages: an operation that makes no sense is passed over. It knows neither clients nor sockets, and
 //! it holds no packet back: it says which number the last operation has and until which number all is safe.
 
+mod aside;
 mod budget;
 mod closed;
 mod coalesce;
@@ -40,12 +41,15 @@ mod faults;
 mod folder;
 mod journal;
 mod live;
+mod passed;
 #[cfg(test)]
 mod power;
 mod reader;
 mod record;
 mod recovery;
 mod resting;
+mod rows;
+mod salvage;
 mod schema;
 mod status;
 #[cfg(test)]

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags};
 
-use super::database::{LOGS, Place, connect_by, has_log, with_suffix};
+use super::aside::{LOGS, has_log, with_suffix};
+use super::database::{Place, connect_by};
 use super::vfs::Vfs;
 
 /// A connection to what is read.

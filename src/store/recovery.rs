@@ -14,22 +14,22 @@ use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use rusqlite::Row;
-
 use super::closed;
 use super::coalesce::Coalesced;
 use super::database::{Database, Place};
 use super::journal::{self, Clock, Header, Tail};
 use super::live::Live;
-use super::record::{Record, Writer, options_of};
+use super::passed::offset;
+use super::record::{Record, Writer};
 use super::resting::Resting;
+use super::rows::read_all;
 use super::status::Status;
 use super::vfs::Vfs;
 use super::worker::{Beginning, Chunk, Order, Worker, add};
 use super::{Clocks, Notify, Set, Settings, Stamp, Store};
 use crate::broker::effect::SessionId;
-use crate::broker::{Owner, Restored, Time};
-use crate::mqtt::{PacketId, Qos};
+use crate::broker::{Restored, Time};
+use crate::mqtt::Qos;
 
 /// What a store is made of.
 pub struct Parts {
@@ -257,33 +257,6 @@ fn put_away(directory: &Path, number: u64, is_covered: bool) {
     }
 }
 
-/// A longer absence than ten years is a date that jumped.
-const ABSENCE_MAX_S: u64 = 10 * 365 * 86_400;
-
-/// What the broker's time has more than the boot clock. It goes on by what is known to have passed: all of it within one boot, by the
-/// date over several if the machine knew it at both ends, and else not at all.
-fn offset(
-    boot: u64,
-    boot_ms: u64,
-    wall_s: Option<u64>,
-    of_journal: impl Iterator<Item = Clock>,
-    stamp: Stamp,
-) -> u64 {
-    let mut clocks = of_journal.chain([stamp.clock]);
-    if let Some(clock) = clocks.find(|clock| clock.boot == boot) {
-        return clock.offset_ms;
-    }
-    let passed_s = stamp
-        .wall_s
-        .zip(wall_s)
-        .map(|(then, now)| now.saturating_sub(then))
-        .filter(|passed_s| *passed_s <= ABSENCE_MAX_S)
-        .unwrap_or(0);
-    let time_ms = stamp.time_ms.saturating_add(passed_s.saturating_mul(1000));
-    // A boot clock that began after the broker's time gives a negative difference, which wraps.
-    time_ms.wrapping_sub(boot_ms)
-}
-
 impl Recovery {
     /// Writes to flash what it lacks, or to a copy in memory.
     fn catch_up(&mut self, seed: u64) {
@@ -325,9 +298,14 @@ impl Recovery {
             }
         };
         if let Some(database) = self.memory.as_ref().or(self.database.as_ref())
-            && let Err(error) = read_all(database, &mut give)
+            && let unread = read_all(database, &mut give)
+            && let Some(first) = unread.first
         {
-            log::error!("store: {}: {error}", self.settings.path.display());
+            log::error!(
+                "store: {}: {} rows cannot be read, the first because of this: {first}",
+                self.settings.path.display(),
+                unread.count
+            );
         }
         // Everything that is for flash stands in the database that was read.
         let mut span = Coalesced::new(u64::MAX);
@@ -523,199 +501,5 @@ fn give_waiting(record: &Record<'_>, give: &mut impl FnMut(Restored<'_>)) {
             until: Time(until_ms),
         }),
         _ => {}
-    }
-}
-
-/// Gives every row, each kind after those that it refers to.
-fn read_all(database: &Database, give: &mut impl FnMut(Restored<'_>)) -> rusqlite::Result<()> {
-    each(
-        database,
-        "SELECT id, topic, properties, payload, qos, retain, expires_at_ms, retained FROM message",
-        |row| {
-            let message = number(row, 0)?;
-            give(Restored::Message {
-                id: message,
-                topic: row.get_ref(1)?.as_str()?,
-                properties: row.get_ref(2)?.as_blob_or_null()?.unwrap_or_default(),
-                payload: row.get_ref(3)?.as_blob()?,
-                qos: qos(row, 4)?,
-                retain: row.get(5)?,
-                expires_at_ms: row.get::<_, Option<i64>>(6)?.map(|at| at as u64),
-            });
-            if row.get(7)? {
-                give(Restored::Retained { message });
-            }
-            Ok(())
-        },
-    )?;
-    each(
-        database,
-        "SELECT id, client_id, user, expiry_s, offline_since_ms FROM session",
-        |row| {
-            give(Restored::Session {
-                session: SessionId(number(row, 0)?),
-                client_id: row.get_ref(1)?.as_str()?,
-                owner: Owner::of(row.get_ref(2)?.as_str_or_null()?),
-                expiry_s: row.get(3)?,
-                offline_since: row.get::<_, Option<i64>>(4)?.map(|at| Time(at as u64)),
-            });
-            Ok(())
-        },
-    )?;
-    let deliveries = match database.content().deliveries.is_empty() {
-        // Messages are most of a database: where nobody waits for one, they are not read again.
-        true => {
-            "SELECT session, packet_id, position, NULL, NULL, NULL, NULL, NULL FROM release ORDER BY session, position"
-        }
-        false => {
-            "SELECT session, packet_id, position, id, sent_qos, sent_retain, subscription_ids, share FROM message
-             WHERE session IS NOT NULL
-             UNION ALL SELECT session, packet_id, position, message, sent_qos, sent_retain, subscription_ids, share
-             FROM delivery
-             UNION ALL SELECT session, packet_id, position, NULL, NULL, NULL, NULL, NULL FROM release
-             ORDER BY session, position"
-        }
-    };
-    each(database, deliveries, |row| give_delivery(row, give))?;
-    read_rest(database, give)
-}
-
-/// What few sessions have many of.
-fn read_rest(database: &Database, give: &mut impl FnMut(Restored<'_>)) -> rusqlite::Result<()> {
-    each(
-        database,
-        "SELECT session, filter, options, subscription_id FROM subscription",
-        |row| {
-            if let Some(options) = options_of(row.get(2)?) {
-                give(Restored::Subscription {
-                    session: SessionId(number(row, 0)?),
-                    filter: row.get_ref(1)?.as_str()?,
-                    options,
-                    subscription_id: row.get(3)?,
-                });
-            }
-            Ok(())
-        },
-    )?;
-    each(database, "SELECT session, packet_id FROM taken", |row| {
-        if let Some(packet_id) = PacketId::new(row.get(1)?) {
-            give(Restored::Taken {
-                session: SessionId(number(row, 0)?),
-                packet_id,
-            });
-        }
-        Ok(())
-    })?;
-    each(
-        database,
-        "SELECT id, will_message, ifnull(will_delay_s, 0), will_expiry_s FROM session WHERE will_message IS NOT NULL",
-        |row| {
-            give(Restored::Will {
-                session: SessionId(number(row, 0)?),
-                message: number(row, 1)?,
-                delay_s: row.get(2)?,
-                expiry_s: row.get(3)?,
-            });
-            Ok(())
-        },
-    )
-}
-
-fn each(
-    database: &Database,
-    sql: &str,
-    mut give: impl FnMut(&Row<'_>) -> rusqlite::Result<()>,
-) -> rusqlite::Result<()> {
-    let mut statement = database.connection().prepare(sql)?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        give(row)?;
-    }
-    Ok(())
-}
-
-fn give_delivery(row: &Row<'_>, give: &mut impl FnMut(Restored<'_>)) -> rusqlite::Result<()> {
-    let session = SessionId(number(row, 0)?);
-    let packet_id = PacketId::new(row.get(1)?);
-    let Some(message) = row.get::<_, Option<i64>>(3)? else {
-        if let Some(packet_id) = packet_id {
-            give(Restored::PubRel { session, packet_id });
-        }
-        return Ok(());
-    };
-    let ids = row.get_ref(6)?.as_blob_or_null()?.unwrap_or_default();
-    let ids: Vec<u32> = ids
-        .chunks_exact(4)
-        .map(|id| u32::from_le_bytes(id.try_into().expect("chunks of 4")))
-        .collect();
-    give(Restored::Queued {
-        session,
-        message: message as u64,
-        qos: qos(row, 4)?,
-        retain: row.get(5)?,
-        subscription_ids: &ids,
-        share: Some(row.get_ref(7)?.as_str()?).filter(|share| !share.is_empty()),
-        packet_id,
-    });
-    Ok(())
-}
-
-fn number(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
-    Ok(row.get::<_, i64>(column)? as u64)
-}
-
-fn qos(row: &Row<'_>, column: usize) -> rusqlite::Result<Qos> {
-    let bits = row.get(column)?;
-    Qos::from_bits(bits).ok_or(rusqlite::Error::IntegralValueOutOfRange(
-        column,
-        bits.into(),
-    ))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The date and the broker's time in the end of the first boot, and what its clock lacked.
-    const DATE_S: u64 = 1_800_000_000;
-    const TIME_MS: u64 = 5_000_000;
-    const CLOCK: Clock = Clock {
-        boot: 1,
-        offset_ms: 3_000_000,
-    };
-    const FIFTY_YEARS_S: u64 = 50 * 365 * 86_400;
-
-    /// The broker's time at a start, 700 ms after the machine's.
-    fn time_ms(boot: u64, now_s: Option<u64>, journal: Option<Clock>) -> u64 {
-        let stamp = Stamp {
-            time_ms: TIME_MS,
-            wall_s: Some(DATE_S),
-            clock: CLOCK,
-        };
-        700_u64.wrapping_add(offset(boot, 700, now_s, journal.into_iter(), stamp))
-    }
-
-    #[test]
-    fn the_time_goes_on_by_what_is_known_to_have_passed() {
-        assert_eq!(time_ms(2, Some(DATE_S + 60), None), TIME_MS + 60_000);
-        assert_eq!(time_ms(2, None, None), TIME_MS);
-    }
-
-    #[test]
-    fn a_date_that_jumps_by_fifty_years_either_way_passes_no_time() {
-        for now_s in [DATE_S - FIFTY_YEARS_S, DATE_S + FIFTY_YEARS_S] {
-            assert_eq!(time_ms(2, Some(now_s), None), TIME_MS);
-            assert_eq!(time_ms(1, Some(now_s), None), 700 + CLOCK.offset_ms);
-        }
-    }
-
-    #[test]
-    fn within_one_boot_its_clock_counts_and_the_journal_knows_it_best() {
-        let later = Clock {
-            offset_ms: 4_000_000,
-            ..CLOCK
-        };
-        assert_eq!(time_ms(1, None, Some(later)), 700 + later.offset_ms);
-        assert_eq!(time_ms(2, None, Some(later)), TIME_MS);
     }
 }

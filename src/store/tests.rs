@@ -4,6 +4,7 @@
 //! between any two of its steps. `FOSQUITTO_SEED=` repeats the run whose seed was printed.
 
 mod busy;
+mod damaged;
 mod failures;
 mod power_cuts;
 

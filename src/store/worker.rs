@@ -16,10 +16,11 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use super::aside::set_aside_whole;
 use super::budget::Budget;
 use super::closed;
 use super::coalesce::Coalesced;
-use super::database::{Database, Place, set_aside_whole};
+use super::database::{Database, Place};
 use super::journal;
 use super::live::Closed;
 use super::record;

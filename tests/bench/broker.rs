@@ -62,6 +62,8 @@ pub struct Setup<'a> {
     pub tls: bool,
     /// Where what lasts is, and how it does; without it a broker's default in its scratch folder.
     pub state: Option<State<'a>>,
+    /// A bridge to the generator, by which everything goes out at QoS 1.
+    pub bridge: bool,
 }
 
 /// What lasts.
@@ -110,6 +112,8 @@ pub struct Broker {
     pub tls_port: Option<u16>,
     /// From the start of the process to its first CONNACK.
     pub start_up: Duration,
+    /// Where its bridge connects to, if it has one.
+    remote: Option<TcpListener>,
 }
 
 impl Broker {
@@ -119,9 +123,21 @@ impl Broker {
         let folder = scratch.path();
         let port = free_port()?;
         let tls_port = if setup.tls { Some(free_port()?) } else { None };
+        let remote = match setup.bridge {
+            true => Some(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?),
+            false => None,
+        };
+        let ports = Ports {
+            plain: port,
+            tls: tls_port,
+            remote: match &remote {
+                Some(remote) => Some(remote.local_addr()?.port()),
+                None => None,
+            },
+        };
         let arguments = match kind {
-            Kind::Mosquitto => mosquitto(&programs.mosquitto, folder, port, tls_port, setup.state)?,
-            Kind::Fosquitto => fosquitto(&programs.fosquitto, folder, port, tls_port, setup.state)?,
+            Kind::Mosquitto => mosquitto(&programs.mosquitto, folder, &ports, setup.state)?,
+            Kind::Fosquitto => fosquitto(&programs.fosquitto, folder, &ports, setup.state)?,
             Kind::Relay => vec![
                 path(&std::env::current_exe()?),
                 "--relay".to_owned(),
@@ -147,6 +163,7 @@ impl Broker {
             port,
             tls_port,
             start_up: Duration::ZERO,
+            remote,
         };
         broker.await_ready(started)?;
         Ok(broker)
@@ -179,6 +196,11 @@ impl Broker {
     /// The processor time that it has used so far, in nanoseconds.
     pub fn processor_time_ns(&self) -> io::Result<u64> {
         machine::processor_time_ns(self.child.id())
+    }
+
+    /// The remote end of its bridge, if it has one.
+    pub fn accept_bridge(&self) -> io::Result<Option<Client>> {
+        self.remote.as_ref().map(Client::accept).transpose()
     }
 
     /// The folder with its configuration, its log and what it keeps in memory.
@@ -238,16 +260,23 @@ fn command(arguments: &[String], processors: &[usize]) -> Command {
     command
 }
 
+/// The ports of the loopback that a configuration names.
+struct Ports {
+    plain: u16,
+    tls: Option<u16>,
+    /// Where a bridge connects to.
+    remote: Option<u16>,
+}
+
 /// Debian's configuration with its paths in the scratch folder, a listener and anonymous access; returns the command line. It stays the user that
 /// started it, because that is who may read the folder.
 fn mosquitto(
     program: &Path,
     folder: &Path,
-    port: u16,
-    tls_port: Option<u16>,
+    ports: &Ports,
     state: Option<State<'_>>,
 ) -> io::Result<Vec<String>> {
-    let shown = folder.display();
+    let (shown, port) = (folder.display(), ports.plain);
     let mut text = format!(
         "user root\npersistence true\npersistence_location {}/\nlog_dest file {shown}/log\n\
          allow_anonymous true\nlistener {port} 127.0.0.1\n",
@@ -258,7 +287,12 @@ fn mosquitto(
         Some(Class::Interval) => "autosave_interval 30\n",
         Some(Class::Commit) => "autosave_on_changes true\nautosave_interval 1\n",
     };
-    if let Some(tls_port) = tls_port {
+    if let Some(remote) = ports.remote {
+        text += &format!(
+            "connection out\naddress 127.0.0.1:{remote}\ntopic # out 1\nnotifications false\n"
+        );
+    }
+    if let Some(tls_port) = ports.tls {
         let files = certificate::write(folder)?;
         text += &format!(
             "listener {tls_port} 127.0.0.1\ncertfile {}\nkeyfile {}\n",
@@ -276,8 +310,7 @@ fn mosquitto(
 fn fosquitto(
     program: &Path,
     folder: &Path,
-    port: u16,
-    tls_port: Option<u16>,
+    ports: &Ports,
     state: Option<State<'_>>,
 ) -> io::Result<Vec<String>> {
     let listener = |name: &str, port: u16| {
@@ -289,9 +322,14 @@ fn fosquitto(
     let local = free_port()?;
     let mut text = format!(
         "config local 'local'\n\toption port '{local}'\n{}",
-        listener("bench", port)
+        listener("bench", ports.plain)
     );
-    if let Some(tls_port) = tls_port {
+    if let Some(remote) = ports.remote {
+        text += &format!(
+            "\nconfig bridge 'out'\n\tlist address '127.0.0.1:{remote}'\n\tlist topic '# out 1'\n\toption notifications '0'\n"
+        );
+    }
+    if let Some(tls_port) = ports.tls {
         let files = certificate::write(folder)?;
         text += &listener("bench_tls", tls_port);
         text += &format!(

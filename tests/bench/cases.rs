@@ -28,6 +28,7 @@ enum Work {
     StartUp,
     Lasting(Flow, Class),
     Restart,
+    HeapUp(Flow, u32),
 }
 
 /// A number that a run found.
@@ -83,6 +84,13 @@ const LASTING: Flow = Flow {
     window: QUEUE_MESSAGES,
     presence: Presence::Lasting,
     ..ONE_TO_ONE
+};
+
+/// Messages for a bridge that is down: many times what may wait for it.
+const CUT: Flow = Flow {
+    presence: Presence::Cut,
+    payload: 1024,
+    ..LASTING
 };
 
 /// Messages on their way to a subscriber: well below mosquitto's `max_queued_messages` of 1,000.
@@ -156,6 +164,16 @@ pub fn all() -> Vec<Case> {
         aim,
     }));
     cases.extend(CLASSES.into_iter().flat_map(lasting));
+    cases.extend(
+        [Class::Volatile, Class::Interval]
+            .into_iter()
+            .flat_map(bridged),
+    );
+    cases.push(Case {
+        name: "bridge-down-1000000".to_owned(),
+        work: Work::HeapUp(CUT, 1_000_000),
+        aim: None,
+    });
     cases
 }
 
@@ -178,6 +196,24 @@ fn lasting(class: Class) -> impl Iterator<Item = Case> {
         name: format!("durable-{}-{name}", class.name()),
         work: Work::Lasting(flow, class),
         aim: None,
+    })
+}
+
+/// QoS 1 out over a bridge that is up, in one class of durability: from one publisher, which has no more on their way than the bridge, and from
+/// two, whose messages wait for it. With more, mosquitto 2.0.11 leaves some in its queue.
+fn bridged(class: Class) -> impl Iterator<Item = Case> {
+    [1, 2].into_iter().map(move |publishers: u32| Case {
+        name: format!("bridge-{}-{publishers}", class.name()),
+        work: Work::Lasting(
+            Flow {
+                publishers: publishers as usize,
+                window: QUEUE_MESSAGES / publishers,
+                presence: Presence::Beyond,
+                ..LASTING
+            },
+            class,
+        ),
+        aim: Some(0.33),
     })
 }
 
@@ -242,6 +278,9 @@ impl Case {
             Work::Lasting(flow, class) => {
                 durability::run(flow, class, kind, &programs, time).map(costs)
             }
+            Work::HeapUp(flow, messages) => {
+                durability::heap_up(flow, messages, kind, &programs).map(heap)
+            }
             Work::Restart => durability::restarted(kind, &programs)
                 .and_then(|(_folder, broker)| self.measure(&broker, time)),
             _ => {
@@ -296,7 +335,9 @@ impl Case {
                     figure("B resident each", each.resident),
                 ]))
             }
-            Work::Lasting(..) => Err(io::Error::other("it starts brokers of its own")),
+            Work::Lasting(..) | Work::HeapUp(..) => {
+                Err(io::Error::other("it starts brokers of its own"))
+            }
             Work::StartUp | Work::Restart => {
                 let memory = broker.memory()?;
                 Ok(only(vec![
@@ -351,6 +392,15 @@ fn costs(found: durability::Costs) -> Found {
         lost: found.lost,
         disordered: found.disordered,
     }
+}
+
+fn heap(found: durability::Heap) -> Found {
+    only(vec![
+        figure("MB resident more", found.resident / 1e6),
+        figure("MB on flash at the end", found.flash / 1e6),
+        figure("MB of the journal", found.journal / 1e6),
+        figure("CPU µs a message", found.processor_us),
+    ])
 }
 
 fn figure(what: &'static str, value: f64) -> Figure {

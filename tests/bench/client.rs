@@ -2,7 +2,7 @@
 //! needs it, goes on without blocking within the loop of `flow`. It is not a client library: no keep alive, no reconnect.
 
 use std::io::{self, Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::{AsRawFd, RawFd};
 use std::time::Duration;
 
@@ -21,6 +21,8 @@ pub struct Client {
     /// What waits to be written; the loop that owns the client appends to it.
     pub output: Vec<u8>,
     written: usize,
+    /// Whether packets have properties: MQTT 5, which only a bridge speaks here.
+    pub has_properties: bool,
 }
 
 impl Client {
@@ -34,16 +36,32 @@ impl Client {
         Client::open(port, client_id, false)
     }
 
-    fn open(port: u16, client_id: &str, clean: bool) -> io::Result<Client> {
-        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+    /// The remote end of a bridge: awaits its connection and its CONNECT, and lets it in. It is asked for nothing else, or need not answer.
+    pub fn accept(listener: &TcpListener) -> io::Result<Client> {
+        let (stream, _) = listener.accept()?;
+        let mut client = Client::of(stream)?;
+        let connect = client.await_packet(kind::CONNECT)?;
+        client.has_properties = packet::is_v5(&connect);
+        let answer = packet::connack(client.has_properties);
+        client.stream.write_all(&answer)?;
+        Ok(client)
+    }
+
+    fn of(stream: TcpStream) -> io::Result<Client> {
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(ANSWER_WITHIN))?;
-        let mut client = Client {
+        Ok(Client {
             stream,
             partial: Vec::new(),
             output: Vec::new(),
             written: 0,
-        };
+            has_properties: false,
+        })
+    }
+
+    fn open(port: u16, client_id: &str, clean: bool) -> io::Result<Client> {
+        let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+        let mut client = Client::of(stream)?;
         let answer = client.request(&packet::connect(client_id, clean), kind::CONNACK)?;
         match answer[..] {
             [_, 0] => Ok(client),
@@ -80,9 +98,14 @@ impl Client {
         }
     }
 
-    /// Writes `request` and awaits a packet of the type `expected`, skipping others; returns its body.
+    /// Writes `request` and awaits a packet of the type `expected`; returns its body.
     fn request(&mut self, request: &[u8], expected: u8) -> io::Result<Vec<u8>> {
         self.stream.write_all(request)?;
+        self.await_packet(expected)
+    }
+
+    /// Awaits a packet of the type `expected`, skipping others; returns its body.
+    fn await_packet(&mut self, expected: u8) -> io::Result<Vec<u8>> {
         let mut bytes = std::mem::take(&mut self.partial);
         let mut buffer = [0; 4096];
         loop {

@@ -50,6 +50,10 @@ pub enum Presence {
     Lasting,
     /// The subscribers' sessions last, and they are away: a message has arrived when it is acknowledged.
     Away,
+    /// The one subscriber is another broker, to which the one that is measured has a bridge.
+    Beyond,
+    /// The same, but that broker never answers: a message has arrived when it is acknowledged.
+    Cut,
 }
 
 /// When publishing ends.
@@ -110,14 +114,19 @@ impl Driver {
     pub fn new(mut flow: Flow, broker: &Broker) -> io::Result<Driver> {
         if flow.presence == Presence::Away {
             flow.leave_sessions(broker)?;
+        }
+        if matches!(flow.presence, Presence::Away | Presence::Cut) {
             flow.subscribers = 0;
         }
         let connect = match flow.presence {
             Presence::Lasting => Client::resume,
-            Presence::Clean | Presence::Away => Client::connect,
+            _ => Client::connect,
         };
         let mut clients = Vec::with_capacity(flow.subscribers + flow.publishers);
-        for subscriber in 0..flow.subscribers {
+        if flow.presence == Presence::Beyond {
+            clients.extend(broker.accept_bridge()?);
+        }
+        for subscriber in clients.len()..flow.subscribers {
             let mut client = connect(broker.port, &format!("bench-s{subscriber}"))?;
             client.subscribe(&flow.filters_of(subscriber), flow.qos)?;
             clients.push(client);
@@ -225,9 +234,10 @@ impl Driver {
         } = self;
         if event.readable {
             let subscribers = flow.subscribers;
+            let has_properties = clients[event.token].has_properties;
             clients[event.token].read(buffer, |frame, output| {
                 match event.token.checked_sub(subscribers) {
-                    None => ledger.subscriber_takes(event.token, frame, output),
+                    None => ledger.subscriber_takes(event.token, frame, has_properties, output),
                     Some(publisher) => ledger.publisher_takes(publisher, frame, output),
                 }
             })?;
@@ -335,10 +345,16 @@ impl Publisher {
 }
 
 impl Ledger {
-    fn subscriber_takes(&mut self, subscriber: usize, frame: Frame<'_>, output: &mut Vec<u8>) {
+    fn subscriber_takes(
+        &mut self,
+        subscriber: usize,
+        frame: Frame<'_>,
+        has_properties: bool,
+        output: &mut Vec<u8>,
+    ) {
         match frame.kind {
             kind::PUBLISH => {
-                let Some(delivery) = frame.delivery() else {
+                let Some(delivery) = frame.delivery(has_properties) else {
                     return;
                 };
                 self.arrived(subscriber, &delivery);

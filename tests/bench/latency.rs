@@ -52,7 +52,7 @@ pub fn run(broker: &Broker, time: Duration) -> io::Result<Latency> {
         subscriber.read(&mut buffer, |frame, _| {
             if frame.kind == kind::PUBLISH
                 && let Some(sent) = frame
-                    .delivery()
+                    .delivery(false)
                     .and_then(|delivery| sent_at.get(delivery.sequence as usize))
             {
                 taken_us.push(sent.elapsed().as_secs_f64() * 1e6);

@@ -3,6 +3,8 @@
 
 /// The packet types (the upper four bits of the first byte) that the generator meets.
 pub mod kind {
+    /// The beginning of a bridge's connection.
+    pub const CONNECT: u8 = 1;
     /// The broker's answer to CONNECT.
     pub const CONNACK: u8 = 2;
     /// A message.
@@ -31,6 +33,17 @@ pub fn connect(client_id: &str, clean: bool) -> Vec<u8> {
     let mut body = vec![0, 4, b'M', b'Q', b'T', b'T', 4, flags, 0xff, 0xff];
     push_string(&mut body, client_id);
     framed(0x10, &body)
+}
+
+/// Whether the body of a CONNECT says MQTT 5. The upper bit of the level is that of mosquitto's bridges.
+pub fn is_v5(connect: &[u8]) -> bool {
+    connect.get(6).is_some_and(|level| level & 0x7f == 5)
+}
+
+/// A CONNACK that accepts, of MQTT 5 or before.
+pub fn connack(has_properties: bool) -> Vec<u8> {
+    let body: &[u8] = if has_properties { &[0, 0, 0] } else { &[0, 0] };
+    framed(kind::CONNACK << 4, body)
 }
 
 /// A SUBSCRIBE for all `filters` at `qos`.
@@ -142,14 +155,18 @@ impl<'a> Frame<'a> {
         self.number_at(0)
     }
 
-    /// The body of a PUBLISH; `None` if it is not one of the generator's own messages.
-    pub fn delivery(&self) -> Option<Delivery> {
+    /// The body of a PUBLISH, with properties in MQTT 5; `None` if it is not one of the generator's own messages.
+    pub fn delivery(&self, has_properties: bool) -> Option<Delivery> {
         let qos = self.flags >> 1 & 3;
         let mut at = 2 + usize::from(self.number_at(0));
         let mut packet_id = 0;
         if qos > 0 {
             packet_id = self.number_at(at);
             at += 2;
+        }
+        if has_properties {
+            // What a bridge adds has less than 128 bytes.
+            at += 1 + usize::from(*self.body.get(at)?);
         }
         let stamp: [u8; PAYLOAD_MIN] = self.body.get(at..at + PAYLOAD_MIN)?.try_into().ok()?;
         let stamp = u64::from_be_bytes(stamp);
