@@ -53,6 +53,7 @@
 //! | `fosquitto-control`, `fosquitto-asked` | accept from the control socket, and serve one connection each | who reads slowly, and JSON, are not for the loop |
 //! | `fosquitto-names`, `fosquitto-dial`, while there are bridges | resolve names, and wait for sockets that connect | the system's resolver blocks; ntex waits for no socket that another has opened |
 //! | `fosquitto-mdns`, while there are subordinates | asks and hears where they are | ntex has no datagrams, and a flood of them is not for the loop |
+//! | `fosquitto-stop`, at the end | times an ordered stop | ntex's timer may be late by a tenth of a second |
 //! | ntex's timer | wakes the loop | |
 //!
 //! # Invariants
