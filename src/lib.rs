@@ -54,6 +54,7 @@
 //! | `fosquitto-names`, `fosquitto-dial`, while there are bridges | resolve names, and wait for sockets that connect | the system's resolver blocks; ntex waits for no socket that another has opened |
 //! | `fosquitto-files`, while a bridge's certificates are read | reads them | they may be some hundred |
 //! | `fosquitto-mdns`, while there are subordinates | asks and hears where they are | ntex has no datagrams, and a flood of them is not for the loop |
+//! | `fosquitto-stop`, at the end | times an ordered stop | ntex's timer may be late by a tenth of a second |
 //! | ntex's timer | wakes the loop | |
 //!
 //! # Invariants
