@@ -104,6 +104,14 @@ it_disables_what_it_takes_while_mosquitto_still_starts() {
 	asked "logger -t fosquitto -p daemon.notice -- mosquitto's listeners and bridges are taken over and disabled: enable them when mosquitto is gone"
 }
 
+it_says_nothing_of_what_is_disabled_where_nothing_is_taken() {
+	mkdir -p "$R/etc/rc.d"
+	: >"$R/etc/rc.d/S80mosquitto"
+	mosquitto "config listener 'nothing'"
+	uci_defaults
+	never_asked "taken over and disabled"
+}
+
 it_takes_nothing_that_mosquitto_did_not_use() {
 	mosquitto "config listener 'a'" "	option port '1883'"
 	sed -i "s/use_uci '1'/use_uci '0'/" "$R/etc/config/mosquitto"
