@@ -20,6 +20,7 @@ pub mod offline;
 mod ram;
 mod reload;
 mod signals;
+mod trail;
 pub mod why;
 
 use std::fs;
@@ -145,6 +146,7 @@ fn serve(root: PathBuf, config: Config, handed: Vec<Handed>) -> io::Result<ExitC
             return Ok(ExitCode::FAILURE);
         }
         bus.restore(seed);
+        bus.open_trail();
         reload::review_wills(&bus, None);
         bridges::follow(&bus);
         // Not before: a second one by mistake must not take the first one's place.
