@@ -259,12 +259,11 @@ test('an edit survives that the bus goes away and comes back', async () => {
 	await until('the other edit to be kept', () => router.pending.admin.global.queue_messages == '78');
 	assert.equal(await field.inputValue(), '78');
 	router.has_no_plugin = false;
-	await field.fill('77');
 
 	await router.startBus();
 	await press(page, 'Save & Apply');
 	await applied(page);
-	assert.match(readFileSync(router.config, 'utf8'), /option queue_messages '77'/);
+	assert.match(readFileSync(router.config, 'utf8'), /option queue_messages '78'/);
 	assert.match(readFileSync(router.config, 'utf8'), /option allow_anonymous 'yes'/, 'what nobody touched is as it was');
 	await close(page);
 });
