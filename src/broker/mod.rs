@@ -23,6 +23,7 @@ mod memory;
 mod publish;
 mod pump;
 mod queue;
+mod replay;
 mod restore;
 mod retained;
 mod router;
