@@ -115,6 +115,9 @@ return baseclass.extend({
 	bytes: bytes,
 	time: time,
 
+	/* What is read as one, and not broken where there is room. */
+	word: text => text == null ? null : E('span', { 'class': 'word' }, [ text ]),
+
 	/* Tells what went wrong, beside whatever the page shows. */
 	complain: function(error) {
 		ui.addNotification(null, E('p', [ error.message || String(error) ]), 'danger');
