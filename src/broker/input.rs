@@ -208,6 +208,8 @@ pub struct Traffic<'a> {
     pub bytes_received: u64,
     /// Bytes written to clients.
     pub bytes_sent: u64,
+    /// Packets that their sockets have not taken. Like the next it is told when [`Broker::tells_at`](super::Broker::tells_at) has come.
+    pub unsent_packets: u64,
     /// Bytes that their sockets have not taken.
     pub unsent_bytes: u64,
     /// Connections that were accepted.

@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use rusqlite::Connection;
 
+use super::super::folder::Folder;
 use super::super::{Class, recover};
-use super::{World, parts, plain, seed};
+use super::{Random, World, parts, plain, seed};
 use crate::broker::Restored;
 
 /// The client ids and the topics that are given back after a change to the database.
@@ -58,4 +59,59 @@ fn a_topic_that_is_no_text_costs_its_own_message_alone() {
         "UPDATE message SET topic = CAST(x'ff' AS TEXT) WHERE topic = (SELECT min(topic) FROM message WHERE retained)",
     );
     assert!(ids.len() >= 3 && topics.len() >= 2, "{ids:?} {topics:?}");
+}
+
+/// Databases with chance damage that are opened.
+const DAMAGED: usize = 300;
+
+#[test]
+fn whatever_bytes_of_a_database_flash_has_changed_the_bus_starts_and_keeps_what_comes() {
+    let seed = seed();
+    let mut world = World::new(seed, Class::Interval);
+    for _ in 0..200 {
+        world.step();
+    }
+    world.stop();
+    drop(world.ends.take());
+    let database = std::fs::read(world.folder.path().join("fosquitto.db")).expect("it is there");
+    let mut random = Random(seed);
+    for _ in 0..DAMAGED {
+        let (mut bytes, folder) = (database.clone(), Folder::make());
+        for _ in 0..=random.below(12) {
+            // The first page says what all others are.
+            let within = match random.below(4) {
+                0 => 1024,
+                _ => bytes.len() as u64,
+            };
+            bytes[random.below(within) as usize] ^= 1 << random.below(8);
+        }
+        std::fs::write(folder.path().join("fosquitto.db"), &bytes).expect("there is room");
+        let of = || {
+            parts(
+                folder.path(),
+                &folder.path().join("run"),
+                Class::Interval,
+                plain(),
+            )
+        };
+        let recovery = recover(of()).expect("nobody else is there");
+        recovery.load(|_| Ok(()));
+        let (mut store, mut worker, orders) = recovery.begin(Box::new(|_| {}));
+        let topic = "after";
+        let message = world.message(topic, crate::mqtt::Qos::AtLeastOnce);
+        store.record(
+            &crate::broker::StoreOp::Retained { message: &message },
+            1_000_000,
+        );
+        store.end_turn();
+        worker.turn(orders.try_iter());
+        worker.end();
+        drop(store);
+        let mut is_there = false;
+        recover(of()).expect("nobody else is there").load(|item| {
+            is_there |= matches!(item, Restored::Message { topic: "after", .. });
+            Ok(())
+        });
+        assert!(is_there, "what came after the damage is not there");
+    }
 }

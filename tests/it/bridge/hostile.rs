@@ -27,7 +27,7 @@ impl Remote {
     fn accept(&self) -> TcpStream {
         let (stream, _) = self.0.accept().expect("the bridge connects");
         stream
-            .set_read_timeout(Some(PATIENCE))
+            .set_read_timeout(Some(*PATIENCE))
             .expect("a TCP socket");
         stream
     }
@@ -349,7 +349,7 @@ fn a_remote_brokers_limits_are_kept() {
         .write_all(&[0x40, 2, ids[0][0], ids[0][1]])
         .expect("the bridge reads");
     stream
-        .set_read_timeout(Some(PATIENCE))
+        .set_read_timeout(Some(*PATIENCE))
         .expect("a TCP socket");
     assert!(read_packet(&mut stream).ends_with(b"three"));
 }

@@ -19,7 +19,7 @@ impl Asker {
     fn connect(broker: &Broker) -> Asker {
         let path = broker.root().join("var/run/fosquitto/control.sock");
         let stream = UnixStream::connect(path).expect("the bus listens there");
-        let patience = Some(crate::harness::PATIENCE);
+        let patience = Some(*crate::harness::PATIENCE);
         stream.set_read_timeout(patience).expect("it is not zero");
         Asker(BufReader::new(stream))
     }

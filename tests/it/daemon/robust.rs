@@ -121,7 +121,7 @@ fn a_client_that_does_not_read_its_answers_is_not_read_from_until_it_does() {
     assert!(grown < 4 * 1024 * 1024, "{grown} bytes are kept");
     let mut answers = vec![0; sent / 2 * 2];
     stream
-        .set_read_timeout(Some(PATIENCE))
+        .set_read_timeout(Some(*PATIENCE))
         .expect("a socket takes it");
     stream.read_exact(&mut answers).expect("every answer comes");
 }

@@ -385,7 +385,7 @@ fn set_descriptor_limit(limit: &libc::rlimit) -> bool {
 /// # Panics
 /// When [`PATIENCE`] is over.
 pub fn until<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + *PATIENCE;
     loop {
         if let Some(value) = attempt() {
             return value;

@@ -52,7 +52,7 @@ pub struct Client {
 impl Client {
     /// Opens a TCP connection and sends nothing.
     pub fn dial(address: SocketAddr) -> Client {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE)
+        let stream = TcpStream::connect_timeout(&address, *PATIENCE)
             .unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"));
         stream
             .set_nodelay(true)
@@ -136,7 +136,7 @@ impl Client {
     /// # Panics
     /// When the broker closes instead, or sends nothing for [`PATIENCE`].
     pub fn receive(&mut self) -> Packet {
-        self.next(PATIENCE)
+        self.next(*PATIENCE)
             .unwrap_or_else(|end| panic!("expected a packet, but {end}"))
     }
 
@@ -157,7 +157,7 @@ impl Client {
     pub fn closed(&mut self) -> Vec<Packet> {
         let mut packets = Vec::new();
         loop {
-            match self.next(PATIENCE) {
+            match self.next(*PATIENCE) {
                 Ok(packet) => packets.push(packet),
                 Err(End::Closed) => return packets,
                 Err(end) => panic!("expected the broker to close, but {end}; before: {packets:?}"),
@@ -272,7 +272,7 @@ impl Client {
 
     /// The next packet, or nothing when the broker closes.
     pub fn receive_or_close(&mut self) -> Option<Packet> {
-        match self.next(PATIENCE) {
+        match self.next(*PATIENCE) {
             Ok(packet) => Some(packet),
             Err(End::Closed) => None,
             Err(end) => panic!("expected a packet or a close, but {end}"),
@@ -327,7 +327,7 @@ impl Client {
     /// Everything that the broker sends until it closes, as bytes: for an answer that is not MQTT.
     pub fn bytes_until_close(mut self) -> Vec<u8> {
         self.wire
-            .read_within(PATIENCE)
+            .read_within(*PATIENCE)
             .expect("a socket takes a read deadline");
         match self.wire.read_to_end(&mut self.buffer) {
             Err(error) if !is_close(&error) => {

@@ -99,7 +99,7 @@ impl Log {
     }
 
     fn wait<T>(&self, mut condition: impl FnMut(&State) -> Option<T>) -> Option<T> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + *PATIENCE;
         let mut state = self.state();
         loop {
             let found = condition(&state);

@@ -17,7 +17,15 @@ pub mod root;
 pub mod scram;
 pub mod websocket;
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
-/// How long anything may take before a test fails. Long: two busy cores must not make a test fail.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+/// How long anything may take before a test fails. Long: two busy cores must not make a test fail. `FOSQUITTO_PATIENCE`, in seconds,
+/// makes it longer for a program that an emulator runs.
+pub static PATIENCE: LazyLock<Duration> = LazyLock::new(|| {
+    let seconds = std::env::var("FOSQUITTO_PATIENCE").map_or(60, |seconds| {
+        let seconds = seconds.parse();
+        seconds.expect("FOSQUITTO_PATIENCE is a number of seconds")
+    });
+    Duration::from_secs(seconds)
+});

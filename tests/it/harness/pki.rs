@@ -333,7 +333,7 @@ impl<'a> Handshake<'a> {
         configuration.set_verify_hostname(false);
         let stream = TcpStream::connect(address).expect("the remote side listens");
         stream
-            .set_read_timeout(Some(PATIENCE))
+            .set_read_timeout(Some(*PATIENCE))
             .expect("a socket takes a read deadline");
         stream
             .set_nodelay(true)

@@ -93,7 +93,7 @@ impl Relay {
     }
 
     fn wait(&self, what: &str, condition: impl Fn(&State) -> bool) {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + *PATIENCE;
         let mut state = lock(&self.shared);
         while !condition(&state) {
             let left = deadline.saturating_duration_since(Instant::now());

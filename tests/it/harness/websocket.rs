@@ -42,7 +42,7 @@ impl WebSocket {
 
     /// Takes a stream that is open already.
     pub fn over(wire: Box<dyn Wire>) -> WebSocket {
-        wire.read_within(PATIENCE)
+        wire.read_within(*PATIENCE)
             .expect("a socket takes a read deadline");
         WebSocket {
             wire,

@@ -21,7 +21,7 @@ pub struct Link {
 impl Link {
     /// Connects, and has CONNECT ready to be written.
     pub fn open(address: SocketAddr, connect: &Connect) -> Link {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE).expect("it listens");
+        let stream = TcpStream::connect_timeout(&address, *PATIENCE).expect("it listens");
         stream.set_nodelay(true).expect("a TCP socket");
         stream.set_nonblocking(true).expect("a TCP socket");
         Link {

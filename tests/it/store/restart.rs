@@ -1,7 +1,8 @@
 //! The ordered end and the start with much to keep: how long the end takes, and that nobody is refused at the start.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use crate::harness::PATIENCE;
 use crate::harness::broker::Broker;
 use crate::harness::client::Client;
 use crate::harness::packet::{Connect, Packet, Publish, Version};
@@ -44,7 +45,8 @@ fn with_much_to_keep_it_ends_in_time_and_nobody_is_refused_when_it_starts() {
     let (status, root) = broker.stop();
     let took = asked.elapsed();
     assert!(status.success());
-    assert!(took < Duration::from_secs(4), "it took {took:?}");
+    // Four seconds, where the program is not emulated: procd waits for longer (term_timeout of the init script).
+    assert!(took < *PATIENCE / 5, "it took {took:?}");
 
     // It listens, and has hardly begun to read.
     let broker = Broker::start_half(root);

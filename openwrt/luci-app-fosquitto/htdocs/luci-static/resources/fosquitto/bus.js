@@ -128,7 +128,7 @@ return baseclass.extend({
 		const cells = row => row.map((cell, i) => E('td', { 'class': 'td', 'data-title': titles[i] || null }, children(cell)));
 		const head = E('tr', { 'class': 'tr table-titles' }, titles.map(title => E('th', { 'class': 'th' }, [ title ])));
 		const body = rows.map((row, i) => E('tr', { 'class': 'tr cbi-rowstyle-%d'.format(1 + i % 2) }, cells(row)));
-		const placeholder = E('tr', { 'class': 'tr placeholder' }, [ E('td', { 'class': 'td' }, [ E('em', [ nothing ]) ]) ]);
+		const placeholder = E('tr', { 'class': 'tr placeholder' }, [ E('td', { 'class': 'td', 'colspan': titles.length }, [ E('em', [ nothing ]) ]) ]);
 
 		return E('table', Object.assign({ 'class': 'table fosquitto-table' }, attributes), [ head ].concat(body.length ? body : [ placeholder ]));
 	},

@@ -200,7 +200,7 @@ return view.extend({
 	showEvents: function() {
 		const has = text => text != null && text.toLowerCase().includes(this.sought);
 		const rows = this.events.filter(it => has(it.client_id) || has(it.topic)).map(it => [
-			word(it.at), DIRECTIONS[it.direction] || '', it.client_id, word(it.what), it.topic, details(it)
+			word(it.at), DIRECTIONS[it.direction] ? word(DIRECTIONS[it.direction]) : '', it.client_id, word(it.what), it.topic, details(it)
 		]);
 
 		dom.content(this.content, [ bus.table([
