@@ -17,6 +17,7 @@ mod judge;
 mod keeping;
 pub mod lint;
 pub mod offline;
+mod pages;
 mod ram;
 mod reload;
 mod signals;
@@ -154,6 +155,7 @@ fn serve(root: PathBuf, config: Config, handed: Vec<Handed>) -> io::Result<ExitC
         watch_over(&bus.root.join(LAST_WORDS));
         *bus.control.borrow_mut() = answer::open(&bus);
         log::info!("ready");
+        pages::let_go();
         bus.ended().await;
         Ok(ExitCode::SUCCESS)
     };
