@@ -21,10 +21,10 @@ use super::{Bridge, Phase, Surroundings};
 use crate::config::bridge::{BridgeProtocol, Remote};
 use crate::log::Escaped;
 use crate::mqtt::Version;
-use crate::net::dial::{Source, Target};
+use crate::net::dial::{self, Source, Target};
 use crate::net::hub::Hub;
 use crate::net::table::Address;
-use crate::net::tls::client::ClientTls;
+use crate::net::tls::client::{self, ClientTls};
 
 /// A connection that was up for so long was a good one: the next attempt is as soon as the first.
 const STABLE_MS: u64 = 30_000;
@@ -165,7 +165,7 @@ async fn connect(
     let config = &bridge.config;
     let target = Target {
         remote: remote.clone(),
-        tls: tls(bridge, surroundings)?,
+        tls: tls(bridge, surroundings).await?,
         from: Source {
             address: config.bind_address,
             device: config.bind_device.clone(),
@@ -176,11 +176,7 @@ async fn connect(
     let sockets = surroundings.sockets.clone();
     match surroundings.dialer.dial(&target, sockets).await {
         Ok(dialed) => Ok((dialed.io, Address::Ip(dialed.peer))),
-        Err(failure) => {
-            // Its files may be others by the next attempt.
-            bridge.tls.take();
-            Err(failure.to_string())
-        }
+        Err(failure) => Err(failure.to_string()),
     }
 }
 
@@ -193,19 +189,25 @@ fn silence(keep_alive_s: u16) -> Duration {
     (keep_alive / 2).clamp(patience, SILENCE_MAX)
 }
 
-/// What the bridge's TLS files say; they are read at the first attempt, after one that failed, and after a reload.
-fn tls(bridge: &Bridge, surroundings: &Surroundings) -> Result<Option<ClientTls>, String> {
+/// What the bridge's TLS files say; they are read at the first attempt, where they are others than they were, and after a reload. A file of a
+/// hundred CAs takes a router a good part of a second, so that is not the loop's matter.
+async fn tls(bridge: &Bridge, surroundings: &Surroundings) -> Result<Option<ClientTls>, String> {
     let Some(config) = &bridge.config.tls else {
         return Ok(None);
     };
-    if let Some(tls) = &*bridge.tls.borrow() {
+    let stamp = client::Stamp::of(config, &surroundings.root);
+    if let Some((read, tls)) = &*bridge.tls.borrow()
+        && *read == stamp
+    {
         return Ok(Some(tls.clone()));
     }
-    let tls = ClientTls::build(config, &surroundings.root).map_err(|faults| faults.join("; "))?;
+    let (config, root) = (config.clone(), surroundings.root.clone());
+    let built = dial::aside("files", move || ClientTls::build(&config, &root)).await?;
+    let tls = built.map_err(|faults| faults.join("; "))?;
     for warning in tls.warnings() {
         log::warn!("bridge '{}': {warning}", Escaped(&bridge.config.name));
     }
-    bridge.tls.replace(Some(tls.clone()));
+    bridge.tls.replace(Some((stamp, tls.clone())));
     Ok(Some(tls))
 }
 

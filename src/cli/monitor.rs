@@ -22,7 +22,7 @@ use super::request::exchange::uuid;
 use crate::config::fault::Quoted;
 use crate::config::uci;
 use crate::log::Printable;
-use crate::mqtt::topic;
+use crate::mqtt::{Version, topic};
 use lexopt::{Arg, Parser};
 
 /// The other name of the program.
@@ -372,6 +372,7 @@ impl Bus {
     fn connect(&self) -> Result<Client, String> {
         let client_id = format!("{NAME}-{}", uuid()?);
         let opening = Opening {
+            version: Version::V3_1_1,
             client_id: &client_id,
             clean_session: true,
             keep_alive_s: KEEP_ALIVE_S,

@@ -29,6 +29,7 @@ use super::tls::filter;
 use super::write::Watch;
 use crate::auth;
 use crate::config::{Host, Remote};
+pub use answer::aside;
 use connect::{Connector, Race, with_scope};
 use names::Names;
 

@@ -4,6 +4,7 @@
 //! receivers of the same packet those bytes are copied. At the end of the loop's turn [`Table::flush`] gives each output to its
 //! socket, once. The table closes sockets and says why in the log; it reads nothing from them.
 
+mod backlog;
 mod denials;
 mod hold;
 mod live;
@@ -16,6 +17,7 @@ use std::rc::Rc;
 
 use ntex::io::IoRef;
 
+use backlog::Backlog;
 pub use denials::{Denials, Denied};
 use live::Through;
 pub use live::{Address, Client, Live};
@@ -153,6 +155,7 @@ impl Table {
             unsent: 0,
             counted: 0,
             answers: 0,
+            backlog: Backlog::default(),
             gathered: 0,
             kept: 0,
             is_dirty: false,
@@ -255,9 +258,8 @@ impl Table {
         crate::broker::Traffic {
             bytes_received: self.bytes_received,
             bytes_sent: self.bytes_sent,
-            unsent_bytes: self.unsent as u64,
             sockets: self.accepted,
-            store: None,
+            ..Default::default()
         }
     }
 
@@ -459,7 +461,11 @@ impl Table {
                 let (output, pool) = (&mut live.output, &mut self.pool);
                 self.bytes_sent += free as u64;
                 // An error means that the connection is going already: its future sees that.
+                let has_layers = live.way.has_layers();
+                let is_drained = !has_layers || write::encrypted(&live.io) == 0;
+                let backlog = &mut live.backlog;
                 let pending = live.io.with_write_buf(|pages| {
+                    backlog.flush(free, is_drained && pages.is_empty());
                     output.drain_to(pages, free, pool);
                     pages.len()
                 });
@@ -529,6 +535,7 @@ impl Table {
         let (source, target) = (source.live.as_deref_mut()?, target.live.as_deref_mut()?);
         let bytes = source.output.bytes().get(from..end)?;
         target.output.bytes().extend_from_slice(bytes);
+        target.backlog.add();
         Some(target.congestion(full))
     }
 }
@@ -615,6 +622,7 @@ impl Effects for Table {
             _ => live.send_rare(packet),
         }
         live.answers += live.output.len() - before;
+        live.backlog.add();
         if is_newly_held {
             self.held.push(to.index);
         }

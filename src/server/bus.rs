@@ -259,7 +259,12 @@ impl Bus {
         table.set_time(now);
         if broker.next_timeout().is_some_and(|at| at <= now) {
             let status = self.store.borrow().as_ref().map(Store::status);
+            // Each connection is asked for it, and not more often than it is told.
+            let tells = broker.tells_at().is_some_and(|at| at <= now);
+            let (unsent_packets, unsent_bytes) = if tells { table.backlog() } else { (0, 0) };
             let traffic = Traffic {
+                unsent_packets,
+                unsent_bytes,
                 store: status.as_ref().map(keeping::storage),
                 ..table.traffic()
             };

@@ -145,6 +145,7 @@ fn serve(root: PathBuf, config: Config, handed: Vec<Handed>) -> io::Result<ExitC
             return Ok(ExitCode::FAILURE);
         }
         bus.restore(seed);
+        reload::review_wills(&bus, None);
         bridges::follow(&bus);
         // Not before: a second one by mistake must not take the first one's place.
         write_pid_file(&bus.root.join(PID_FILE));

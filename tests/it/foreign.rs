@@ -135,9 +135,11 @@ fn nothing_within_names_the_machine_that_built_it() {
     let (path, _) = binary();
     let bytes = fs::read(&path).expect("it can be read");
     let home = std::env::var("HOME").unwrap_or_else(|_| "/root".into());
+    // With what lies in them, since a project may stand in a folder as short as `/src`.
     for place in [
-        PROJECT,
-        &format!("{home}/"),
+        &format!("{PROJECT}/src/"),
+        &format!("{PROJECT}/target/"),
+        &format!("{home}/.cargo"),
         ".cargo/registry",
         "/usr/lib/rustlib",
         "/usr/src/",

@@ -9,6 +9,7 @@ mod bridge;
 mod conformance;
 mod daemon;
 mod foreign;
+mod foreign_tls;
 mod foris;
 mod harness;
 mod hostile;

@@ -10,8 +10,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
+use crate::harness::broker::Broker;
+use crate::harness::packet::{Connect, Version};
 use crate::harness::python::PROJECT;
-use crate::harness::root::{Root, run, stderr};
+use crate::harness::root::{FOSQUITTO, Root, run, stderr};
 
 /// What every package has as the time of its files.
 const EPOCH: &str = "1700000000";
@@ -383,11 +385,17 @@ fn the_index_names_every_package_of_a_feed() {
 /// A router's root, with what opkg keeps there.
 struct Router {
     root: Root,
+    architecture: String,
 }
 
 impl Router {
-    /// A router for `mips_24kc` with its C library, and shell functions that only note that they were called.
+    /// A router for `mips_24kc`.
     fn new() -> Router {
+        Router::of("mips_24kc")
+    }
+
+    /// A router with its C library, and shell functions that only note that they were called.
+    fn of(architecture: &str) -> Router {
         let root = Root::new();
         fs::remove_dir_all(root.join("etc/config")).expect("the folder can be removed");
         root.write(
@@ -399,7 +407,10 @@ impl Router {
             "default_postinst() { echo \"postinst ${1##*/} $2\" >>\"$IPKG_INSTROOT/asked\"; }\n\
              default_prerm() { echo \"prerm ${1##*/} $2\" >>\"$IPKG_INSTROOT/asked\"; }\n",
         );
-        Router { root }
+        Router {
+            root,
+            architecture: architecture.into(),
+        }
     }
 
     fn info(&self, name: &str) -> String {
@@ -417,7 +428,7 @@ impl Router {
         let parts = taken_apart(package);
         let fields = fields(&parts.read("control/control"));
         let name = &fields["Package"];
-        if !["all", "noarch", "mips_24kc"].contains(&fields["Architecture"].as_str()) {
+        if !["all", "noarch", &self.architecture].contains(&fields["Architecture"].as_str()) {
             return Err("incompatible with the architectures configured".into());
         }
         for dependency in fields["Depends"].split(", ") {
@@ -533,6 +544,43 @@ fn what_is_installed_on_a_new_router_is_a_configuration_that_works() {
         Err("not downgrading package".into()),
         "the same version is there already"
     );
+}
+
+#[test]
+fn installed_as_the_readme_says_it_runs() {
+    let readme = fs::read_to_string(Path::new(PROJECT).join("README.md")).expect("it is there");
+    let command = readme.lines().find_map(|line| {
+        let path = line.strip_prefix("opkg install /tmp/")?;
+        path.strip_suffix(".ipk")
+    });
+    let name = command.expect("the README names a package of this version");
+    let (_, architecture) = name.split_once("-r1_").expect("it ends in its processor");
+    let router = Router::of(architecture);
+    router
+        .install(&FEEDS.join(architecture).join(format!("{name}.ipk")))
+        .expect("it has what it needs");
+    // What opkg calls after that, with the shell functions of tests/openwrt in place of those above.
+    fs::remove_file(router.root.join("lib/functions.sh")).expect("it is there");
+    let folder = Path::new(PROJECT).join("tests/openwrt");
+    let mut after = Command::new(folder.join("run"));
+    after.arg(&*FOSQUITTO).arg(folder.join("install.sh"));
+    let output = run(after.env("FILES", router.root.path()), "");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.starts_with("ok "), "{said}");
+    // What procd then runs, with the shipped configuration but for the port.
+    let shipped = router.root.read("etc/config/fosquitto");
+    let section = "config local 'local'\n";
+    assert!(shipped.contains(section), "{shipped}");
+    let uci: Vec<&str> = shipped
+        .lines()
+        .filter(|line| !line.contains("port"))
+        .collect();
+    let anywhere = format!("{section}\toption port '0'\n");
+    router
+        .root
+        .write_uci(&(uci.join("\n") + "\n").replace(section, &anywhere));
+    let broker = Broker::start_on(router.root);
+    broker.join(&Connect::new(Version::V311, "first")).ping();
 }
 
 #[test]

@@ -1,9 +1,10 @@
 //! `fosquitto pub` and `sub`: small clients, as scripts use them.
 
 use std::io::{BufRead as _, BufReader, Lines};
+use std::net::TcpListener;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::harness::broker::{Broker, LOCAL, until};
 use crate::harness::pki::REMOTE;
@@ -76,10 +77,12 @@ pub(super) fn subscribed(broker: &Broker, count: usize) {
 #[test]
 fn what_is_published_comes_as_it_was_said() {
     let broker = Broker::start(LOCAL);
-    for qos in ["0", "1", "2"] {
+    for (qos, version) in [("0", "5"), ("1", "5"), ("2", "5"), ("1", "3.1.1")] {
         let mut sub = Started::new(&mut talk(
             &broker,
-            &["sub", "-t", "a/+", "-q", qos, "-v", "-c", "5"],
+            &[
+                "sub", "-t", "a/+", "-q", qos, "-v", "-c", "5", "-V", version,
+            ],
         ));
         subscribed(&broker, 1);
         said(
@@ -173,6 +176,111 @@ fn what_cannot_be_done_is_said_and_has_its_exit_status() {
     let (_, root) = broker.stop();
     let output = root.command(&["pub", "-t", "a", "-m", "x", "-P", "1"]);
     assert_eq!(output.status.code(), Some(1), "nobody listens there");
+    let silent = TcpListener::bind("127.0.0.1:0").expect("there is a port");
+    let port = silent.local_addr().expect("it is bound").port().to_string();
+    let output = root.command(&["pub", "-t", "a", "-n", "-P", &port, "-W", "0.2"]);
+    assert_eq!(output.status.code(), Some(2), "nobody answers there");
+}
+
+#[test]
+fn a_message_that_the_rules_deny_is_not_published_in_silence() {
+    let rule = "config acl 'quiet'\n\tlist topic 'quiet/#'\n\toption access 'deny'\n";
+    let broker = Broker::start(&format!("{LOCAL}\n{rule}"));
+    for qos in ["1", "2"] {
+        let denied = ["pub", "-t", "quiet/a", "-m", "x", "-q", qos];
+        let output = run(&mut talk(&broker, &denied), "");
+        assert_eq!(output.status.code(), Some(1));
+        assert!(stderr(&output).contains("denies the message"), "{qos}");
+        // Which 3.1.1 has no words for.
+        said(talk(&broker, &denied).args(["-V", "3.1.1"]), "");
+    }
+    let sub = run(&mut talk(&broker, &["sub", "-t", "quiet/#"]), "");
+    assert_eq!(sub.status.code(), Some(1));
+    assert!(stderr(&sub).contains("denies the subscription"));
+}
+
+#[test]
+fn properties_are_given_and_told() {
+    let broker = Broker::start(LOCAL);
+    let mut sub = Started::new(&mut talk(&broker, &["sub", "-t", "a", "--json", "-c", "2"]));
+    subscribed(&broker, 1);
+    let given = [
+        "--content-type",
+        "text/plain",
+        "--response-topic",
+        "b",
+        "--correlation",
+        "7",
+        "--user-property",
+        "room=hall",
+    ];
+    let mut publish = talk(&broker, &["pub", "-t", "a", "-m", "x", "--expiry", "3600"]);
+    said(publish.args(given), "");
+    let mut told: Value = serde_json::from_str(&sub.line()).expect("it is JSON");
+    let expiry_s = told["expiry_s"].take();
+    assert!(
+        expiry_s
+            .as_u64()
+            .is_some_and(|left| (1..=3600).contains(&left))
+    );
+    let expected = json!({
+        "topic": "a", "payload": "x", "qos": 0, "retain": false, "expiry_s": null, "content_type": "text/plain",
+        "response_topic": "b", "correlation": "7", "user_properties": [["room", "hall"]],
+    });
+    assert_eq!(told, expected);
+    said(&mut talk(&broker, &["pub", "-t", "a", "-n"]), "");
+    let plain = r#"{"payload":"","qos":0,"retain":false,"topic":"a"}"#;
+    assert_eq!(sub.line(), plain);
+}
+
+#[test]
+fn they_come_by_websocket_with_and_without_tls() {
+    let root = Root::with_uci(&format!(
+        "{LOCAL}\nconfig listener 'web'\n\toption port '0'\n\tlist address '127.0.0.1'\n\toption protocol 'websocket'\n\n\
+         config listener 'safe'\n\toption port '0'\n\tlist address '127.0.0.1'\n\toption protocol 'websocket'\n\toption tls '1'\n\
+         \toption cert '/nowhere/01.crt'\n\toption key '/nowhere/01.key'\n"
+    ));
+    REMOTE.install(&root);
+    let files = root.join("etc/ssl/ca/remote");
+    let uci = root.read("etc/config/fosquitto");
+    root.write_uci(&uci.replace("/nowhere", files.to_str().expect("text")));
+    let broker = Broker::start_on(root);
+    let by_web = |command: &str, listener: &str| {
+        let mut by_web = talk(&broker, &[command]);
+        let port = broker.address(listener).port().to_string();
+        by_web.args(["--websocket", "-P", &port]);
+        if listener == "safe" {
+            let ca = files.join("ca.crt");
+            by_web.arg("--cafile").arg(ca).args(["--server-name", ""]);
+        }
+        by_web
+    };
+    // Longer than any one read, and than the lengths of two bytes.
+    let long = "x".repeat(100_000);
+    let listeners = ["web", "safe"];
+    for (from, to) in [("web", "safe"), ("safe", "web")] {
+        let mut sub = Started::new(by_web("sub", to).args(["-t", "a", "-c", "2", "-q", "1"]));
+        subscribed(&broker, 1);
+        said(
+            by_web("pub", from).args(["-t", "a", "-q", "2", "-s"]),
+            &long,
+        );
+        said(by_web("pub", from).args(["-t", "a", "-m", "y"]), "");
+        assert!(sub.line() == long, "from {from} to {to}");
+        assert_eq!(sub.line(), "y");
+        assert_eq!(sub.status(), Some(0));
+        until("it has gone", || {
+            let output = broker.root().command(&["clients", "--json"]);
+            (output.stdout == b"[]\n").then_some(())
+        });
+    }
+    for listener in listeners {
+        let mut plain = by_web("pub", listener);
+        plain.args(["-t", "a", "-n", "-P"]);
+        plain.arg(broker.address("local").port().to_string());
+        let output = run(&mut plain, "");
+        assert_eq!(output.status.code(), Some(1), "that is no WebSocket");
+    }
 }
 
 #[test]
