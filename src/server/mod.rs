@@ -187,9 +187,9 @@ fn report(handle: &Handle, event: Event, asked: &Asked) {
             let asked = asked.clone();
             handle.spawn(async move {
                 Bus::with(|bus| {
-                    if asked.stop() {
+                    if asked.take_stop() {
                         stop(bus);
-                    } else if asked.take_reload() {
+                    } else if !asked.stop() && asked.take_reload() {
                         reload::reload(bus);
                     }
                 });
