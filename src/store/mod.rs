@@ -21,6 +21,9 @@
 //! | [`Class::Interval`] | the frame in the journal | all | all but the last interval |
 //! | [`Class::Commit`] | the transaction on flash | all | all |
 //!
+//! Where the thread is far behind the event loop, acknowledgements of every class but the first wait until it has caught up (`lead`), so that
+//! the journal stays short.
+//!
 //! A transaction takes everything before it with it, so an operation of class `commit` hurries those of class `interval` along.
 //! QoS 0 messages that wait for a client, and messages that the keeper has, are in the journal only, and `$SYS` is nowhere. A message
 //! that is retained at QoS 0 rests in the journal before it is for flash (`resting`).
