@@ -158,6 +158,7 @@ impl Table {
             backlog: Backlog::default(),
             gathered: 0,
             kept: 0,
+            named: 0,
             is_dirty: false,
             is_congested: false,
             closing: None,
@@ -200,7 +201,7 @@ impl Table {
             }
             let deadline = live.deadline.take();
             let (counted, gathered) = (live.counted, live.gathered);
-            let cost = Table::cost_of(&live.way) + live.aside();
+            let cost = Table::cost_of(&live.way) + live.aside() + live.named;
             let mut output = std::mem::take(&mut live.output);
             output.clear(&mut self.pool);
             if let Some(deadline) = deadline {
@@ -271,11 +272,12 @@ impl Table {
     /// A CONNECT was read: how to encode for its sender, and who it is.
     pub fn introduce(&mut self, id: ConnectionId, peer: Peer, aliases_max: u16, client: Client) {
         if let Some(live) = self.live(id) {
-            let before = live.aside();
+            let before = live.aside() + live.named;
             live.peer = peer;
             live.aliases = Aliases::new(aliases_max);
+            live.named = client.client_id.len();
             live.client = Some(client);
-            let after = live.aside();
+            let after = live.aside() + live.named;
             self.fixed = self.fixed - before + after;
         }
     }

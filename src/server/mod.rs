@@ -17,9 +17,11 @@ mod judge;
 mod keeping;
 pub mod lint;
 pub mod offline;
+mod pages;
 mod ram;
 mod reload;
 mod signals;
+mod trail;
 pub mod why;
 
 use std::fs;
@@ -145,6 +147,7 @@ fn serve(root: PathBuf, config: Config, handed: Vec<Handed>) -> io::Result<ExitC
             return Ok(ExitCode::FAILURE);
         }
         bus.restore(seed);
+        bus.open_trail();
         reload::review_wills(&bus, None);
         bridges::follow(&bus);
         // Not before: a second one by mistake must not take the first one's place.
@@ -152,6 +155,7 @@ fn serve(root: PathBuf, config: Config, handed: Vec<Handed>) -> io::Result<ExitC
         watch_over(&bus.root.join(LAST_WORDS));
         *bus.control.borrow_mut() = answer::open(&bus);
         log::info!("ready");
+        pages::let_go();
         bus.ended().await;
         Ok(ExitCode::SUCCESS)
     };
@@ -183,9 +187,9 @@ fn report(handle: &Handle, event: Event, asked: &Asked) {
             let asked = asked.clone();
             handle.spawn(async move {
                 Bus::with(|bus| {
-                    if asked.stop() {
+                    if asked.take_stop() {
                         stop(bus);
-                    } else if asked.take_reload() {
+                    } else if !asked.stop() && asked.take_reload() {
                         reload::reload(bus);
                     }
                 });

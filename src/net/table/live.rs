@@ -43,6 +43,8 @@ pub struct Live {
     pub(super) gathered: usize,
     /// Bytes of what it keeps of its own: see [`Table::keeps`].
     pub(super) kept: usize,
+    /// What its Client Identifier took when it was introduced, in bytes; one that the broker chose is short.
+    pub(super) named: usize,
     pub(super) is_dirty: bool,
     pub(super) is_congested: bool,
     /// Set once it is being closed: nothing that it sends counts any more.

@@ -50,7 +50,8 @@ fn what_was_acknowledged_while_the_link_was_down_arrives_after_the_bus_was_kille
     publish_many(&here, 2, 500);
     let root = here.kill();
     // Its client may be slower than the link.
-    let roomy = "config global 'global'\n\toption queue_messages '20000'\n\n";
+    let roomy =
+        "config global 'global'\n\toption queue_messages '20000'\n\toption queue_bytes '16M'\n\n";
     let there = Broker::start(&format!("{roomy}{}", open_on(port)));
     let mut at_there = subscriber(there.address("open"), "there", &[("here/#", 2)]);
     let here = Broker::start_on(root);
@@ -198,7 +199,8 @@ fn a_flood_while_the_link_is_down_stays_within_memory_and_store_and_its_newest_a
         assert!(bytes < BOUND, "{what}: {bytes} bytes");
     }
     let root = here.kill();
-    let roomy = "config global 'global'\n\toption queue_messages '20000'\n\n";
+    let roomy =
+        "config global 'global'\n\toption queue_messages '20000'\n\toption queue_bytes '16M'\n\n";
     let there = Broker::start(&format!("{roomy}{}", open_on(port)));
     let mut at_there = subscriber(there.address("open"), "there", &[("here/#", 1)]);
     let _here = Broker::start_on(root);

@@ -16,9 +16,9 @@ const V311: Version = Version::V311;
 const DISCONNECT: [u8; 2] = [0xE0, 0];
 
 /// More than the bus reads of a socket at once, and less than the kernel takes for one that nobody reads from.
-const REPLY_BYTES: usize = 40 * 1024;
+const REPLY_BYTES: usize = 60 * 1024;
 
-const SENDERS: usize = 12;
+const SENDERS: usize = 100;
 
 fn reply_topic(number: usize) -> String {
     format!("foris-controller/0000000A00000214/reply/{number}")
@@ -68,6 +68,8 @@ fn replies_that_were_sent_before_a_stop_are_kept_though_their_senders_are_gone()
         sender.write_all(&bytes).expect("the kernel takes bytes");
         until("the kernel has it", || is_delivered(&sender).then_some(()));
     }
+    // It hears of the end before it sees the replies.
+    broker.signal(libc::SIGTERM);
     broker.signal(libc::SIGCONT);
     let (status, root) = broker.stop();
     assert!(status.success());

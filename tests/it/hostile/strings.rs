@@ -276,6 +276,21 @@ fn a_filter_of_plus_signs_alone_is_too_deep_31() {
     victim.unharmed_within(Duration::from_secs(10));
 }
 
+#[test]
+fn client_ids_of_65_535_bytes_leave_nothing_behind_27() {
+    let mut victim = Victim::new();
+    for version in BOTH {
+        for number in 0..300 {
+            let client_id = format!("{number:03}{}", "x".repeat(65_532));
+            victim
+                .broker
+                .join(&Connect::new(version, &client_id))
+                .disconnect();
+        }
+    }
+    victim.unharmed();
+}
+
 /// Names that mean something in a pattern, a path or a log line.
 const MEANT: [&str; 14] = [
     "+",
