@@ -283,7 +283,8 @@ impl Broker {
             ("publish/messages/sent", sys.publish_sent),
             ("publish/bytes/received", sys.publish_bytes_received),
             ("publish/bytes/sent", sys.publish_bytes_sent),
-            ("connections/socket/count", connected),
+            // A counter of mosquitto 2.1, by its name there: of all that there were.
+            ("connections/socket/count", traffic.sockets),
             ("packet/out/count", traffic.unsent_packets),
             ("packet/out/bytes", traffic.unsent_bytes),
         ]

@@ -75,6 +75,7 @@ fn clients_and_messages_are_counted() {
         ("bytes/sent", "9"),
         ("packet/out/count", "2"),
         ("packet/out/bytes", "3"),
+        ("connections/socket/count", "4"),
         ("load/sockets/1min", "0.00"),
         ("uptime", "0 seconds"),
     ] {
