@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::harness::own_tests;
 
-/// The inputs that a test must hold, by the project's list. The others need what the program does not have yet.
+/// The inputs that a test here must hold, by the project's list. The others are of bridges and of what the program does not have.
 fn wanted() -> BTreeSet<u32> {
     (1..=56).chain(59..=62).chain([64, 65]).collect()
 }

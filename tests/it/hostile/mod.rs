@@ -70,7 +70,7 @@
 //! | 64 | escape sequences for the log | `strings` |
 //! | 65 | a million denied publishes | `flood` |
 //!
-//! 57 and 58 need bridges, 63 a proxy's header: the program has none of them yet.
+//! 57 and 58 are of bridges, beside whose tests they stand (`bridge::hostile`, `bridge::ring`); 63 is a proxy's header, which the program does not read.
 
 mod catalogue;
 mod certificates;
