@@ -128,9 +128,11 @@ cross-test: cross-setup setup
 
 fmt:
 	$(CARGO) fmt --check
+	$(CARGO) fmt --check --manifest-path tests/fuzz/Cargo.toml
 
 clippy:
 	$(CARGO) clippy --locked $(FEATURES) --all-targets -- --deny warnings
+	$(CARGO) clippy --locked --manifest-path tests/fuzz/Cargo.toml --target-dir '$(BUILD)' --all-targets -- --deny warnings
 
 doc:
 	RUSTDOCFLAGS='--deny warnings' $(CARGO) doc --locked $(FEATURES) --no-deps

@@ -21,13 +21,16 @@ use super::{Bridge, Phase, Surroundings};
 use crate::config::bridge::{BridgeProtocol, Remote};
 use crate::log::Escaped;
 use crate::mqtt::Version;
-use crate::net::dial::{Source, Target};
+use crate::net::dial::{self, Source, Target};
 use crate::net::hub::Hub;
 use crate::net::table::Address;
-use crate::net::tls::client::ClientTls;
+use crate::net::tls::client::{self, ClientTls};
 
 /// A connection that was up for so long was a good one: the next attempt is as soon as the first.
 const STABLE_MS: u64 = 30_000;
+
+/// The longest that a dead line goes unnoticed while something is to go over it.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
 
 /// Which words a CONNECT is said in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -162,37 +165,49 @@ async fn connect(
     let config = &bridge.config;
     let target = Target {
         remote: remote.clone(),
-        tls: tls(bridge, surroundings)?,
+        tls: tls(bridge, surroundings).await?,
         from: Source {
             address: config.bind_address,
             device: config.bind_device.clone(),
         },
         timeout: config.connect_timeout,
+        silence: silence(config.keep_alive_s),
     };
     let sockets = surroundings.sockets.clone();
     match surroundings.dialer.dial(&target, sockets).await {
         Ok(dialed) => Ok((dialed.io, Address::Ip(dialed.peer))),
-        Err(failure) => {
-            // Its files may be others by the next attempt.
-            bridge.tls.take();
-            Err(failure.to_string())
-        }
+        Err(failure) => Err(failure.to_string()),
     }
 }
 
-/// What the bridge's TLS files say; they are read at the first attempt, after one that failed, and after a reload.
-fn tls(bridge: &Bridge, surroundings: &Surroundings) -> Result<Option<ClientTls>, String> {
+/// For how long what was sent may stay without a sign that it has arrived: half the keep alive, but neither less than the remote broker has for
+/// an answer to PINGREQ nor more than [`SILENCE_MAX`]. A line that is dead without having said so is noticed then, not when the next PINGREQ
+/// stays without an answer; one that only loses much comes back within.
+fn silence(keep_alive_s: u16) -> Duration {
+    let keep_alive = Duration::from_secs(keep_alive_s.into());
+    let patience = keep_alive.min(Duration::from_millis(wire::PATIENCE_MS));
+    (keep_alive / 2).clamp(patience, SILENCE_MAX)
+}
+
+/// What the bridge's TLS files say; they are read at the first attempt, where they are others than they were, and after a reload. A file of a
+/// hundred CAs takes a router a good part of a second, so that is not the loop's matter.
+async fn tls(bridge: &Bridge, surroundings: &Surroundings) -> Result<Option<ClientTls>, String> {
     let Some(config) = &bridge.config.tls else {
         return Ok(None);
     };
-    if let Some(tls) = &*bridge.tls.borrow() {
+    let stamp = client::Stamp::of(config, &surroundings.root);
+    if let Some((read, tls)) = &*bridge.tls.borrow()
+        && *read == stamp
+    {
         return Ok(Some(tls.clone()));
     }
-    let tls = ClientTls::build(config, &surroundings.root).map_err(|faults| faults.join("; "))?;
+    let (config, root) = (config.clone(), surroundings.root.clone());
+    let built = dial::aside("files", move || ClientTls::build(&config, &root)).await?;
+    let tls = built.map_err(|faults| faults.join("; "))?;
     for warning in tls.warnings() {
         log::warn!("bridge '{}': {warning}", Escaped(&bridge.config.name));
     }
-    bridge.tls.replace(Some(tls.clone()));
+    bridge.tls.replace(Some((stamp, tls.clone())));
     Ok(Some(tls))
 }
 
@@ -312,6 +327,18 @@ impl Told {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_dead_line_is_noticed_before_the_keep_alive_is_over() {
+        let after = |keep_alive_s, silence_s| {
+            assert_eq!(silence(keep_alive_s), Duration::from_secs(silence_s));
+        };
+        after(1, 1);
+        after(10, 10);
+        after(30, 15);
+        after(60, 30);
+        after(u16::MAX, 30);
+    }
 
     #[test]
     fn the_waits_grow_within_their_bounds_and_begin_anew() {

@@ -50,7 +50,7 @@ use crate::config::bridge::Notify;
 use crate::mqtt::Qos;
 use crate::net::dial::Dialer;
 use crate::net::hub::Hub;
-use crate::net::tls::client::ClientTls;
+use crate::net::tls::client::{ClientTls, Stamp};
 use discovery::Finder;
 use mapping::Mappings;
 
@@ -85,8 +85,8 @@ struct Bridge {
     client_id: String,
     /// Filters that a former configuration has subscribed to there.
     stale: RefCell<Vec<String>>,
-    /// What its TLS files said when they were read last.
-    tls: RefCell<Option<ClientTls>>,
+    /// What its TLS files said when they were read last, and which those were.
+    tls: RefCell<Option<(Stamp, ClientTls)>>,
     is_stopped: Cell<bool>,
     /// Whether it is to try again now, if it waits.
     is_nudged: Cell<bool>,

@@ -13,7 +13,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
-use ntex::io::IoBoxed;
+use ntex::io::{IoBoxed, IoStatusUpdate};
 
 use super::link::Form;
 use super::outward::Outward;
@@ -43,7 +43,7 @@ const CONNACK_BYTES_MAX: usize = 64 * 1024;
 const FILTERS_AT_ONCE: usize = 8;
 
 /// After a PINGREQ the remote broker must be heard of within this time, in milliseconds, or within the keep alive if that is less.
-const PATIENCE_MS: u64 = 10_000;
+pub(super) const PATIENCE_MS: u64 = 10_000;
 
 /// How a connection has ended.
 #[derive(Debug)]
@@ -570,15 +570,22 @@ impl<H: Hub> Wire<H> {
         }
     }
 
-    fn ended(&mut self) -> Ended {
+    /// How it has ended, given what the socket says last.
+    fn ended(&mut self, status: Poll<IoStatusUpdate>) -> Ended {
         let up_ms = self
             .since
             .map_or(0, |since| self.hub.time().since_ms(since).max(1));
         let why = self.why.take();
         // Who closes without a word may not know the version.
         let is_closed_early = why.is_none() && self.since.is_none();
+        let closed = || match status {
+            Poll::Ready(IoStatusUpdate::PeerGone(Some(error))) => {
+                format!("the connection failed: {error}")
+            }
+            _ => "the connection was closed".into(),
+        };
         Ended {
-            why: why.unwrap_or_else(|| "the connection was closed".into()),
+            why: why.unwrap_or_else(closed),
             is_misunderstood: self.is_misunderstood || is_closed_early,
             up_ms,
         }
@@ -603,7 +610,10 @@ impl<H: Hub> Future for Wire<H> {
             match this.io.poll_read_ready(cx) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(Some(()))) => {}
-                Poll::Ready(_) => return Poll::Ready(this.ended()),
+                Poll::Ready(_) => {
+                    let status = this.io.poll_status_update(cx);
+                    return Poll::Ready(this.ended(status));
+                }
             }
         }
     }

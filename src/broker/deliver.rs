@@ -55,7 +55,7 @@ impl Grant {
             let grant = granted.get_or_insert_with(|| Grant {
                 qos: Qos::AtMostOnce,
                 retain: false,
-                subscription_ids: SubscriptionIds::new(),
+                subscription_ids: SubscriptionIds::default(),
                 share: None,
             });
             grant.qos = grant.qos.max(options.qos.min(outgoing.qos));
@@ -145,7 +145,7 @@ impl Broker {
             message,
             qos: grant.qos,
             retain: grant.retain,
-            subscription_ids: grant.subscription_ids.clone(),
+            subscription_ids: grant.subscription_ids.kept(&self.memory.tally),
             share: grant.share.clone(),
         };
         self.note_inflight(key, packet_id, stage, sent, effects);
@@ -210,7 +210,7 @@ impl Broker {
         let queued = Queued {
             qos: grant.qos,
             retain: grant.retain,
-            subscription_ids: grant.subscription_ids.clone(),
+            subscription_ids: grant.subscription_ids.kept(&self.memory.tally),
             share: grant.share.clone(),
             since: now,
             message,

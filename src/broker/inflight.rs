@@ -401,7 +401,7 @@ mod tests {
                 message: Message::new(0, parts),
                 qos,
                 retain: false,
-                subscription_ids: SubscriptionIds::new(),
+                subscription_ids: SubscriptionIds::default(),
                 share: None,
             },
             duplicate: false,

@@ -110,6 +110,8 @@ pub enum Input<'a> {
         /// What it may do from now on.
         permissions: Permissions,
     },
+    /// What clients that are away may do may have changed: a Will that waits for its delay goes if its client may not publish it any more.
+    Rights(Judge<'a>),
     /// The administrator, or a rule of the configuration, ends a connection.
     Disconnect {
         /// Which.
@@ -144,6 +146,16 @@ pub enum Input<'a> {
     /// The broker stops: every client is told and disconnected. Sessions that end with their connections end, and their
     /// Wills are published; those that last keep theirs.
     Shutdown,
+}
+
+/// Who knows whether a client that is away may publish: asked with whom its session belongs to, its Client Identifier and the topic.
+#[derive(Clone, Copy)]
+pub struct Judge<'a>(pub &'a dyn Fn(&Owner, &str, &str) -> bool);
+
+impl fmt::Debug for Judge<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Judge")
+    }
 }
 
 /// A bridge as the broker sees it: a session whose client is another broker.
@@ -196,6 +208,8 @@ pub struct Traffic<'a> {
     pub bytes_received: u64,
     /// Bytes written to clients.
     pub bytes_sent: u64,
+    /// Packets that their sockets have not taken. Like the next it is told when [`Broker::tells_at`](super::Broker::tells_at) has come.
+    pub unsent_packets: u64,
     /// Bytes that their sockets have not taken.
     pub unsent_bytes: u64,
     /// Connections that were accepted.

@@ -273,8 +273,7 @@ impl Broker {
                 && (subscribed.share.is_some() || self.grant(&[subscriber], kept).is_some())
         });
         self.keeper = keeper;
-        let mut replays = self.sessions[key.index()].replays.iter();
-        let gets_retained = replays.any(|replay| replay.filter == *filter);
+        let gets_retained = self.sessions[key.index()].replays.contains(filter);
         let mut to_give = Vec::new();
         for kept in taken {
             let retained = self.retained.get(kept.message.topic());

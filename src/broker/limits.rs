@@ -3,9 +3,9 @@
 //! What an administrator sets stands in [`Settings`](super::input::Settings); these are the bounds that no
 //! option moves.
 
-/// Levels of a Topic Filter. Each level of a filter with a wildcard is a node of the router; 200 is what
-/// mosquitto takes, so no filter that works there fails here. A deeper filter is refused with 0x97.
-pub const FILTER_LEVELS_MAX: usize = 200;
+/// Levels of a Topic Filter. Each level of a filter with a wildcard is a node of the router; mosquitto takes 200 `/`, which are
+/// 201 levels, so no filter that works there fails here. A deeper filter is refused with 0x97.
+pub const FILTER_LEVELS_MAX: usize = 201;
 
 /// Subscriptions of one session. The router keeps about 200 bytes for each; a bridge of a whole bus needs a
 /// few dozen. One more is refused with 0x97.

@@ -23,6 +23,7 @@ mod memory;
 mod publish;
 mod pump;
 mod queue;
+mod replay;
 mod restore;
 mod retained;
 mod router;
@@ -45,7 +46,7 @@ pub use bridge::BridgeState;
 pub use dump::{Body, Item, Page, Place};
 pub use effect::{Close, Delivery, Denial, Effects, Payload, Sent, StoreOp};
 pub use input::{
-    Bounds, Bridge, ConnectionId, Input, KeptTopics, Link, Owner, Settings, Storage, Traffic,
+    Bounds, Bridge, ConnectionId, Input, Judge, KeptTopics, Link, Owner, Settings, Storage, Traffic,
 };
 pub use restore::Restored;
 pub use sys::Counts;
@@ -170,6 +171,7 @@ impl Broker {
                     state.permissions = permissions;
                 }
             }
+            Input::Rights(judge) => self.review_wills(judge, effects),
             Input::Disconnect {
                 connection,
                 reason,

@@ -316,7 +316,7 @@ impl Broker {
         self.send(from, &packet, effects);
     }
 
-    /// Takes a message that may be published: retains it if it says so, and routes it. How many sessions it is for.
+    /// Takes a message that may be published: retains it if it says so, and routes it. For how many sessions there is a subscription.
     pub(super) fn accept<E: Effects>(
         &mut self,
         now: Time,
@@ -366,7 +366,7 @@ impl Broker {
         self.retained.set(message);
     }
 
-    /// Passes a message to every session with a subscription that matches, once each. How many there are.
+    /// Passes a message to every session with a subscription that matches, once each. How many there are, those included whose own message it is.
     pub(super) fn route<E: Effects>(
         &mut self,
         now: Time,
@@ -387,10 +387,13 @@ impl Broker {
         }
         let mut receivers = 0;
         for of_session in found.chunk_by(|one, next| one.session == next.session) {
-            if let Some(grant) = Grant::of(of_session, outgoing, publisher) {
-                let receives = self.deliver(now, of_session[0].session, &grant, outgoing, effects);
-                receivers += usize::from(receives);
-            }
+            let Some(grant) = Grant::of(of_session, outgoing, publisher) else {
+                // Its own, with No Local: a subscriber that matches, which 0x10 would deny.
+                receivers += 1;
+                continue;
+            };
+            let receives = self.deliver(now, of_session[0].session, &grant, outgoing, effects);
+            receivers += usize::from(receives);
         }
         found.clear();
         self.found = found;

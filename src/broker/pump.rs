@@ -4,8 +4,6 @@
 //! It is entered by [`Broker::pump`], whenever a connection is new, its output has drained, its window has opened or it has subscribed. What
 //! is sent at once and what waits is decided in `deliver`.
 
-use std::collections::VecDeque;
-
 use super::Broker;
 use super::deliver::{Grant, remaining_s, store_sent};
 use super::effect::{Delivery, Effects, Payload, Sent, StoreOp};
@@ -163,10 +161,6 @@ impl Broker {
         let after = replay.after.as_ref().map(Message::topic);
         let Some(message) = self.retained.next_matching(&replay.filter, after) else {
             session.replays.pop_front();
-            if session.replays.is_empty() {
-                // An idle session holds no buffer.
-                session.replays = VecDeque::new();
-            }
             return Step::Again;
         };
         let message = message.clone();
@@ -306,7 +300,7 @@ impl Broker {
                 message: message.clone(),
                 qos: grant.qos,
                 retain: grant.retain,
-                subscription_ids: grant.subscription_ids.clone(),
+                subscription_ids: grant.subscription_ids.kept(&self.memory.tally),
                 share: grant.share.clone(),
             };
             self.note_inflight(key, packet_id, stage, sent, effects);

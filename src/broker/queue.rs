@@ -1,15 +1,83 @@
 //! Messages that wait for a client, within bounds.
 
 use std::collections::VecDeque;
+use std::ops::Deref;
 use std::rc::Rc;
 
 use smallvec::SmallVec;
 
 use super::timers::Time;
-use crate::mqtt::{Message, Qos};
+use crate::mqtt::{Message, Qos, Tally};
 
-/// The Subscription Identifiers that a message is sent with; seldom any, hardly ever two.
-pub(super) type SubscriptionIds = SmallVec<[u32; 2]>;
+/// The Subscription Identifiers that a message is sent with; seldom any, hardly ever two. But a session may have tens of thousands that match the
+/// same topic: those that are kept with a message are counted.
+#[derive(Debug, Default)]
+pub(super) struct SubscriptionIds {
+    ids: SmallVec<[u32; 2]>,
+    /// Where they are counted, if they take memory of their own and are kept.
+    tally: Option<Tally>,
+}
+
+impl SubscriptionIds {
+    /// Adds one, of a message that is not kept yet.
+    #[inline]
+    pub fn push(&mut self, id: u32) {
+        debug_assert!(self.tally.is_none(), "what is counted does not grow");
+        self.ids.push(id);
+    }
+
+    /// The same, to be kept with a message and counted as long as that.
+    #[inline]
+    pub fn kept(&self, tally: &Tally) -> SubscriptionIds {
+        SubscriptionIds::of(&self.ids, tally)
+    }
+
+    /// These, to be kept with a message and counted as long as that.
+    #[inline]
+    pub fn of(ids: &[u32], tally: &Tally) -> SubscriptionIds {
+        let ids = SmallVec::from_slice(ids);
+        let tally = ids.spilled().then(|| {
+            tally.add(bytes(&ids));
+            tally.clone()
+        });
+        SubscriptionIds { ids, tally }
+    }
+}
+
+impl Clone for SubscriptionIds {
+    fn clone(&self) -> SubscriptionIds {
+        match &self.tally {
+            Some(tally) => self.kept(tally),
+            None => SubscriptionIds {
+                ids: self.ids.clone(),
+                tally: None,
+            },
+        }
+    }
+}
+
+impl Drop for SubscriptionIds {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(tally) = &self.tally {
+            tally.remove(bytes(&self.ids));
+        }
+    }
+}
+
+impl Deref for SubscriptionIds {
+    type Target = [u32];
+
+    #[inline]
+    fn deref(&self) -> &[u32] {
+        &self.ids
+    }
+}
+
+/// What identifiers take that have no room in the message's entry, in bytes.
+fn bytes(ids: &SmallVec<[u32; 2]>) -> usize {
+    ids.len() * size_of::<u32>()
+}
 
 /// A message that waits.
 #[derive(Debug, Clone)]
@@ -199,7 +267,7 @@ mod tests {
             message: Message::new(id, parts),
             qos: Qos::AtLeastOnce,
             retain: false,
-            subscription_ids: SubscriptionIds::new(),
+            subscription_ids: SubscriptionIds::default(),
             share: None,
             since: Time(0),
         }

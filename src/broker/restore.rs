@@ -275,7 +275,7 @@ impl Broker {
                     message,
                     qos,
                     retain,
-                    subscription_ids: SubscriptionIds::from_slice(subscription_ids),
+                    subscription_ids: SubscriptionIds::of(subscription_ids, &self.memory.tally),
                     share: self.share_of(key, share)?,
                     since: now,
                 };

@@ -1,17 +1,17 @@
 //! A session: what the broker remembers of a client between and during its connections (4.1).
 
-use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::effect::{Effects, SessionId, StoreOp};
 use super::inflight::{Inflight, Received};
 use super::input::{Bounds, ConnectionId, Owner};
 use super::limits;
-use super::queue::{Queue, Queued, SubscriptionIds};
+use super::queue::{Queue, Queued};
+use super::replay::Replays;
 use super::timers::Time;
 use super::will::PendingWill;
 use crate::acl::Permissions;
-use crate::mqtt::{Capabilities, Charge, Message, Qos, Tally, Version};
+use crate::mqtt::{Capabilities, Charge, Qos, Tally, Version};
 
 /// A session's position in the broker's table; used again after the session's end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -54,7 +54,7 @@ pub(super) struct Session {
     /// QoS 0 messages that wait for the client or for room in its output buffer.
     pub qos0_queue: Queue,
     /// Retained messages still to be sent for subscriptions.
-    pub replays: VecDeque<Replay>,
+    pub replays: Replays,
     /// What is different because its client is another broker.
     pub bridge: Option<Box<Bridged>>,
 }
@@ -86,20 +86,6 @@ pub(super) enum Holds {
     Messages,
 }
 
-/// Retained messages that a subscription still has to get, in the order of their topics.
-#[derive(Debug)]
-pub(super) struct Replay {
-    /// The filter that messages are matched with.
-    pub filter: Rc<str>,
-    /// The QoS granted.
-    pub qos: Qos,
-    pub subscription_ids: SubscriptionIds,
-    /// The last message that the broker had made when the subscription was made: what waits from before goes first.
-    pub since: u64,
-    /// The last one that was sent.
-    pub after: Option<Message>,
-}
-
 impl Session {
     /// What a session costs that holds nothing, in bytes.
     pub fn cost(client_id: &str) -> usize {
@@ -124,7 +110,7 @@ impl Session {
             received: Received::default(),
             queue: Queue::default(),
             qos0_queue: Queue::default(),
-            replays: VecDeque::new(),
+            replays: Replays::default(),
             bridge: None,
         }
     }

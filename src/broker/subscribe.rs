@@ -7,8 +7,9 @@ use smallvec::SmallVec;
 use super::effect::{Denial, Effects, StoreOp};
 use super::input::ConnectionId;
 use super::queue::SubscriptionIds;
+use super::replay::Replay;
 use super::router::{Router, Subscriber};
-use super::session::{Replay, SessionKey};
+use super::session::SessionKey;
 use super::timers::Time;
 use super::{Broker, limits, share};
 use crate::acl::Action;
@@ -164,9 +165,11 @@ impl Broker {
         // 4.8.2: a Shared Subscription gets no retained messages when it is made.
         if wants_retained && !is_shared && self.retained.next_matching(&filter, None).is_some() {
             // A client that subscribes again and again while it does not read has one replay a filter.
-            session.replays.retain(|replay| replay.filter != filter);
-            let subscription_ids: SubscriptionIds = subscription_id.into_iter().collect();
-            session.replays.push_back(Replay {
+            let mut subscription_ids = SubscriptionIds::default();
+            subscription_id
+                .into_iter()
+                .for_each(|id| subscription_ids.push(id));
+            session.replays.push(Replay {
                 filter: filter.clone(),
                 qos: options.qos,
                 subscription_ids,
@@ -252,7 +255,7 @@ impl Broker {
         };
         session.filters.remove(position);
         session.charge.remove(cost(filter));
-        session.replays.retain(|replay| *replay.filter != *filter);
+        session.replays.remove(filter);
         if session.is_durable() {
             effects.store(&StoreOp::Unsubscribed {
                 session: session.id,

@@ -131,6 +131,11 @@ impl Sys {
 }
 
 impl Broker {
+    /// When `$SYS` is told the next time, with an [`Input::Tick`](super::Input::Tick).
+    pub fn tells_at(&self) -> Option<Time> {
+        self.sys.due_at
+    }
+
     pub(super) fn arm_sys(&mut self, now: Time) {
         let interval_ms = match self.settings.sys_interval_ms {
             0 => limits::SWEEP_INTERVAL_MS,
@@ -249,12 +254,6 @@ impl Broker {
             .iter()
             .map(|(_, session)| session.queue.len() + session.qos0_queue.len())
             .sum();
-        // What waits although its client is there waits for its socket.
-        let there = self.sessions.iter().map(|(_, session)| session);
-        let outgoing: usize = there
-            .filter(|session| session.connection.is_some())
-            .map(|session| session.queue.len() + session.qos0_queue.len())
-            .sum();
         let stored = (queued + self.keeper.len() + self.retained.len()) as u64;
         [
             ("clients/total", sessions),
@@ -285,7 +284,7 @@ impl Broker {
             ("publish/bytes/received", sys.publish_bytes_received),
             ("publish/bytes/sent", sys.publish_bytes_sent),
             ("connections/socket/count", connected),
-            ("packet/out/count", outgoing as u64),
+            ("packet/out/count", traffic.unsent_packets),
             ("packet/out/bytes", traffic.unsent_bytes),
         ]
     }

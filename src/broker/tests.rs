@@ -37,6 +37,8 @@ mod subscribe;
 #[cfg(test)]
 mod sys;
 #[cfg(test)]
+mod tell;
+#[cfg(test)]
 mod why;
 #[cfg(test)]
 mod will;

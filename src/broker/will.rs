@@ -2,6 +2,7 @@
 
 use super::Broker;
 use super::effect::{Effects, StoreOp};
+use super::input::Judge;
 use super::publish::Outgoing;
 use super::session::SessionKey;
 use super::timers::{Time, Timer};
@@ -56,6 +57,26 @@ impl Broker {
         let will = self.sessions[key.index()].pending_will.take()?;
         self.timers.disarm(will.due_at, Timer::WillDelay(key));
         Some(will)
+    }
+
+    /// Drops the Wills that wait for their delay and whose clients may not publish them any more.
+    pub(super) fn review_wills<E: Effects>(&mut self, judge: Judge<'_>, effects: &mut E) {
+        let void: Vec<SessionKey> = self
+            .sessions
+            .iter()
+            .filter(|(_, session)| {
+                session.pending_will.as_ref().is_some_and(|will| {
+                    let topic = will.message.topic();
+                    !(judge.0)(&session.owner, &session.client_id, topic)
+                })
+            })
+            .map(|(index, _)| SessionKey(index as u32))
+            .collect();
+        for key in void {
+            self.take_pending_will(key);
+            let session = self.sessions[key.index()].id;
+            effects.store(&StoreOp::WillCleared { session });
+        }
     }
 
     /// The delay of a session's Will has ended.

@@ -7,7 +7,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use lexopt::Arg;
+use lexopt::{Arg, Parser};
 
 use super::client::{Endpoint, Login, TlsFiles};
 use crate::auth::{Secret, file};
@@ -24,6 +24,7 @@ pub const HELP: &str = "\
       --cert FILE           the certificate to come with, by TLS
       --key FILE            and its key
       --server-name NAME    the name in the certificate of the bus (default: HOST; '': any)
+      --websocket           speak by WebSocket
 ";
 
 /// The port of the local side where its configuration does not tell.
@@ -43,6 +44,7 @@ pub struct Way {
     certificate: Option<PathBuf>,
     key: Option<PathBuf>,
     server_name: Option<String>,
+    is_websocket: bool,
 }
 
 /// One of the options.
@@ -64,6 +66,8 @@ pub enum Part {
     Key,
     /// `--server-name`.
     ServerName,
+    /// `--websocket`, which has no value.
+    WebSocket,
 }
 
 impl Part {
@@ -78,7 +82,19 @@ impl Part {
             Arg::Long("cert") => Some(Part::Certificate),
             Arg::Long("key") => Some(Part::Key),
             Arg::Long("server-name") => Some(Part::ServerName),
+            Arg::Long("websocket") => Some(Part::WebSocket),
             _ => None,
+        }
+    }
+
+    /// Its value, taken from the command line; empty where it has none.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn value(self, parser: &mut Parser) -> Result<OsString, String> {
+        match self {
+            Part::WebSocket => Ok(OsString::new()),
+            _ => parser.value().map_err(|error| error.to_string()),
         }
     }
 }
@@ -94,6 +110,10 @@ impl Way {
             Part::Ca => Some(&mut self.ca),
             Part::Certificate => Some(&mut self.certificate),
             Part::Key => Some(&mut self.key),
+            Part::WebSocket => {
+                self.is_websocket = true;
+                return Ok(());
+            }
             Part::Host | Part::Port | Part::User | Part::ServerName => None,
         };
         if let Some(path) = path {
@@ -122,6 +142,15 @@ impl Way {
     /// # Errors
     /// The configuration is of no help, and the options do not say it.
     pub fn endpoint(&self, root: &Path) -> Result<Endpoint, String> {
+        let endpoint = self.below(root)?;
+        Ok(match self.is_websocket {
+            true => Endpoint::WebSocket(Box::new(endpoint)),
+            false => endpoint,
+        })
+    }
+
+    /// The same without WebSocket.
+    fn below(&self, root: &Path) -> Result<Endpoint, String> {
         let endpoint = self.plain_endpoint(root)?;
         let Some(ca) = &self.ca else {
             let is_plain = self.certificate.is_none() && self.key.is_none();
@@ -226,7 +255,8 @@ mod tests {
         let mut way = Way::default();
         while let Some(argument) = parser.next().expect("well-formed") {
             let part = Part::of(&argument).expect("one of these options");
-            way.take(part, parser.value().expect("it has a value"))?;
+            let value = part.value(&mut parser).expect("it has a value");
+            way.take(part, value)?;
         }
         Ok(way)
     }
@@ -254,6 +284,8 @@ mod tests {
             endpoint(&["-H", "/run/s"]),
             Ok(Endpoint::Unix("/run/s".into()))
         );
+        let web = Endpoint::WebSocket(Box::new(Endpoint::Tcp("::1".into(), 7)));
+        assert_eq!(endpoint(&["-H", "::1", "--websocket", "-P7"]), Ok(web));
         configure("config local 'local'\n\toption enabled '0'\n");
         assert!(endpoint(&[]).is_err_and(|what| what.contains("--host")));
         assert!(way(&["-P", "0"]).is_err() && way(&["-P", "65536"]).is_err());

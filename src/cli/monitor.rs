@@ -1,8 +1,8 @@
 //! `fosquitto-monitor`: shows what foris controllers say on the bus, with the options and the output of the program of that name that Turris OS
 //! has. Entered through [`run`], as `fosquitto monitor` or under the other name (`cli::run` sees to that).
 //!
-//! It differs where the original ends with a trace of its calls: here an error is a line on standard error. A topic that would command a
-//! terminal is escaped.
+//! It differs where the original ends with a trace of its calls: here an error is a line on standard error, and a message that it could not
+//! make sense of is passed over. What would command a terminal is escaped. It does not wait longer and longer for a bus that has gone.
 
 mod json;
 
@@ -15,16 +15,15 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use lexopt::{Arg, Parser};
-use serde_json::Value;
-
+use self::json::Json;
 use super::bus::{Part, Way};
 use super::client::{Client, Endpoint, Failure, Login, Message, Opening, Packet};
 use super::request::exchange::uuid;
 use crate::config::fault::Quoted;
 use crate::config::uci;
 use crate::log::Printable;
-use crate::mqtt::topic;
+use crate::mqtt::{Version, topic};
+use lexopt::{Arg, Parser};
 
 /// The other name of the program.
 pub const NAME: &str = "fosquitto-monitor";
@@ -59,6 +58,9 @@ const KEEP_ALIVE_S: u16 = 30;
 const PING_EVERY: Duration = Duration::from_secs(15);
 /// A bus that has gone is tried again so often.
 const RETRY: Duration = Duration::from_secs(1);
+
+const NO_ANSWER: &str = "No answer recieved.";
+const NO_LIST: &str = "The answer is no list.";
 
 /// What controllers send to say that they are there, each below its own id.
 const ADVERTIZE: &str = "foris-controller/+/notification/remote/action/advertize";
@@ -142,19 +144,21 @@ fn parse(root: &Path, arguments: Vec<OsString>) -> Result<Option<Line>, String> 
             }
             (Arg::Short('t') | Arg::Long("timeout"), "detect") => {
                 let value = text(parser.value().map_err(in_words)?)?;
-                let seconds = value
-                    .parse::<f64>()
-                    .ok()
-                    .filter(|it| (0.0..1e9).contains(it));
-                let wrong = || format!("invalid timeout: {}", Quoted(&value));
-                let seconds = seconds.ok_or_else(wrong)?;
-                line.timeout = Some(Duration::from_secs_f64(seconds)).filter(|it| !it.is_zero());
+                line.timeout = timeout(&value)?;
             }
             (Arg::Value(word), "") => line.command = text(word)?,
             (other, _) => return Err(other.unexpected().to_string()),
         }
     }
     line.check().map(|()| Some(line))
+}
+
+/// How long to listen: not at all if it is negative, and for ever if it is 0.
+fn timeout(value: &str) -> Result<Option<Duration>, String> {
+    let seconds = value.parse::<f64>().ok().filter(|it| *it < 1e9);
+    let wrong = || format!("invalid timeout: {}", Quoted(value));
+    let seconds = seconds.ok_or_else(wrong)?;
+    Ok((seconds != 0.0).then(|| Duration::from_secs_f64(seconds.max(0.0))))
 }
 
 impl Line {
@@ -206,14 +210,15 @@ impl Line {
     fn listen(&self, bus: &Bus, place: &str) -> Result<(), String> {
         let mut client = bus.connect()?;
         say(&format!("Connecting to host {place}.\n"))?;
-        loop {
+        // The original's packet ids go on from one connection to the next.
+        for id in (1..=u16::MAX).cycle() {
             say("Connected.\n")?;
             let words = |failure: Failure| failure.to_string();
             client
                 .subscribe(&[("foris-controller/#", 0)])
                 .map_err(words)?;
             let lost = each_packet(&mut client, None, |packet| match packet {
-                Packet::Suback(id, _) => say(&format!("Subscribed to mid='{id}'.\n")),
+                Packet::Suback(..) => say(&format!("Subscribed to mid='{id}'.\n")),
                 Packet::Publish(message) if self.shows(&message.topic) => say(&shown(&message)),
                 _ => Ok(()),
             });
@@ -229,59 +234,55 @@ impl Line {
                 }
             };
         }
+        Ok(())
     }
 
     fn shows(&self, name: &str) -> bool {
         let mut levels = name.split('/').skip(1);
         let id = levels.next().unwrap_or_default();
-        let is_advertize = levels
-            .collect::<Vec<_>>()
-            .join("/")
-            .starts_with("notification/remote/action/advertize");
+        let rest = levels.collect::<Vec<_>>().join("/");
+        let is_advertize =
+            !id.is_empty() && rest.starts_with("notification/remote/action/advertize");
         let is_wanted = self.ids.is_empty() || self.ids.iter().any(|wanted| wanted == id);
         is_wanted && (self.show_advertize || !is_advertize)
     }
 
     fn list(&self, bus: &Bus) -> Result<(), String> {
         let device = self.device.as_deref().unwrap_or_default();
-        let texts = |value: &Value| -> Vec<String> {
-            let items = value.as_array().into_iter().flatten();
-            items.map(text_of).collect()
-        };
-        let print = |module: &str, actions: Vec<String>| {
-            let lines = actions.iter().map(|action| format!("{module}.{action}\n"));
-            say(&format!("{}\n", lines.collect::<String>()))
-        };
         if self.modules.is_empty() {
-            let reply = bus.query(device, "list")?;
-            let reply: Value = serde_json::from_slice(&reply).map_err(|it| it.to_string())?;
-            for module in reply.as_array().into_iter().flatten() {
-                print(&text_of(&module["name"]), texts(&module["actions"]))?;
+            let Json::List(modules) = bus.query(device, "list")? else {
+                return Err(NO_LIST.to_owned());
+            };
+            for module in &modules {
+                let name = module.member("name").ok_or(NO_LIST)?;
+                let actions = module.member("actions").and_then(Json::iterated);
+                say(&actions_of(&name.text(), &actions.ok_or(NO_LIST)?))?;
             }
             return Ok(());
         }
         for module in &self.modules {
             let reply = bus.query(device, &format!("request/{module}/list"))?;
-            let reply: Value = serde_json::from_slice(&reply).map_err(|it| it.to_string())?;
-            print(module, texts(&reply))?;
+            say(&actions_of(module, &reply.iterated().ok_or(NO_LIST)?))?;
         }
         Ok(())
     }
 
     fn schemas(&self, bus: &Bus) -> Result<(), String> {
         let device = self.device.as_deref().unwrap_or_default();
-        let reply = bus.query(device, "jsonschemas")?;
-        let text = json::indented(&reply).ok_or("the answer is no JSON")?;
-        say(&format!("{text}\n"))
+        say(&format!(
+            "{}\n",
+            bus.query(device, "jsonschemas")?.indented()
+        ))
     }
 }
 
-/// A value within a line: a string as it is, and anything else as JSON.
-fn text_of(value: &Value) -> String {
-    match value.as_str() {
-        Some(text) => Printable(text).to_string(),
-        None => value.to_string(),
-    }
+/// A module's actions, a line each, and an empty one.
+fn actions_of(module: &str, actions: &[String]) -> String {
+    let lines = actions.iter().map(|action| {
+        let line = format!("{module}.{action}");
+        format!("{}\n", Printable(&line))
+    });
+    format!("{}\n", lines.collect::<String>())
 }
 
 /// A message between its two lines.
@@ -289,8 +290,10 @@ fn shown(message: &Message) -> String {
     let frame = "=".repeat(21);
     let name = Printable(&message.topic);
     let title = format!("{frame} message recieved for '{name}' {frame}");
-    let content = json::indented(&message.payload);
-    let content = content.unwrap_or_else(|| json::bytes_literal(&message.payload));
+    let content = match Json::read(&message.payload) {
+        Some(value) => value.indented(),
+        None => json::bytes_literal(&message.payload),
+    };
     let end = "=".repeat(title.chars().count());
     format!("{title}\n{content}\n{end}\n")
 }
@@ -307,18 +310,14 @@ fn detect(bus: &Bus, timeout: Option<Duration>) -> Result<(), String> {
             let Packet::Publish(message) = packet else {
                 return Ok(());
             };
-            let said: Value = serde_json::from_slice(&message.payload).unwrap_or_default();
-            let data = &said["data"];
-            // What counts as true in the original: all but false, null, 0 and what is empty.
-            let runs = match &data["state"] {
-                Value::Null | Value::Bool(false) => false,
-                Value::String(state) => !state.is_empty(),
-                Value::Number(state) => state.as_f64() != Some(0.0),
-                _ => true,
-            };
-            match data["id"].as_str() {
-                Some(id) if runs && known.insert(id.to_owned()) => {
-                    say(&format!("{}\n", Printable(id)))
+            let said = Json::read(&message.payload);
+            let data = said.as_ref().and_then(|said| said.member("data"));
+            let member = |name: &str| data.and_then(|data| data.member(name));
+            match (member("state"), member("id")) {
+                (Some(state), Some(id @ (Json::Text(_) | Json::Plain(_))))
+                    if state.is_truthy() && known.insert(id.text()) =>
+                {
+                    say(&format!("{}\n", Printable(&id.text())))
                 }
                 _ => Ok(()),
             }
@@ -373,6 +372,7 @@ impl Bus {
     fn connect(&self) -> Result<Client, String> {
         let client_id = format!("{NAME}-{}", uuid()?);
         let opening = Opening {
+            version: Version::V3_1_1,
             client_id: &client_id,
             clean_session: true,
             keep_alive_s: KEEP_ALIVE_S,
@@ -385,7 +385,7 @@ impl Bus {
     }
 
     /// Asks a controller, and waits for the reply.
-    fn query(&self, device: &str, below: &str) -> Result<Vec<u8>, String> {
+    fn query(&self, device: &str, below: &str) -> Result<Json, String> {
         let id = uuid()?;
         let until = Instant::now() + ANSWER_TIMEOUT;
         let words = |failure: Failure| failure.to_string();
@@ -401,15 +401,23 @@ impl Bus {
                         ..Message::default()
                     })
                     .map_err(words)?,
-                Packet::Publish(message) if json::indented(&message.payload).is_some() => {
+                Packet::Publish(message) => {
+                    let Some(reply) = Json::read(&message.payload) else {
+                        continue;
+                    };
                     // An error means that the connection is gone already.
                     let _ = client.disconnect();
-                    return Ok(message.payload);
+                    let is_none = reply == Json::Plain("null".to_owned());
+                    return if is_none {
+                        Err(NO_ANSWER.into())
+                    } else {
+                        Ok(reply)
+                    };
                 }
                 _ => {}
             }
         }
-        Err("No answer recieved.".into())
+        Err(NO_ANSWER.into())
     }
 }
 

@@ -99,7 +99,7 @@ fn parse(root: &Path, arguments: Vec<OsString>) -> Result<Option<Request>, Strin
     let in_words = |error: lexopt::Error| error.to_string();
     while let Some(argument) = parser.next().map_err(in_words)? {
         if let Some(part) = Part::of(&argument) {
-            let value = parser.value().map_err(in_words)?;
+            let value = part.value(&mut parser)?;
             request.way.take(part, value)?;
             continue;
         }

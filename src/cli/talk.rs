@@ -1,7 +1,11 @@
 //! `fosquitto pub` and `fosquitto sub`: small MQTT clients for scripts and hotplug. Entered through [`publish`] and [`subscribe`].
 //!
 //! They come as the router's own programs do unless options say otherwise. Both end with the connection: they try nothing twice, so that a
-//! script knows what has happened from the exit status.
+//! script knows what has happened from the exit status. They speak MQTT 5.0 unless told otherwise: in 3.1.1 the bus cannot say that it
+//! has refused a message. `output` prints messages, `properties` are those that travel with them.
+
+mod output;
+mod properties;
 
 use std::ffi::OsString;
 use std::fs;
@@ -10,19 +14,16 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use lexopt::{Arg, Parser};
-use serde_json::json;
 
+use self::output::Format;
+use self::properties::Given;
 use super::bus::{self, Part, Way};
 use super::client::{Client, Failure, Message, Opening, Packet};
-use super::dump::line;
 use super::request::exchange::uuid;
 use super::{FAULTS, OK, TIMED_OUT};
 use crate::config::fault::Quoted;
-use crate::log::Printable;
-use crate::mqtt::topic;
+use crate::mqtt::{ReasonCode, Version, topic};
 
 const PUB_USAGE: &str = "\
 Usage: fosquitto pub [OPTION...] -t TOPIC (-m TEXT | -f FILE | -s | -l | -n)
@@ -37,6 +38,11 @@ Publishes a message, and ends when the bus has it.
   -n, --null                the payload is empty; with --retain that clears what is retained
   -q, --qos 0|1|2           how sure it shall be (default 0)
   -r, --retain              the bus keeps it for those who come later
+      --expiry SECONDS      after so long nobody wants it any more
+      --content-type TYPE   what the payload is, such as application/json
+      --response-topic TOPIC  where an answer is expected
+      --correlation TEXT    by what the answer is known
+      --user-property NAME=VALUE  anything else; any number of them
 ";
 
 const SUB_USAGE: &str = "\
@@ -56,6 +62,7 @@ Subscribes, and prints the messages that come, a line each.
 ";
 
 const USAGE_END: &str = "\
+  -V, --protocol VERSION    the version of MQTT, 5 (the default) or 3.1.1, which has none of a message's properties
   -i, --client-id CLIENT    the client identifier (default: one by chance)
   -W, --timeout SECONDS     give up after so long (default: pub 30, sub never)
       --root DIR            take the router's paths below DIR (default /)
@@ -96,16 +103,8 @@ struct Talk {
     format: Format,
     no_retained: bool,
     retained_only: bool,
-}
-
-/// How a message is printed.
-#[derive(Debug, Default, PartialEq, Eq)]
-enum Format {
-    #[default]
-    Payload,
-    Topic,
-    Json,
-    Own(String),
+    is_v3: bool,
+    properties: Given,
 }
 
 /// Which command it is.
@@ -161,7 +160,7 @@ fn parse(which: Which, root: &Path, arguments: Vec<OsString>) -> Result<Option<T
     let is_pub = which == Which::Pub;
     while let Some(argument) = parser.next().map_err(in_words)? {
         if let Some(part) = Part::of(&argument) {
-            let value = parser.value().map_err(in_words)?;
+            let value = part.value(&mut parser)?;
             talk.way.take(part, value)?;
             continue;
         }
@@ -206,7 +205,13 @@ fn option(argument: &Arg<'_>, is_pub: bool) -> Option<&'static str> {
         Arg::Short('q') | Arg::Long("qos") => "qos",
         Arg::Short('i') | Arg::Long("client-id") => "client-id",
         Arg::Short('W') | Arg::Long("timeout") => "timeout",
+        Arg::Short('V') | Arg::Long("protocol") => "protocol",
         Arg::Short('m') | Arg::Long("message") if is_pub => "message",
+        Arg::Long("expiry") if is_pub => "expiry",
+        Arg::Long("content-type") if is_pub => "content-type",
+        Arg::Long("response-topic") if is_pub => "response-topic",
+        Arg::Long("correlation") if is_pub => "correlation",
+        Arg::Long("user-property") if is_pub => "user-property",
         Arg::Short('c') | Arg::Long("count") if !is_pub => "count",
         Arg::Long("format") if !is_pub => "format",
         _ => return None,
@@ -234,6 +239,18 @@ impl Talk {
                 self.qos = qos.ok_or_else(|| wrong("0, 1 or 2"))?;
             }
             "count" => self.count = Some(number().ok_or_else(|| wrong("a number above 0"))?),
+            "protocol" => {
+                // The words are those of mosquitto_pub besides.
+                self.is_v3 = match value.as_str() {
+                    "5" | "5.0" | "mqttv5" => false,
+                    "3.1.1" | "311" | "mqttv311" => true,
+                    _ => return Err(wrong("5 or 3.1.1")),
+                }
+            }
+            "expiry" | "content-type" | "response-topic" | "correlation" | "user-property" => {
+                let is_taken = self.properties.take(option, &value);
+                is_taken.map_err(wrong)?;
+            }
             _ => {
                 let seconds: Option<f64> = value.parse().ok();
                 let seconds = seconds.filter(|it| *it > 0.0 && *it <= 1e9);
@@ -252,6 +269,9 @@ impl Talk {
         if let Some(wrong) = self.topics.iter().find(|topic| !is_valid(topic)) {
             return Err(format!("{} is not a topic here", Quoted(wrong)));
         }
+        if self.is_v3 && self.properties != Given::default() {
+            return Err("messages have no properties in MQTT 3.1.1".into());
+        }
         match (which, self.topics.len(), &self.source) {
             (_, 0, _) => Err("--topic is missing".into()),
             (Which::Pub, 2.., _) => Err("only one topic can be given".into()),
@@ -262,7 +282,8 @@ impl Talk {
         }
     }
 
-    fn connect(&self, until: Instant) -> Result<Client, String> {
+    /// Connects; `None`: not in time.
+    fn connect(&self, until: Instant) -> Result<Option<Client>, String> {
         let login = self.way.login(&self.root)?;
         let endpoint = self.way.endpoint(&self.root)?;
         let chosen = match &self.client_id {
@@ -270,20 +291,31 @@ impl Talk {
             None => format!("fosquitto-{}", uuid()?),
         };
         let opening = Opening {
+            version: match self.is_v3 {
+                true => Version::V3_1_1,
+                false => Version::V5,
+            },
             client_id: &chosen,
             clean_session: true,
             keep_alive_s: KEEP_ALIVE_S,
             login: login.as_ref(),
         };
-        let connected = Client::connect(&endpoint, &opening, until);
-        let (client, _) = connected.map_err(|failure| format!("{endpoint}: {failure}"))?;
-        Ok(client)
+        match Client::connect(&endpoint, &opening, until) {
+            Ok((client, _)) => Ok(Some(client)),
+            Err(failure) if Instant::now() < until => Err(format!("{endpoint}: {failure}")),
+            Err(failure) => {
+                eprintln!("{endpoint}: {failure}");
+                Ok(None)
+            }
+        }
     }
 
     fn publish(&self) -> Result<u8, String> {
         let payloads = self.payloads()?;
         let until = Instant::now() + self.timeout.unwrap_or(TIMEOUT);
-        let mut client = self.connect(until)?;
+        let Some(mut client) = self.connect(until)? else {
+            return Ok(TIMED_OUT);
+        };
         for (payload, id) in payloads.into_iter().zip((1..=u16::MAX).cycle()) {
             let message = Message {
                 topic: self.topics[0].clone(),
@@ -292,23 +324,29 @@ impl Talk {
                 retain: self.retain,
                 dup: false,
                 packet_id: if self.qos > 0 { id } else { 0 },
+                expiry_s: self.properties.expiry_s,
+                properties: self.properties.encoded(),
             };
-            let is_done = send(&mut client, &message, until).map_err(|it| it.to_string())?;
-            if !is_done {
-                eprintln!("fosquitto pub: the bus has not answered in time");
-                return Ok(TIMED_OUT);
+            match send(&mut client, &message, until).map_err(|it| it.to_string())? {
+                Some(reason) if reason.is_error() => return Err(refusal(reason)),
+                Some(_) => {}
+                None => {
+                    eprintln!("fosquitto pub: the bus has not answered in time");
+                    return Ok(TIMED_OUT);
+                }
             }
         }
         // The answer to a ping says that what was sent before has been read.
         client.ping().map_err(|failure| failure.to_string())?;
-        let answered = wait(&mut client, until, |packet| *packet == Packet::Pingresp);
+        let is_it = |packet: &Packet| (*packet == Packet::Pingresp).then_some(());
+        let answered = wait(&mut client, until, is_it);
         match answered.map_err(|failure| failure.to_string())? {
-            true => {
+            Some(()) => {
                 // An error means that the connection is gone already.
                 let _ = client.disconnect();
                 Ok(OK)
             }
-            false => Ok(TIMED_OUT),
+            None => Ok(TIMED_OUT),
         }
     }
 
@@ -351,7 +389,9 @@ impl Talk {
         let until = self.timeout.map(|timeout| Instant::now() + timeout);
         let soon = Instant::now() + TIMEOUT;
         let soon = until.map_or(soon, |until| until.min(soon));
-        let mut client = self.connect(soon)?;
+        let Some(mut client) = self.connect(soon)? else {
+            return Ok(TIMED_OUT);
+        };
         let filters: Vec<(&str, u8)> = self
             .topics
             .iter()
@@ -368,11 +408,10 @@ impl Talk {
             }
             let next = until.map_or(ping_at, |until| until.min(ping_at));
             match client.receive(next).map_err(words)? {
-                Some(Packet::Suback(_, codes)) if codes.contains(&0x80) => {
-                    return Err(
-                        "the bus denies the subscription; 'fosquitto why' says by which rule"
-                            .into(),
-                    );
+                Some(Packet::Suback(_, codes)) => {
+                    if let Some(code) = codes.into_iter().find(|code| *code >= 0x80) {
+                        return Err(refused_subscription(ReasonCode(code)));
+                    }
                 }
                 Some(Packet::Publish(message)) => {
                     if self.retained_only && !message.retain {
@@ -381,7 +420,7 @@ impl Talk {
                     if self.no_retained && message.retain {
                         continue;
                     }
-                    let text = self.printed(&message, is_terminal);
+                    let text = self.format.printed(&message, is_terminal);
                     if out.write_all(&text).and_then(|()| out.flush()).is_err() {
                         // Whoever read it has gone, as `head` does.
                         return Ok(FAULTS);
@@ -402,127 +441,74 @@ impl Talk {
             }
         }
     }
-
-    /// What is printed of a message. On a terminal nothing in it commands that.
-    fn printed(&self, message: &Message, is_terminal: bool) -> Vec<u8> {
-        let payload = match is_terminal {
-            true => Printable(&String::from_utf8_lossy(&message.payload))
-                .to_string()
-                .into_bytes(),
-            false => message.payload.clone(),
-        };
-        let topic = Printable(&message.topic).to_string();
-        match &self.format {
-            Format::Payload => [&payload[..], b"\n"].concat(),
-            Format::Topic => [topic.as_bytes(), b" ", &payload[..], b"\n"].concat(),
-            Format::Json => json_of(message).into_bytes(),
-            Format::Own(format) => own_format(format, message, &topic, &payload),
-        }
-    }
 }
 
-fn json_of(message: &Message) -> String {
-    let text = std::str::from_utf8(&message.payload);
-    let (name, payload) = match text {
-        Ok(text) => ("payload", text.to_owned()),
-        Err(_) => ("payload_base64", STANDARD.encode(&message.payload)),
-    };
-    line(
-        &json!({"topic": message.topic, name: payload, "qos": message.qos, "retain": message.retain}),
-    )
-}
-
-fn own_format(format: &str, message: &Message, topic: &str, payload: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut characters = format.chars();
-    while let Some(character) = characters.next() {
-        let command = if character == '%' {
-            characters.next()
-        } else {
-            None
-        };
-        match command {
-            Some('t') => out.extend(topic.as_bytes()),
-            Some('p') => out.extend(payload),
-            Some('q') => out.extend(message.qos.to_string().into_bytes()),
-            Some('r') => out.extend(u8::from(message.retain).to_string().into_bytes()),
-            Some('l') => out.extend(message.payload.len().to_string().into_bytes()),
-            Some('n') => out.push(b'\n'),
-            Some(other) => {
-                let text = if other == '%' {
-                    String::new()
-                } else {
-                    "%".to_owned()
-                };
-                out.extend(format!("{text}{other}").into_bytes());
-            }
-            None => out.extend(character.to_string().into_bytes()),
-        }
-    }
-    out.push(b'\n');
-    out
-}
-
-/// Sends a message, and waits until the bus has it.
-fn send(client: &mut Client, message: &Message, until: Instant) -> Result<bool, Failure> {
+/// Sends a message, and waits until the bus has it or refuses it; `None`: neither in time.
+fn send(
+    client: &mut Client,
+    message: &Message,
+    until: Instant,
+) -> Result<Option<ReasonCode>, Failure> {
     client.publish(message)?;
     let id = message.packet_id;
     match message.qos {
-        0 => Ok(true),
-        1 => wait(client, until, |packet| *packet == Packet::Puback(id)),
+        0 => Ok(Some(ReasonCode::SUCCESS)),
+        1 => wait(client, until, |packet| match packet {
+            Packet::Puback(acknowledged, reason) => (*acknowledged == id).then_some(*reason),
+            _ => None,
+        }),
         _ => {
-            if !wait(client, until, |packet| *packet == Packet::Pubrec(id))? {
-                return Ok(false);
+            let received = wait(client, until, |packet| match packet {
+                Packet::Pubrec(received, reason) => (*received == id).then_some(*reason),
+                _ => None,
+            })?;
+            if received.is_none_or(ReasonCode::is_error) {
+                return Ok(received);
             }
             client.release(id)?;
-            wait(client, until, |packet| *packet == Packet::Pubcomp(id))
+            let is_it = |packet: &Packet| (*packet == Packet::Pubcomp(id)).then_some(());
+            let completed = wait(client, until, is_it)?;
+            Ok(completed.and(received))
         }
     }
 }
 
-/// Waits for a packet; whether it came in time.
-fn wait(
+fn refusal(reason: ReasonCode) -> String {
+    match reason {
+        ReasonCode::NOT_AUTHORIZED => {
+            "the bus denies the message; 'fosquitto why' says by which rule".into()
+        }
+        other => format!("the bus refuses the message: {other}"),
+    }
+}
+
+fn refused_subscription(reason: ReasonCode) -> String {
+    match reason {
+        // 3.1.1 has one code for all.
+        ReasonCode::NOT_AUTHORIZED | ReasonCode::UNSPECIFIED_ERROR => {
+            "the bus denies the subscription; 'fosquitto why' says by which rule".into()
+        }
+        other => format!("the bus refuses the subscription: {other}"),
+    }
+}
+
+/// Waits for a packet, and gives what it says; `None`: it did not come in time.
+fn wait<T>(
     client: &mut Client,
     until: Instant,
-    is_it: impl Fn(&Packet) -> bool,
-) -> Result<bool, Failure> {
+    is_it: impl Fn(&Packet) -> Option<T>,
+) -> Result<Option<T>, Failure> {
     while let Some(packet) = client.receive(until)? {
-        if is_it(&packet) {
-            return Ok(true);
+        if let Some(said) = is_it(&packet) {
+            return Ok(Some(said));
         }
     }
-    Ok(false)
+    Ok(None)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn message() -> Message {
-        Message {
-            topic: "a/\u{1b}b".into(),
-            payload: b"x%t\xff".to_vec(),
-            qos: 1,
-            retain: true,
-            ..Message::default()
-        }
-    }
-
-    #[test]
-    fn a_format_has_what_it_names_and_nothing_else_is_a_command() {
-        let message = message();
-        let said = own_format("%t|%p|%q|%r|%l|%%|%x|100%", &message, "a", &message.payload);
-        assert_eq!(said, b"a|x%t\xff|1|1|4|%|%x|100%\n");
-    }
-
-    #[test]
-    fn json_says_bytes_that_are_no_text_in_base64() {
-        let said = json_of(&message());
-        assert_eq!(
-            said,
-            "{\"payload_base64\":\"eCV0/w==\",\"qos\":1,\"retain\":true,\"topic\":\"a/\\u001bb\"}\n"
-        );
-    }
 
     #[test]
     fn what_does_not_go_together_is_not_understood() {
@@ -532,6 +518,11 @@ mod tests {
         };
         assert_eq!(parsed(Which::Pub, "-t a -m x -q 2 -r"), Ok(true));
         assert_eq!(parsed(Which::Sub, "-t a/# -t b -c 1 -W 0.5 -v"), Ok(true));
+        assert_eq!(parsed(Which::Sub, "-t a -V mqttv311"), Ok(true));
+        assert_eq!(
+            parsed(Which::Pub, "-t a -n --user-property a=b=c"),
+            Ok(true)
+        );
         assert_eq!(parsed(Which::Sub, "--help"), Ok(false));
         for (which, line) in [
             (Which::Pub, "-m x"),
@@ -541,6 +532,12 @@ mod tests {
             (Which::Pub, "-t a -m x -s"),
             (Which::Pub, "-t a -m x -q 3"),
             (Which::Pub, "-t a -m x -c 1"),
+            (Which::Pub, "-t a -m x -V 4"),
+            (Which::Pub, "-t a -m x -V 3.1.1 --expiry 1"),
+            (Which::Pub, "-t a -m x --expiry soon"),
+            (Which::Pub, "-t a -m x --user-property a"),
+            (Which::Pub, "-t a -m x --response-topic a/#"),
+            (Which::Sub, "-t a --expiry 1"),
             (Which::Sub, "-t a#"),
             (Which::Sub, "-t a -c 0"),
             (Which::Sub, "-t a -W soon"),

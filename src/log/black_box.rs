@@ -132,7 +132,11 @@ extern "C" fn die(signal: libc::c_int) {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::process::ExitStatusExt as _;
+    use std::process::Command;
+
     use super::*;
+    use crate::auth::testing::Scratch;
 
     #[test]
     fn the_last_lines_are_there_and_a_long_one_is_cut() {
@@ -148,5 +152,37 @@ mod tests {
         }
         assert!(!kept().contains("the first of all lines"));
         assert!(kept().contains(&format!("line {}\n", BYTES - 1)));
+    }
+
+    /// As in a program that is built to abort where it panics, which tests are not.
+    extern "C" fn panics() {
+        panic!("the words of a panic");
+    }
+
+    #[test]
+    fn a_panic_that_aborts_leaves_its_words_and_those_before() {
+        const FILE: &str = "FOSQUITTO_LAST_WORDS";
+        if let Some(file) = std::env::var_os(FILE) {
+            arm(Path::new(&file));
+            note(format_args!("what happened before"));
+            panics();
+        }
+        let scratch = Scratch::new();
+        let file = scratch.path().join("last");
+        let name = "log::black_box::tests::a_panic_that_aborts_leaves_its_words_and_those_before";
+        let own = std::env::current_exe().expect("a test is a file");
+        let output = Command::new(own)
+            .args(["--exact", name])
+            .env(FILE, &file)
+            .output()
+            .expect("it runs");
+        assert_eq!(output.status.signal(), Some(libc::SIGABRT), "{output:?}");
+        let words = fs::read_to_string(&file).expect("it left them");
+        for expected in ["what happened before\n", "the words of a panic\n"] {
+            assert!(words.contains(expected), "{words}");
+        }
+        assert!(words.ends_with("died: aborted\n"), "{words}");
+        assert!(former(&file).expect("it can be moved"));
+        assert!(!former(&file).expect("there is none"));
     }
 }

@@ -21,6 +21,7 @@ use std::time::Duration;
 use ntex::io::IoBoxed;
 use ntex::service::cfg::SharedCfg;
 use ntex::time::{Millis, timeout};
+use socket2::SockRef;
 
 use super::listener::Stream;
 use super::tls::client::ClientTls;
@@ -28,6 +29,7 @@ use super::tls::filter;
 use super::write::Watch;
 use crate::auth;
 use crate::config::{Host, Remote};
+pub use answer::aside;
 use connect::{Connector, Race, with_scope};
 use names::Names;
 
@@ -42,6 +44,9 @@ pub struct Target {
     pub from: Source,
     /// The longest that each step may take; not zero.
     pub timeout: Duration,
+    /// How long the other end's kernel may leave data without a word before the connection fails (TCP_USER_TIMEOUT, RFC 5482): so
+    /// a line that is dead without having said so is noticed while something is under way.
+    pub silence: Duration,
 }
 
 /// Where a connection goes out.
@@ -170,7 +175,10 @@ impl Dialer {
     ) -> Result<(TcpStream, SocketAddr), Failure> {
         let race = Race::new(addresses, target.from.clone(), target.timeout);
         let connected = self.0.connector.connect(race).await;
-        connected.map_err(Failure::Connect)
+        let (stream, peer) = connected.map_err(Failure::Connect)?;
+        // An error leaves it as it is without the option: the kernel tries for a quarter of an hour, and the keep alive is earlier.
+        let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(target.silence));
+        Ok((stream, peer))
     }
 }
 

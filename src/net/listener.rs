@@ -84,6 +84,7 @@ pub enum Event {
 enum Command {
     Listen(SocketId, Socket, Arc<Crowd>, String),
     Ignore(SocketId, Sender<()>),
+    Pause(Sender<()>),
     Stop,
 }
 
@@ -119,6 +120,7 @@ impl Acceptor {
             report,
             polled: Vec::new(),
             is_exhausted: false,
+            is_paused: false,
         };
         let thread = std::thread::Builder::new()
             .name("fosquitto-accept".into())
@@ -138,9 +140,19 @@ impl Acceptor {
 
     /// Closes a listening socket; it is closed when this returns.
     pub fn ignore(&self, id: SocketId) {
+        self.ask(|done| Command::Ignore(id, done));
+    }
+
+    /// Accepts nothing more, for good. The sockets stay open: who connects waits in the kernel's queue.
+    pub fn pause(&self) {
+        self.ask(Command::Pause);
+    }
+
+    /// Has the thread do something and waits until it is done.
+    fn ask(&self, command: impl FnOnce(Sender<()>) -> Command) {
         let (done, is_done) = channel();
-        self.command(Command::Ignore(id, done));
-        // An error means that the thread is gone, and with it the socket.
+        self.command(command(done));
+        // An error means that the thread is gone, and with it the sockets.
         let _ = is_done.recv();
     }
 
@@ -189,6 +201,8 @@ struct Worker<F> {
     polled: Vec<libc::pollfd>,
     /// Whether the process had no descriptors or memory left at the last attempt.
     is_exhausted: bool,
+    /// Whether nothing is accepted any more.
+    is_paused: bool,
 }
 
 impl<F: Fn(Event)> Worker<F> {
@@ -215,11 +229,18 @@ impl<F: Fn(Event)> Worker<F> {
                         // An error means that nobody waits.
                         let _ = done.send(());
                     }
+                    Command::Pause(done) => {
+                        self.is_paused = true;
+                        let _ = done.send(());
+                    }
                     Command::Stop => return,
                 }
             }
             if self.is_ready(&self.signals) && drain(&self.signals) {
                 (self.report)(Event::Signalled);
+            }
+            if self.is_paused {
+                continue;
             }
             let open = self.sockets.iter().map(|listening| listening.crowd.open());
             let is_ample = is_ample(open.sum());
@@ -249,7 +270,7 @@ impl<F: Fn(Event)> Worker<F> {
         let mut timeout_ms = -1;
         if std::mem::take(&mut self.is_exhausted) {
             timeout_ms = EXHAUSTED_PAUSE_MS;
-        } else {
+        } else if !self.is_paused {
             let with_room = self
                 .sockets
                 .iter()

@@ -4,6 +4,7 @@
 //! receivers of the same packet those bytes are copied. At the end of the loop's turn [`Table::flush`] gives each output to its
 //! socket, once. The table closes sockets and says why in the log; it reads nothing from them.
 
+mod backlog;
 mod denials;
 mod hold;
 mod live;
@@ -16,6 +17,7 @@ use std::rc::Rc;
 
 use ntex::io::IoRef;
 
+use backlog::Backlog;
 pub use denials::{Denials, Denied};
 use live::Through;
 pub use live::{Address, Client, Live};
@@ -153,8 +155,10 @@ impl Table {
             unsent: 0,
             counted: 0,
             answers: 0,
+            backlog: Backlog::default(),
             gathered: 0,
             kept: 0,
+            named: 0,
             is_dirty: false,
             is_congested: false,
             closing: None,
@@ -197,7 +201,7 @@ impl Table {
             }
             let deadline = live.deadline.take();
             let (counted, gathered) = (live.counted, live.gathered);
-            let cost = Table::cost_of(&live.way) + live.aside();
+            let cost = Table::cost_of(&live.way) + live.aside() + live.named;
             let mut output = std::mem::take(&mut live.output);
             output.clear(&mut self.pool);
             if let Some(deadline) = deadline {
@@ -255,9 +259,8 @@ impl Table {
         crate::broker::Traffic {
             bytes_received: self.bytes_received,
             bytes_sent: self.bytes_sent,
-            unsent_bytes: self.unsent as u64,
             sockets: self.accepted,
-            store: None,
+            ..Default::default()
         }
     }
 
@@ -269,11 +272,12 @@ impl Table {
     /// A CONNECT was read: how to encode for its sender, and who it is.
     pub fn introduce(&mut self, id: ConnectionId, peer: Peer, aliases_max: u16, client: Client) {
         if let Some(live) = self.live(id) {
-            let before = live.aside();
+            let before = live.aside() + live.named;
             live.peer = peer;
             live.aliases = Aliases::new(aliases_max);
+            live.named = client.client_id.len();
             live.client = Some(client);
-            let after = live.aside();
+            let after = live.aside() + live.named;
             self.fixed = self.fixed - before + after;
         }
     }
@@ -459,7 +463,11 @@ impl Table {
                 let (output, pool) = (&mut live.output, &mut self.pool);
                 self.bytes_sent += free as u64;
                 // An error means that the connection is going already: its future sees that.
+                let has_layers = live.way.has_layers();
+                let is_drained = !has_layers || write::encrypted(&live.io) == 0;
+                let backlog = &mut live.backlog;
                 let pending = live.io.with_write_buf(|pages| {
+                    backlog.flush(free, is_drained && pages.is_empty());
                     output.drain_to(pages, free, pool);
                     pages.len()
                 });
@@ -529,6 +537,7 @@ impl Table {
         let (source, target) = (source.live.as_deref_mut()?, target.live.as_deref_mut()?);
         let bytes = source.output.bytes().get(from..end)?;
         target.output.bytes().extend_from_slice(bytes);
+        target.backlog.add();
         Some(target.congestion(full))
     }
 }
@@ -615,6 +624,7 @@ impl Effects for Table {
             _ => live.send_rare(packet),
         }
         live.answers += live.output.len() - before;
+        live.backlog.add();
         if is_newly_held {
             self.held.push(to.index);
         }

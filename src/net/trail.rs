@@ -6,8 +6,8 @@
 //! further, and so is one that comes back to its origin. So any number of brokers may be bridged in any shape, and each
 //! message comes once everywhere. Beyond `max_hops` bridges it is not passed on.
 //!
-//! Which messages were had is remembered for some thousands of them, and not across a restart: a message that is on two ways at
-//! once while a broker on one of them starts again may come twice. MQTT 3.1.1 has no properties: there only the bridges' bit in CONNECT
+//! Which messages were had is remembered for some thousands of them, over a restart too where the server keeps it ([`Kept`]): only a message
+//! that is on two ways at once while the power of a broker on one of them is cut may come twice. MQTT 3.1.1 has no properties: there only the bridges' bit in CONNECT
 //! holds, by which no message goes back to where it came from, and a circle of such bridges is one without end.
 //!
 //! Who writes a trail is believed as far as that: it may keep messages of a topic that it may write from being had twice.
@@ -32,14 +32,34 @@ const BRIDGE: &[u8] = b"fosquitto-bridge";
 const PATH_BYTES_MAX: usize = 1 + 2 + PATH.len() + 2 + 16 + 1 + 16 + 1 + 3;
 
 /// Messages that are remembered: the newest so many at least, and at most twice as many. Each takes some 16 bytes.
-const REMEMBERED: usize = 8192;
+pub const REMEMBERED: usize = 8192;
+
+/// Starts of which the origin is known: whatever was under way since then is at its end.
+const ORIGINS_MAX: usize = 16;
 
 /// What a broker knows of the ways of messages.
 #[derive(Debug)]
 pub struct Trail {
     /// This broker since its start.
     origin: Cell<u64>,
+    /// What it was before, at former starts.
+    former: RefCell<Vec<u64>>,
+    /// What the names of messages are made with, so that nobody can foresee them.
+    seed: Cell<u64>,
     seen: RefCell<Seen>,
+    /// The names that came since they were taken last.
+    new: RefCell<Vec<u64>>,
+}
+
+/// What is to be known after a restart.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// What names are made with.
+    pub seed: u64,
+    /// What the broker was called, its present name the last.
+    pub origins: Vec<u64>,
+    /// The names of messages that it has had, the older ones first.
+    pub names: Vec<u64>,
 }
 
 /// A set that forgets the oldest.
@@ -71,7 +91,38 @@ impl Trail {
     pub fn new(seed: u64) -> Trail {
         Trail {
             origin: Cell::new(seed),
+            former: RefCell::default(),
+            seed: Cell::new(seed),
             seen: RefCell::default(),
+            new: RefCell::default(),
+        }
+    }
+
+    /// Goes on from a former start. MUST come before any message.
+    pub fn go_on(&self, kept: Kept) {
+        self.seed.set(kept.seed);
+        let more = kept.origins.len().saturating_sub(ORIGINS_MAX);
+        self.former.replace(kept.origins[more..].to_vec());
+        kept.names.into_iter().for_each(|name| self.insert(name));
+    }
+
+    /// What is to be known after a restart.
+    pub fn kept(&self) -> Kept {
+        let seen = self.seen.borrow();
+        let own = std::iter::once(self.origin.get());
+        Kept {
+            seed: self.seed.get(),
+            origins: self.former.borrow().iter().copied().chain(own).collect(),
+            names: seen.old.iter().chain(&seen.new).copied().collect(),
+        }
+    }
+
+    /// Gives the names that have come since the last time, if any.
+    pub fn take_new(&self, take: impl FnOnce(&[u64])) {
+        let mut new = self.new.borrow_mut();
+        if !new.is_empty() {
+            take(&new);
+            new.clear();
         }
     }
 
@@ -80,10 +131,10 @@ impl Trail {
         let Some((path, ..)) = find(properties) else {
             return Arrival::New(None);
         };
-        if path.origin == self.origin.get() {
+        if path.origin == self.origin.get() || self.former.borrow().contains(&path.origin) {
             return Arrival::Known;
         }
-        let mut hasher = foldhash::quality::FixedState::with_seed(self.origin.get()).build_hasher();
+        let mut hasher = foldhash::quality::FixedState::with_seed(self.seed.get()).build_hasher();
         hasher.write_u64(path.origin);
         hasher.write_u64(path.number);
         hasher.write(topic.as_bytes());
@@ -98,6 +149,15 @@ impl Trail {
 
     /// A message was taken.
     pub fn remember(&self, name: u64) {
+        self.insert(name);
+        let mut new = self.new.borrow_mut();
+        // Nobody takes them where nothing can be kept.
+        if new.len() < REMEMBERED {
+            new.push(name);
+        }
+    }
+
+    fn insert(&self, name: u64) {
         let mut seen = self.seen.borrow_mut();
         seen.new.insert(name);
         if seen.new.len() >= REMEMBERED {

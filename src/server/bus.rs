@@ -21,6 +21,7 @@ use super::doors::Doors;
 use super::judge;
 use super::keeping::{self, Keeper};
 use super::ram;
+use super::trail::TrailFile;
 use crate::acl::{Permissions, Subject};
 use crate::auth::{Attempt, Credentials, Guard, Identity, Rates, Verifier};
 use crate::bridge::Bridges;
@@ -97,6 +98,7 @@ pub struct Bus {
     measured: Cell<Time>,
     scratch: RefCell<Scratch>,
     trail: Rc<Trail>,
+    trail_file: RefCell<TrailFile>,
     handle: Handle,
     /// The time of the turn at hand.
     now: Cell<Option<Time>>,
@@ -166,6 +168,7 @@ impl Bus {
             guard: parts.guard,
             scratch: RefCell::default(),
             trail: Rc::new(Trail::new(parts.origin)),
+            trail_file: RefCell::default(),
             handle: Handle::current(),
             now: Cell::new(None),
             turn: LocalWaker::new(),
@@ -178,6 +181,13 @@ impl Bus {
             sleep: None,
         });
         bus
+    }
+
+    /// Goes on knowing the messages that it knew before it started. MUST come before any connection.
+    pub fn open_trail(&self) {
+        let folder = self.root.join(keeping::JOURNAL);
+        let file = TrailFile::open(&folder, &self.trail);
+        self.trail_file.replace(file);
     }
 
     /// Has the broker follow new settings.
@@ -259,7 +269,12 @@ impl Bus {
         table.set_time(now);
         if broker.next_timeout().is_some_and(|at| at <= now) {
             let status = self.store.borrow().as_ref().map(Store::status);
+            // Each connection is asked for it, and not more often than it is told.
+            let tells = broker.tells_at().is_some_and(|at| at <= now);
+            let (unsent_packets, unsent_bytes) = if tells { table.backlog() } else { (0, 0) };
             let traffic = Traffic {
+                unsent_packets,
+                unsent_bytes,
                 store: status.as_ref().map(keeping::storage),
                 ..table.traffic()
             };
@@ -267,6 +282,7 @@ impl Bus {
         }
         // What was said must hold before what promises it leaves.
         let number = self.store.borrow_mut().as_mut().map_or(0, Store::end_turn);
+        self.trail_file.borrow_mut().save(&self.trail);
         table.flush(number);
         self.account(now, &mut broker, &mut table);
         let due = [

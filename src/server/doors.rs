@@ -238,6 +238,13 @@ impl Doors {
         }
     }
 
+    /// Lets nobody in any more. The sockets stay open: to a client, a bus that is about to come back is better one that is slow to
+    /// answer than one that refuses.
+    pub fn shut(&mut self, bus: &Bus) {
+        bus.acceptor.pause();
+        self.by_name.clear();
+    }
+
     /// Closes all sockets.
     pub fn close_all(&mut self, bus: &Bus) {
         for open in self.sockets.drain(..) {

@@ -1,11 +1,15 @@
-//! Whether a client that was let in may stay after a reload.
+//! Whether a client that was let in may stay after a reload, and what it left behind.
 
 use std::rc::Rc;
 
 use ntex::io::IoRef;
 use ntex::tls::openssl::{PeerCert, PeerCertChain};
 
+use crate::acl::Subject;
 use crate::auth::{Credentials, Identity, Means};
+use crate::broker::Owner;
+use crate::config::{Config, IdentitySource, Listener};
+use crate::log::Escaped;
 use crate::net::door::Door;
 use crate::net::websocket::{self, Origin};
 
@@ -52,6 +56,49 @@ pub fn renew(
         .map_err(|denied| denied.describe())
 }
 
+/// Whether a client that is away may still publish a Will to `topic`. Through which listener it came, and how it proved who it is, is not
+/// known any more: one listener through which it might do so is enough. A user counts as removed who had a password and has none, and, where no
+/// listener takes names from certificates, who has none.
+pub fn may_leave_will(
+    config: &Config,
+    credentials: &Credentials,
+    former: Option<&Credentials>,
+    owner: &Owner,
+    client_id: &str,
+    topic: &str,
+) -> bool {
+    let names_are_certificates = || {
+        let mut listeners = config.listeners.iter();
+        listeners.any(|listener| !matches!(listener.identity, IdentitySource::UserName))
+    };
+    let is_known = |user: &str| {
+        credentials.contains(user)
+            || names_are_certificates() && !former.is_some_and(|former| former.contains(user))
+    };
+    let user = owner.user();
+    let groups = config.users.iter();
+    let groups = groups.filter(|known| Some(known.name.as_str()) == user);
+    let groups: &[String] = groups.map(|known| &*known.groups).next().unwrap_or(&[]);
+    let may_through = |listener: &Listener| {
+        let mount = listener.mount_point.as_deref().unwrap_or_default();
+        let subject = Subject {
+            user,
+            groups,
+            listener: &listener.name,
+            client_id,
+        };
+        topic.starts_with(mount) && config.acl.permissions(&subject).may_write(topic)
+    };
+    let may = user.is_none_or(is_known) && config.listeners.iter().any(may_through);
+    if !may {
+        let (client, topic) = (Escaped(client_id), Escaped(topic));
+        log::info!(
+            "client '{client}' is away: its will for '{topic}' is dropped, it may no longer be published"
+        );
+    }
+    may
+}
+
 fn name_of(identity: &Identity) -> String {
-    crate::log::Escaped(identity.user().unwrap_or_default()).to_string()
+    Escaped(identity.user().unwrap_or_default()).to_string()
 }

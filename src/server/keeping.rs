@@ -173,9 +173,14 @@ impl Bus {
         match event {
             Event::Committed(number) => {
                 self.table.borrow_mut().release(number);
-                self.with_store(|store| store.flushed(clock::now().0));
+                self.with_store(|store| store.flushed(number, clock::now().0));
             }
             Event::JournalIsFree => self.with_store(Store::journal_is_free),
+            Event::CaughtUp => self.with_store(|store| {
+                if let Some(number) = store.caught_up() {
+                    self.table.borrow_mut().release(number);
+                }
+            }),
             Event::Due => self.with_store(|store| store.flush(clock::now().0)),
         }
         crate::net::hub::Hub::end_turn_soon(self);

@@ -17,17 +17,25 @@ mod judge;
 mod keeping;
 pub mod lint;
 pub mod offline;
+mod pages;
 mod ram;
 mod reload;
 mod signals;
+mod trail;
 pub mod why;
 
 use std::fs;
+use std::future::poll_fn;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
+use std::thread;
+use std::time::Duration;
 
 use ntex::rt::{DefaultRuntime, Handle, Runner as _};
 use ntex::service::cfg::SharedCfg;
@@ -59,6 +67,14 @@ const PID_FILE: &str = "var/run/fosquitto/fosquitto.pid";
 
 /// How long an ordered stop waits for its clients' sockets, in milliseconds: procd kills after 5 s.
 const STOP_MS: u64 = 2000;
+
+/// How many ticks an ordered stop hears its clients at least, and while they go on talking at most. In each tick every socket is read. A
+/// client needs some of them to send what it connected for.
+const HEAR_TICKS: Range<u32> = 3..25;
+
+/// How often an ordered stop looks how far it has come. It goes by a thread's clock: after a rest the loop's timer is late by up to a
+/// tenth of a second.
+const TICK: Duration = Duration::from_millis(4);
 
 /// What a process that dies leaves behind, below the root.
 const LAST_WORDS: &str = "var/run/fosquitto/last-words";
@@ -131,12 +147,15 @@ fn serve(root: PathBuf, config: Config, handed: Vec<Handed>) -> io::Result<ExitC
             return Ok(ExitCode::FAILURE);
         }
         bus.restore(seed);
+        bus.open_trail();
+        reload::review_wills(&bus, None);
         bridges::follow(&bus);
         // Not before: a second one by mistake must not take the first one's place.
         write_pid_file(&bus.root.join(PID_FILE));
         watch_over(&bus.root.join(LAST_WORDS));
         *bus.control.borrow_mut() = answer::open(&bus);
         log::info!("ready");
+        pages::let_go();
         bus.ended().await;
         Ok(ExitCode::SUCCESS)
     };
@@ -168,9 +187,9 @@ fn report(handle: &Handle, event: Event, asked: &Asked) {
             let asked = asked.clone();
             handle.spawn(async move {
                 Bus::with(|bus| {
-                    if asked.stop() {
+                    if asked.take_stop() {
                         stop(bus);
-                    } else if asked.take_reload() {
+                    } else if !asked.stop() && asked.take_reload() {
                         reload::reload(bus);
                     }
                 });
@@ -216,25 +235,73 @@ fn io_config() -> SharedCfg {
     CONFIG.with(Clone::clone)
 }
 
-/// Stops in order: nobody comes in any more, every client is told, and what is on its way to them is sent.
+/// Stops in order: nobody comes in any more, what clients have sent is taken, every client is told, and what is on its way to them is
+/// sent.
 fn stop(bus: &Rc<Bus>) {
     log::info!("stopping");
     bus.control.borrow_mut().take();
-    bus.doors.borrow_mut().close_all(bus);
-    bus.bridges.borrow_mut().stop(&**bus);
-    bus.handle(Input::Shutdown);
+    bus.doors.borrow_mut().shut(bus);
+    // Before it is answered: whoever has no answer connects again, and nothing of it is lost.
     bus.table.borrow_mut().end_before_connect();
     let bus = bus.clone();
     ntex::rt::spawn(async move {
+        take_what_was_sent(&bus).await;
+        bus.bridges.borrow_mut().stop(&*bus);
+        bus.handle(Input::Shutdown);
         let deadline = clock::now().after_ms(STOP_MS);
         // Each connection ends when its socket has taken everything or its client is gone.
         while !bus.table.borrow().is_empty() && clock::now() < deadline {
-            sleep(Millis(10)).await;
+            tick().await;
         }
         bus.stop_store();
+        bus.doors.borrow_mut().close_all(&bus);
         log::info!("stopped");
         bus.end();
     });
+}
+
+/// Waits until clients have nothing more to say. Who publishes at QoS 0 takes a message as delivered when the kernel has it, and has
+/// gone before it could hear otherwise.
+async fn take_what_was_sent(bus: &Bus) {
+    let received = || bus.table.borrow().traffic().bytes_received;
+    let mut before = received();
+    for count in 1..=HEAR_TICKS.end {
+        tick().await;
+        let after = received();
+        if after == before && count >= HEAR_TICKS.start {
+            return;
+        }
+        before = after;
+    }
+}
+
+/// Waits for [`TICK`], while the loop looks at its sockets.
+async fn tick() {
+    let is_over = Arc::new(AtomicBool::new(false));
+    let mut is_started = false;
+    let is_timed = poll_fn(|cx| {
+        if is_over.load(Ordering::Acquire) {
+            return Poll::Ready(true);
+        }
+        if is_started {
+            return Poll::Pending;
+        }
+        is_started = true;
+        let (over, waker) = (is_over.clone(), cx.waker().clone());
+        let wait = move || {
+            thread::sleep(TICK);
+            over.store(true, Ordering::Release);
+            waker.wake();
+        };
+        let thread = thread::Builder::new().name("fosquitto-stop".into());
+        match thread.stack_size(64 * 1024).spawn(wait) {
+            Ok(_) => Poll::Pending,
+            Err(_) => Poll::Ready(false),
+        }
+    });
+    if !is_timed.await {
+        sleep(Millis(10)).await;
+    }
 }
 
 /// The passwords, and on the first start those of the local side. Nobody of a file that cannot be used comes in.

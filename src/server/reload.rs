@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::bus::{Bus, Followed, rates_of, settings_of};
 use super::{bridges, clock, judge, keeping};
 use crate::auth::Credentials;
-use crate::broker::{ConnectionId, Input};
+use crate::broker::{ConnectionId, Input, Judge, Owner};
 use crate::mqtt::ReasonCode;
 use crate::net::hub::Hub;
 use crate::{config, log as logging};
@@ -29,6 +29,7 @@ pub fn reload(bus: &Rc<Bus>) {
             return;
         }
     };
+    let former = bus.credentials.borrow().clone();
     match Credentials::load(&bus.root) {
         Ok(credentials) => *bus.credentials.borrow_mut() = Arc::new(credentials),
         Err(faults) => {
@@ -62,6 +63,7 @@ pub fn reload(bus: &Rc<Bus>) {
     bus.set(settings);
     bridges::follow(bus);
     review_clients(bus);
+    review_wills(bus, Some(&former));
     bus.accept_more();
     log::info!("configuration reloaded");
 }
@@ -90,6 +92,18 @@ fn review_clients(bus: &Rc<Bus>) {
             }
         }
     }
+}
+
+/// Decides again about what clients left that are away. `former` are the passwords that held until now, if any did.
+pub fn review_wills(bus: &Rc<Bus>, former: Option<&Credentials>) {
+    let (config, credentials) = (
+        bus.config.borrow().clone(),
+        bus.credentials.borrow().clone(),
+    );
+    let may = |owner: &Owner, client_id: &str, topic: &str| {
+        judge::may_leave_will(&config, &credentials, former, owner, client_id, topic)
+    };
+    bus.handle(Input::Rights(Judge(&may)));
 }
 
 /// Where a client's listener says that it is to go.

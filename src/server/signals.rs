@@ -15,12 +15,18 @@ use signal_hook::{flag, low_level::pipe};
 pub struct Asked {
     stop: Arc<AtomicBool>,
     reload: Arc<AtomicBool>,
+    stops: Arc<AtomicBool>,
 }
 
 impl Asked {
     /// Whether to stop.
     pub fn stop(&self) -> bool {
         self.stop.load(Ordering::Acquire)
+    }
+
+    /// Whether the stop begins now; however often it is asked for, it is told once.
+    pub fn take_stop(&self) -> bool {
+        self.stop() && !self.stops.swap(true, Ordering::AcqRel)
     }
 
     /// Whether to reload; asked once, it is told once.

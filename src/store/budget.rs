@@ -48,9 +48,14 @@ impl Budget {
         (self.at, self.spent) = (now, total);
     }
 
+    /// Whether it has not run out.
+    pub fn has_room(&self) -> bool {
+        self.daily == 0 || self.left >= 0.0
+    }
+
     /// How long to wait instead of `interval`.
     pub fn stretched(&self, interval: Duration) -> Duration {
-        if self.daily == 0 || self.left >= 0.0 {
+        if self.has_room() {
             return interval;
         }
         let until_paid_s = -self.left / (self.daily as f64 / DAY_S);

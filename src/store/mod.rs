@@ -40,6 +40,7 @@ mod faults;
 #[cfg(test)]
 mod folder;
 mod journal;
+mod lead;
 mod live;
 mod passed;
 #[cfg(test)]
@@ -76,6 +77,7 @@ pub use resting::REST;
 pub use status::Status;
 
 use journal::{Header, Tail};
+use lead::Lead;
 use live::{Live, Written};
 use record::Writer;
 use resting::Resting;
@@ -209,6 +211,8 @@ pub enum Event {
     JournalIsFree,
     /// An interval is over: what has rested is to be said, and then [`Store::flush`] called.
     Due,
+    /// The thread has read all of the journal that there was: [`Store::caught_up`] is to be called.
+    CaughtUp,
 }
 
 /// How the store's thread tells it.
@@ -227,6 +231,8 @@ pub struct Store {
     tail: Option<Tail>,
     directory: PathBuf,
     segment: u64,
+    /// How far it is ahead of the thread.
+    lead: Lead,
     /// The number of the last record of the last turn.
     last: u64,
     /// What went to the journal since the start.
@@ -243,7 +249,7 @@ pub struct Store {
 
 impl Store {
     /// Says an operation at `now_ms` of the broker's time. Whether what acknowledges it has to wait for flash: until
-    /// [`Event::Committed`] comes for the number that the turn's end gives.
+    /// [`Event::Committed`] comes for the number that the turn's end gives; or where the thread is far behind until it has caught up.
     pub fn record(&mut self, operation: &StoreOp<'_>, now_ms: u64) -> bool {
         let mut rests = false;
         let class = match operation {
@@ -279,7 +285,7 @@ impl Store {
         }
         self.write(operation, now_ms, rests);
         self.is_urgent |= class == Class::Commit;
-        class == Class::Commit
+        class == Class::Commit || self.lead.is_long()
     }
 
     /// Appends an operation to the frame; one that makes a message retained may let it rest.
@@ -326,12 +332,18 @@ impl Store {
         self.order(Order::Flush);
     }
 
-    /// Flash was written. What rests goes on waiting for the next time.
-    pub fn flushed(&mut self, now_ms: u64) {
+    /// Flash was written, up to this number. What rests goes on waiting for the next time.
+    pub fn flushed(&mut self, number: u64, now_ms: u64) {
+        self.lead.commit(number);
         if let Some(since_ms) = self.resting.oldest_ms() {
             let age = Duration::from_millis(now_ms.saturating_sub(since_ms));
             self.order(Order::Rests(age));
         }
+    }
+
+    /// The thread has caught up. The number up to which nothing waits for flash, if it is known to be all.
+    pub fn caught_up(&mut self) -> Option<u64> {
+        self.lead.catch_up(self.segment).then_some(self.last)
     }
 
     /// Ends a turn: what was said survives a crash from now on. The number of the last operation.
@@ -363,9 +375,13 @@ impl Store {
         self.writer.clear();
         self.live.turn_ends();
         if std::mem::take(&mut self.is_urgent) {
+            self.lead.promise(self.last);
             self.order(Order::Commit(self.last));
         } else if !self.is_told.swap(true, Ordering::SeqCst) {
             self.order(Order::Changed);
+        }
+        if self.lead.is_news() {
+            self.order(Order::CatchUp);
         }
         if self.tail.as_ref().is_some_and(Tail::is_full) {
             self.begin_segment();
@@ -401,6 +417,7 @@ impl Store {
                 // Of a segment that was not written to its end, nothing is known.
                 let closed = former.map(|tail| self.live.take(tail.bytes()));
                 self.segment = number;
+                self.lead.go_on(number);
                 self.order(Order::Rotated {
                     segment: number,
                     first: self.last + 1,

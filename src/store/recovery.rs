@@ -18,6 +18,7 @@ use super::closed;
 use super::coalesce::Coalesced;
 use super::database::{Database, Place};
 use super::journal::{self, Clock, Header, Tail};
+use super::lead::{Lead, Progress};
 use super::live::Live;
 use super::passed::offset;
 use super::record::{Record, Writer};
@@ -389,6 +390,7 @@ impl Recovery {
         let (orders, received) = mpsc::channel();
         let status = Arc::new(Mutex::new(Status::default()));
         let is_told = Arc::new(AtomicBool::new(false));
+        let progress = Progress::default();
         let beginning = Beginning {
             closed: closed.collect(),
             current: tail.as_ref().map(|_| (number, self.last + 1)),
@@ -402,6 +404,7 @@ impl Recovery {
             status: status.clone(),
             notify,
             is_told: is_told.clone(),
+            progress: progress.clone(),
             failing: self.failing,
         };
         let mut store = Store {
@@ -414,6 +417,7 @@ impl Recovery {
             tail,
             directory: self.directory,
             segment: number,
+            lead: Lead::new(progress, number),
             last: self.last,
             journal_bytes: 0,
             is_urgent: false,

@@ -22,6 +22,7 @@ use super::closed;
 use super::coalesce::Coalesced;
 use super::database::{Database, Place};
 use super::journal;
+use super::lead::Progress;
 use super::live::Closed;
 use super::record;
 use super::status::{Status, Written};
@@ -41,6 +42,8 @@ pub enum Order {
     Changed,
     /// The same, and acknowledgements wait for everything up to this number.
     Commit(u64),
+    /// Acknowledgements wait until all that there is of the journal is read.
+    CatchUp,
     /// The answer to [`Event::Due`].
     Flush,
     /// There is something in the journal, this old, that flash will lack.
@@ -139,6 +142,7 @@ pub struct Worker {
     notify: Notify,
     /// Whether the event loop has said that something has changed.
     is_told: Arc<AtomicBool>,
+    progress: Progress,
     /// Since when flash lacks something.
     changed: Option<Instant>,
     /// Whether the event loop was told that flash is to be written, and has not answered.
@@ -185,6 +189,8 @@ pub struct Beginning {
     pub notify: Notify,
     /// Set by the event loop when it says that something has changed, cleared when that is written.
     pub is_told: Arc<AtomicBool>,
+    /// How the event loop knows how far the journal was read.
+    pub progress: Progress,
     /// Why the database could not be opened.
     pub failing: Option<String>,
 }
@@ -213,6 +219,7 @@ impl Worker {
             status: beginning.status,
             notify: beginning.notify,
             is_told: beginning.is_told,
+            progress: beginning.progress,
             changed: None,
             has_asked: false,
             failing: None,
@@ -245,9 +252,11 @@ impl Worker {
     /// Carries out what has been ordered, and what is due. Whether the end is among it.
     pub(super) fn turn(&mut self, orders: impl Iterator<Item = Order>) -> bool {
         let (mut is_urgent, mut is_end, mut awaited) = (false, false, None);
+        let mut is_behind = false;
         for order in orders {
             match order {
                 Order::Commit(number) => awaited = Some(number),
+                Order::CatchUp => is_behind = true,
                 Order::Flush => is_urgent = true,
                 Order::Stop => is_end = true,
                 order => self.carry_out(order),
@@ -270,6 +279,13 @@ impl Worker {
             self.flush(now);
         }
         self.compact_if_long();
+        if is_behind {
+            // Who waits for flash came before: that was written, or is tried again on its own account.
+            if self.closed_bytes > 0 {
+                self.compact();
+            }
+            (self.notify)(Event::CaughtUp);
+        }
         is_end
     }
 
@@ -311,19 +327,25 @@ impl Worker {
                 self.flush(Instant::now());
                 done(self.copy_to(&path));
             }
-            Order::Commit(_) | Order::Flush | Order::Stop => unreachable!("run has handled them"),
+            Order::Commit(_) | Order::CatchUp | Order::Flush | Order::Stop => {
+                unreachable!("turn has handled them")
+            }
         }
     }
 
     /// Whether the event loop has to say first what has rested, which it does at the end of an interval.
     fn asks(&mut self) -> bool {
-        let is_hurried =
-            self.failing.is_some() || !self.frames.is_empty() || self.lack_bytes > LACK_BYTES_MAX;
+        let is_hurried = self.failing.is_some() || !self.frames.is_empty() || self.lacks_much();
         if !is_hurried {
             self.has_asked = true;
             (self.notify)(Event::Due);
         }
         !is_hurried
+    }
+
+    /// Whether so much is in the journal alone that it is written early, while the day's budget has room for that.
+    fn lacks_much(&self) -> bool {
+        self.lack_bytes > LACK_BYTES_MAX && self.budget.has_room()
     }
 
     /// When there is something to do without an order.
@@ -333,7 +355,7 @@ impl Worker {
             Some(failing) => Some(failing.again),
             // What only memory has is as good as lost.
             None if !self.frames.is_empty() => Some(changed),
-            None if self.lack_bytes > LACK_BYTES_MAX => Some(changed),
+            None if self.lacks_much() => Some(changed),
             None => Some(changed + self.budget.stretched(self.settings.flush_interval)),
         }
     }

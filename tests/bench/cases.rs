@@ -28,6 +28,7 @@ enum Work {
     StartUp,
     Lasting(Flow, Class),
     Restart,
+    HeapUp(Flow, u32),
 }
 
 /// A number that a run found.
@@ -83,6 +84,13 @@ const LASTING: Flow = Flow {
     window: QUEUE_MESSAGES,
     presence: Presence::Lasting,
     ..ONE_TO_ONE
+};
+
+/// Messages for a bridge that is down: many times what may wait for it.
+const CUT: Flow = Flow {
+    presence: Presence::Cut,
+    payload: 1024,
+    ..LASTING
 };
 
 /// Messages on their way to a subscriber: well below mosquitto's `max_queued_messages` of 1,000.
@@ -161,6 +169,11 @@ pub fn all() -> Vec<Case> {
             .into_iter()
             .flat_map(bridged),
     );
+    cases.push(Case {
+        name: "bridge-down-1000000".to_owned(),
+        work: Work::HeapUp(CUT, 1_000_000),
+        aim: None,
+    });
     cases
 }
 
@@ -265,6 +278,9 @@ impl Case {
             Work::Lasting(flow, class) => {
                 durability::run(flow, class, kind, &programs, time).map(costs)
             }
+            Work::HeapUp(flow, messages) => {
+                durability::heap_up(flow, messages, kind, &programs).map(heap)
+            }
             Work::Restart => durability::restarted(kind, &programs)
                 .and_then(|(_folder, broker)| self.measure(&broker, time)),
             _ => {
@@ -319,7 +335,9 @@ impl Case {
                     figure("B resident each", each.resident),
                 ]))
             }
-            Work::Lasting(..) => Err(io::Error::other("it starts brokers of its own")),
+            Work::Lasting(..) | Work::HeapUp(..) => {
+                Err(io::Error::other("it starts brokers of its own"))
+            }
             Work::StartUp | Work::Restart => {
                 let memory = broker.memory()?;
                 Ok(only(vec![
@@ -374,6 +392,15 @@ fn costs(found: durability::Costs) -> Found {
         lost: found.lost,
         disordered: found.disordered,
     }
+}
+
+fn heap(found: durability::Heap) -> Found {
+    only(vec![
+        figure("MB resident more", found.resident / 1e6),
+        figure("MB on flash at the end", found.flash / 1e6),
+        figure("MB of the journal", found.journal / 1e6),
+        figure("CPU µs a message", found.processor_us),
+    ])
 }
 
 fn figure(what: &'static str, value: f64) -> Figure {

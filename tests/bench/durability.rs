@@ -113,7 +113,7 @@ fn amount(flow: Flow, class: Class, kind: Kind, time: Duration) -> Amount {
 
 fn lasting(flow: Flow, class: Class, folder: &Path) -> Setup<'_> {
     Setup {
-        bridge: flow.presence == Presence::Beyond,
+        bridge: matches!(flow.presence, Presence::Beyond | Presence::Cut),
         ..kept(class, folder)
     }
 }
@@ -205,6 +205,50 @@ pub fn restarted(kind: Kind, programs: &Programs) -> io::Result<(Scratch, Broker
     broker.stop()?;
     let broker = Broker::start(kind, programs, kept(Class::Interval, folder.path()))?;
     Ok((folder, broker))
+}
+
+/// What a broker holds of messages for a bridge that is down.
+pub struct Heap {
+    /// By how much its memory grew, in bytes.
+    pub resident: f64,
+    /// What its state takes where it lasts, with the end of the broker, and in memory before that, in bytes.
+    pub flash: f64,
+    /// The same of its journal.
+    pub journal: f64,
+    /// Processor time, in microseconds a message.
+    pub processor_us: f64,
+}
+
+/// Has a broker take `messages` for a bridge that is down: more than it may keep.
+pub fn heap_up(flow: Flow, messages: u32, kind: Kind, programs: &Programs) -> io::Result<Heap> {
+    let folder = Scratch::on_disk()?;
+    let setup = lasting(flow, Class::Interval, folder.path());
+    let broker = Broker::start(kind, programs, setup)?;
+    let (before, started) = (broker.memory()?.resident, broker.processor_time_ns()?);
+    Driver::new(flow, &broker)?.run(Amount::Messages(messages))?;
+    let used = broker.processor_time_ns()? - started;
+    let resident = broker.memory()?.resident - before;
+    let journal = bytes_below(&broker.folder().join("var"))?;
+    broker.stop()?;
+    Ok(Heap {
+        resident,
+        flash: bytes_below(folder.path())?,
+        journal,
+        processor_us: used as f64 / 1e3 / f64::from(messages),
+    })
+}
+
+/// What the files of a folder take; nothing if it is not there.
+fn bytes_below(folder: &Path) -> io::Result<f64> {
+    let mut bytes = 0.0;
+    for entry in fs::read_dir(folder).into_iter().flatten() {
+        let (path, facts) = (entry?.path(), fs::symlink_metadata);
+        bytes += match path.is_dir() {
+            true => bytes_below(&path)?,
+            false => facts(&path).map_or(0.0, |facts| facts.len() as f64),
+        };
+    }
+    Ok(bytes)
 }
 
 /// How long a sync of a page takes where states lie, in milliseconds: the median of some.

@@ -52,6 +52,8 @@ pub enum Presence {
     Away,
     /// The one subscriber is another broker, to which the one that is measured has a bridge.
     Beyond,
+    /// The same, but that broker never answers: a message has arrived when it is acknowledged.
+    Cut,
 }
 
 /// When publishing ends.
@@ -112,6 +114,8 @@ impl Driver {
     pub fn new(mut flow: Flow, broker: &Broker) -> io::Result<Driver> {
         if flow.presence == Presence::Away {
             flow.leave_sessions(broker)?;
+        }
+        if matches!(flow.presence, Presence::Away | Presence::Cut) {
             flow.subscribers = 0;
         }
         let connect = match flow.presence {
@@ -119,7 +123,9 @@ impl Driver {
             _ => Client::connect,
         };
         let mut clients = Vec::with_capacity(flow.subscribers + flow.publishers);
-        clients.extend(broker.accept_bridge()?);
+        if flow.presence == Presence::Beyond {
+            clients.extend(broker.accept_bridge()?);
+        }
         for subscriber in clients.len()..flow.subscribers {
             let mut client = connect(broker.port, &format!("bench-s{subscriber}"))?;
             client.subscribe(&flow.filters_of(subscriber), flow.qos)?;

@@ -1,8 +1,10 @@
 //! The foris programs' protocol over the bus, spoken by the MQTT library that they use, in both of its lines.
 //!
 //! What one request is (subscribe, publish, receive, reply, receive, unsubscribe) and how the programs connect stands in
-//! `tests/python/foris_round_trip.py`. A bus that ends in the middle of a request is in `six_states`.
+//! `tests/python/foris_round_trip.py`. A bus that ends in the middle of a request is in `six_states`, what was
+//! on its way when it was told to end in `ordered_stop`.
 
+mod ordered_stop;
 mod six_states;
 
 use serde_json::{Value, json};

@@ -187,3 +187,24 @@ it_takes_a_bridge_with_the_old_names_of_options() {
 	never_asked logger
 	[ "$(cat "$R/etc/fosquitto/bridges/up.password")" = secret ] || fail "the password is lost"
 }
+
+it_says_what_of_a_bridge_has_no_counterpart() {
+	mosquitto "config bridge 'one'" "	option connection 'one'" "	option address 'broker.example other.example'" "	list topic 'status/# out 1'" \
+		"	option round_robin '1'" "	option start_type 'lazy'" "	option restart_timeout '10 60'"
+	uci_defaults
+	has_line "option restart_timeout '10'"
+	has_line "option restart_timeout_max '60'"
+	asked "logger -t fosquitto -p daemon.warning -- mosquitto's round_robin of bridge one is not taken over: the addresses are tried in their order, and a connection that holds stays"
+	asked "logger -t fosquitto -p daemon.warning -- mosquitto's start_type lazy of bridge one is not taken over: it is connected as long as it is enabled"
+}
+
+it_sends_nothing_in_the_clear_that_a_shared_key_has_encrypted() {
+	mosquitto "config bridge 'secret'" "	option connection 'secret'" "	option address 'broker.example'" "	list topic 'status/# out 1'" \
+		"	option identity 'router'" "	option psk 'c0ffee'" \
+		"config bridge 'plain'" "	option connection 'plain'" "	option address 'broker.example'" "	list topic 'status/# out 1'" "	option restart_timeout '60'"
+	uci_defaults
+	has_no secret
+	grep -Fx "config bridge 'plain'" "$R/etc/config/fosquitto" || fail "the other one is not there"
+	has_line "option restart_timeout_max '60'"
+	asked "logger -t fosquitto -p daemon.warning -- mosquitto's bridge secret is not taken over: there are no pre-shared keys; give it certificates (tls, ca, cert, key) or a fingerprint (tls, pin)"
+}

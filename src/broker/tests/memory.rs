@@ -43,6 +43,30 @@ fn waiting(world: &World, name: &str) -> (Vec<String>, Vec<String>) {
 }
 
 #[test]
+fn the_identifiers_that_a_kept_message_is_sent_with_are_in_the_account() {
+    let mut world = World::with(Settings {
+        max_inflight: 1,
+        ..Settings::default()
+    });
+    let (id, _) = world.join(&v5("many", 100));
+    for number in 0..256_u32 {
+        let level = |bit: u32| if number >> bit & 1 == 0 { "+" } else { "a" };
+        let filter = (0..8).map(level).collect::<Vec<_>>().join("/");
+        let options = SubscriptionOptions::with_qos(Qos::AtLeastOnce);
+        world.subscribe_with(id, &filter, options, Some(number + 1));
+    }
+    let before = world.broker.held_bytes();
+    let topic = ["a"; 8].join("/");
+    for _ in 0..10 {
+        world.publish_passing(&topic, "x");
+    }
+    let held = world.broker.held_bytes() - before;
+    assert!(held > 10 * 256 * size_of::<u32>(), "{held}");
+    world.disconnect(id, ReasonCode::SUCCESS, Some(0));
+    assert_eq!(world.broker.held_bytes(), 0);
+}
+
+#[test]
 fn what_comes_and_goes_leaves_nothing_in_the_account() {
     let mut world = world();
     assert_eq!(world.broker.held_bytes(), 0);

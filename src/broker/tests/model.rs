@@ -457,15 +457,19 @@ impl Model<'_> {
         }
         let mut receivers = 0;
         for (name, session) in &mut self.sessions {
+            let mut local = false;
             let own = session
                 .subscriptions
                 .iter()
                 .filter(|(filter, (options, _))| {
-                    !filter.starts_with("$share/")
-                        && matches_naively(filter, sent.topic)
-                        && !(options.no_local && *name == publisher)
+                    !filter.starts_with("$share/") && matches_naively(filter, sent.topic) && {
+                        let is_local = options.no_local && *name == publisher;
+                        local |= is_local;
+                        !is_local
+                    }
                 });
             let own: Vec<_> = own.map(|(_, subscription)| *subscription).collect();
+            receivers += usize::from(own.is_empty() && local);
             if own.is_empty() || (session.link.is_some() && !may_read(name, sent.topic)) {
                 continue;
             }

@@ -56,6 +56,7 @@ fn clients_and_messages_are_counted() {
     let traffic = Traffic {
         bytes_received: 7,
         bytes_sent: 9,
+        unsent_packets: 2,
         unsent_bytes: 3,
         sockets: 4,
         store: None,
@@ -72,7 +73,7 @@ fn clients_and_messages_are_counted() {
         ("subscriptions/count", "1"),
         ("bytes/received", "7"),
         ("bytes/sent", "9"),
-        ("packet/out/count", "0"),
+        ("packet/out/count", "2"),
         ("packet/out/bytes", "3"),
         ("load/sockets/1min", "0.00"),
         ("uptime", "0 seconds"),

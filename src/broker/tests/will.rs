@@ -2,7 +2,7 @@
 
 use super::world::{World, qos0, v3, v5, will, without};
 use crate::acl::Access;
-use crate::broker::{ConnectionId, Input};
+use crate::broker::{ConnectionId, Input, Judge, Owner};
 use crate::mqtt::packet::{Connect, RetainHandling, SubscriptionOptions, Will};
 use crate::mqtt::{Qos, ReasonCode};
 
@@ -171,6 +171,23 @@ fn a_will_that_the_client_may_no_longer_publish_is_void() {
         world.advance_s(10);
     }
     assert_eq!(world.payloads(watcher), [""; 0]);
+}
+
+#[test]
+fn a_delayed_will_goes_when_its_client_may_no_longer_publish_it() {
+    let (mut world, watcher) = watched();
+    for may in [true, false] {
+        let (connection, _) = world.join(&delayed(5, 100));
+        world.cut(connection);
+        let judge = |_: &Owner, client_id: &str, topic: &str| {
+            assert_eq!((client_id, topic), ("a", "gone"));
+            may
+        };
+        world.handle(Input::Rights(Judge(&judge)));
+        world.advance_s(10);
+        let wills = world.payloads(watcher);
+        assert_eq!(wills.len(), usize::from(may));
+    }
 }
 
 #[test]

@@ -1,36 +1,143 @@
 //! JSON as the monitor prints it: read as it stands and written with two spaces an indentation, in the form that Python's `json` has, which
 //! those who read the monitor's output know.
 //!
-//! Entered by [`indented`]. The order of members stays, of equal names the last value holds at the first place; numbers keep their digits
-//! but for fractions, which are as short as can be; what is not ASCII is escaped. [`bytes_literal`] is for what is no JSON.
+//! Entered by [`Json::read`]. The order of members stays, of equal names the last value holds at the first place; numbers keep their
+//! digits but for fractions, which are as short as can be; what is not ASCII is escaped. [`bytes_literal`] is for what is no JSON.
 
 use std::fmt::Write as _;
 
-/// Deeper than this is no message of the bus; it also bounds the recursion.
-const DEPTH_MAX: usize = 500;
+/// Deeper than this is no message of the bus, and no JSON to CPython; it also bounds the recursion.
+const DEPTH_MAX: usize = 900;
 
 /// A value.
-enum Json {
+#[derive(Debug, PartialEq)]
+pub enum Json {
     /// A word or a number, as it is written.
     Plain(String),
+    /// A string: code points, which half a pair is one of.
     Text(Vec<u32>),
+    /// A list.
     List(Vec<Json>),
+    /// An object.
     Object(Vec<(Vec<u32>, Json)>),
 }
 
-/// The JSON of some bytes, indented; `None` if they are none.
-pub fn indented(bytes: &[u8]) -> Option<String> {
-    let text = std::str::from_utf8(bytes).ok()?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut parser = Parser(text);
-    let value = parser.value(0)?;
-    parser.skip();
-    if !parser.0.is_empty() {
-        return None;
+impl Json {
+    /// The JSON of some bytes, in UTF-8, UTF-16 or UTF-32; `None` if they are none.
+    pub fn read(bytes: &[u8]) -> Option<Json> {
+        let text = decoded(bytes)?;
+        let mut parser = Parser(&text);
+        let value = parser.value(0)?;
+        parser.skip();
+        parser.0.is_empty().then_some(value)
     }
-    let mut out = String::new();
-    write(&value, 0, &mut out);
-    Some(out)
+
+    /// The value over as many lines as it needs.
+    pub fn indented(&self) -> String {
+        let mut out = String::new();
+        write(self, 0, &mut out);
+        out
+    }
+
+    /// A member of an object.
+    pub fn member(&self, name: &str) -> Option<&Json> {
+        let Json::Object(members) = self else {
+            return None;
+        };
+        let is_it = |known: &[u32]| known.iter().copied().eq(name.chars().map(u32::from));
+        let found = members.iter().find(|(known, _)| is_it(known));
+        found.map(|(_, value)| value)
+    }
+
+    /// The value within a line, as Python's `str` has it but for lists and objects, which are JSON.
+    pub fn text(&self) -> String {
+        match self {
+            Json::Text(text) => text_of(text),
+            Json::Plain(word) => match word.as_str() {
+                "null" => "None".to_owned(),
+                "true" => "True".to_owned(),
+                "false" => "False".to_owned(),
+                "NaN" => "nan".to_owned(),
+                number => number.replace("Infinity", "inf"),
+            },
+            _ => {
+                let text = self.indented();
+                text.lines().map(str::trim_start).collect()
+            }
+        }
+    }
+
+    /// What Python goes through in this value: the items of a list, the names in an object, the letters of a string; `None` if nothing.
+    pub fn iterated(&self) -> Option<Vec<String>> {
+        match self {
+            Json::Plain(_) => None,
+            Json::List(items) => Some(items.iter().map(Json::text).collect()),
+            Json::Object(members) => Some(members.iter().map(|(name, _)| text_of(name)).collect()),
+            Json::Text(text) => Some(text.iter().map(|code| text_of(&[*code])).collect()),
+        }
+    }
+
+    /// Whether it is as good as true: all but null, false, 0 and what is empty.
+    pub fn is_truthy(&self) -> bool {
+        match self {
+            Json::Plain(word) => {
+                let is_zero = word.parse::<f64>().is_ok_and(|number| number == 0.0);
+                !is_zero && word != "null" && word != "false"
+            }
+            Json::Text(text) => !text.is_empty(),
+            Json::List(items) => !items.is_empty(),
+            Json::Object(members) => !members.is_empty(),
+        }
+    }
+}
+
+fn text_of(codes: &[u32]) -> String {
+    let letter = |code: &u32| char::from_u32(*code).unwrap_or(char::REPLACEMENT_CHARACTER);
+    codes.iter().map(letter).collect()
+}
+
+/// The text that some bytes are. Which encoding they have shows where their zeroes are (RFC 4627, 3).
+fn decoded(bytes: &[u8]) -> Option<String> {
+    let units = |size: usize, is_big: bool| -> Option<Vec<u32>> {
+        let units = bytes.chunks(size).map(|unit| {
+            let shifted = |value, byte: &u8| value << 8 | u32::from(*byte);
+            let whole = unit.len() == size;
+            whole.then(|| match is_big {
+                true => unit.iter().fold(0, shifted),
+                false => unit.iter().rev().fold(0, shifted),
+            })
+        });
+        units.collect()
+    };
+    let zeroes: Vec<bool> = bytes.iter().take(4).map(|byte| *byte == 0).collect();
+    let (size, is_big) = match (bytes, zeroes.as_slice()) {
+        ([0, 0, 0xFE, 0xFF, ..], _) => (4, true),
+        ([0xFF, 0xFE, 0, 0, ..], _) => (4, false),
+        ([0xFE, 0xFF, ..], _) => (2, true),
+        ([0xFF, 0xFE, ..], _) => (2, false),
+        ([0xEF, 0xBB, 0xBF, ..], _) => (1, true),
+        (_, [true, second, _, _]) => (if *second { 4 } else { 2 }, true),
+        (_, [false, true, third, fourth]) => (if *third && *fourth { 4 } else { 2 }, false),
+        (_, [true, false]) => (2, true),
+        (_, [false, true]) => (2, false),
+        _ => (1, true),
+    };
+    let text = match size {
+        1 => std::str::from_utf8(bytes).ok()?.to_owned(),
+        2 => {
+            let units = units(2, is_big)?.into_iter();
+            let units = units.map(|unit| unit as u16);
+            char::decode_utf16(units).collect::<Result<_, _>>().ok()?
+        }
+        _ => {
+            let letters = units(4, is_big)?.into_iter().map(char::from_u32);
+            letters.collect::<Option<_>>()?
+        }
+    };
+    Some(match text.strip_prefix('\u{feff}') {
+        Some(text) => text.to_owned(),
+        None => text,
+    })
 }
 
 struct Parser<'t>(&'t str);
@@ -340,11 +447,8 @@ mod tests {
                 r#""\ud83d\ude00\ud800x\b\f""#,
             ),
         ] {
-            assert_eq!(
-                indented(text.as_bytes()).as_deref(),
-                Some(expected),
-                "{text}"
-            );
+            let value = Json::read(text.as_bytes()).expect(text);
+            assert_eq!(value.indented(), expected, "{text}");
         }
     }
 
@@ -364,10 +468,67 @@ mod tests {
             "\"\\u12\"",
             "nul",
         ] {
-            assert_eq!(indented(text.as_bytes()), None, "{text:?}");
+            assert_eq!(Json::read(text.as_bytes()), None, "{text:?}");
         }
-        assert_eq!(indented(b"\"\xff\""), None);
-        assert_eq!(indented("[".repeat(100_000).as_bytes()), None);
+        assert_eq!(Json::read(b"\"\xff\""), None);
+        assert_eq!(Json::read(b"[\x001\x00]\x00 "), None);
+        assert_eq!(Json::read("[".repeat(100_000).as_bytes()), None);
+    }
+
+    #[test]
+    fn the_encodings_of_json_are_read() {
+        for bytes in [
+            &b"[1]"[..],
+            b"\xEF\xBB\xBF[1]",
+            b"[\x001\0]\0",
+            b"\0[\x001\0]",
+            b"\xFF\xFE[\x001\0]\0",
+            b"\xFE\xFF\0[\x001\0]",
+            b"[\0\0\x001\0\0\0]\0\0\0",
+            b"\0\0\0[\0\0\x001\0\0\0]",
+        ] {
+            let one = Json::List(vec![Json::Plain("1".into())]);
+            assert_eq!(Json::read(bytes), Some(one), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn values_within_a_line_are_as_python_has_them() {
+        let read = |text: &str| Json::read(text.as_bytes()).expect(text);
+        for (text, expected, is_truthy) in [
+            ("\"é\"", "é", true),
+            ("\"\"", "", false),
+            ("null", "None", false),
+            ("true", "True", true),
+            ("false", "False", false),
+            ("0.0", "0.0", false),
+            ("-7", "-7", true),
+            ("1e400", "inf", true),
+            ("NaN", "nan", true),
+            ("[]", "[]", false),
+            ("{}", "{}", false),
+        ] {
+            let value = read(text);
+            assert_eq!(value.text(), expected, "{text}");
+            assert_eq!(value.is_truthy(), is_truthy, "{text}");
+        }
+        assert_eq!(
+            read("[\"a\", 1]").iterated(),
+            Some(vec!["a".into(), "1".into()])
+        );
+        assert_eq!(
+            read("{\"errors\": []}").iterated(),
+            Some(vec!["errors".into()])
+        );
+        assert_eq!(
+            read("\"ab\"").iterated(),
+            Some(vec!["a".into(), "b".into()])
+        );
+        assert_eq!(read("1").iterated(), None);
+        assert_eq!(
+            read("{\"a\": 2}").member("a").map(Json::text),
+            Some("2".into())
+        );
     }
 
     #[test]

@@ -20,6 +20,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::cli::client::{Client, Endpoint, Failure, Login, Message, Opening, Packet};
+use crate::mqtt::Version;
 
 /// The answer is late after so long, as for foris' own client.
 const LATE: Duration = Duration::from_secs(5);
@@ -257,6 +258,7 @@ impl<'a> Exchange<'a> {
     fn connect(&self, clean_session: bool, until: Instant) -> Result<(Client, bool), End> {
         let login = (self.login)().map_err(End::Failed)?;
         let opening = Opening {
+            version: Version::V3_1_1,
             client_id: &self.client_id,
             clean_session,
             keep_alive_s: KEEP_ALIVE_S,
@@ -378,7 +380,7 @@ impl<'a> Exchange<'a> {
                 return Ok(Some(End::Failed(what)));
             }
             Packet::Publish(message) => return self.message(link, message),
-            Packet::Pubrec(id) => {
+            Packet::Pubrec(id, _) => {
                 link.client.release(id)?;
                 if id == self.packet_id && self.publication == Publication::Sent {
                     self.publication = Publication::Received;
@@ -397,7 +399,7 @@ impl<'a> Exchange<'a> {
                     self.publish(link)?;
                 }
             }
-            Packet::Suback(..) | Packet::Unsuback(_) | Packet::Puback(_) => {}
+            Packet::Suback(..) | Packet::Unsuback(_) | Packet::Puback(..) => {}
         }
         Ok(None)
     }

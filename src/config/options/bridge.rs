@@ -133,7 +133,8 @@ pub(super) const BRIDGE: SectionTable = SectionTable {
                 max_s: 65_535,
             },
             Is("60"),
-            "After so long without a packet the other broker is asked whether it is there.",
+            "After so long without a packet the other broker is asked whether it is there. What is on its way to it may stay without a sign for half of that, \
+             30 s at most and as a rule 10 at least, before the connection counts as dead.",
         ),
         option(
             "connect_timeout",

@@ -92,6 +92,10 @@ pub fn decode_connack(version: Version, first: u8, body: &[u8]) -> Result<Remote
         return Err(Fault::malformed("a reserved flag of CONNACK is set"));
     }
     let code = reader.byte()?;
+    // [MQTT-3.2.2-6], and [MQTT-3.2.2-4] of 3.1.1
+    if flags == 1 && code != 0 {
+        return Err(Fault::protocol("a refusal says that a session is present"));
+    }
     if !version.is_v5() || reader.is_empty() {
         reader.finish()?;
         return Ok(RemoteConnAck::plain(flags == 1, of_return_code(code)));
@@ -99,10 +103,6 @@ pub fn decode_connack(version: Version, first: u8, body: &[u8]) -> Result<Remote
     let mut connack = RemoteConnAck::plain(flags == 1, ReasonCode(code));
     read_properties(&mut connack, reader.properties()?)?;
     reader.finish()?;
-    // [MQTT-3.2.2-6]
-    if connack.session_present && connack.reason != ReasonCode::SUCCESS {
-        return Err(Fault::protocol("a refusal says that a session is present"));
-    }
     Ok(connack)
 }
 
@@ -166,10 +166,11 @@ pub fn decode_remote<'a>(
         5 => ack(version, body, is_received_reason).map(RemotePacket::PubRec),
         6 => ack(version, body, is_release_reason).map(RemotePacket::PubRel),
         7 => ack(version, body, is_release_reason).map(RemotePacket::PubComp),
-        9 => {
-            let (packet_id, codes) = subscribed(version, body)?;
-            Ok(RemotePacket::SubAck(packet_id, codes))
-        }
+        9 => match subscribed(version, body)? {
+            // [MQTT-3.8.3-2] and [MQTT-3.9.3-1]: there is one a filter, and there was a filter.
+            (_, []) => Err(Fault::protocol("a SUBACK without a code")),
+            (packet_id, codes) => Ok(RemotePacket::SubAck(packet_id, codes)),
+        },
         11 => subscribed(version, body).map(|(packet_id, _)| RemotePacket::UnsubAck(packet_id)),
         13 => Reader::new(body).finish().map(|()| RemotePacket::PingResp),
         14 if version.is_v5() => disconnect(body).map(RemotePacket::Disconnect),

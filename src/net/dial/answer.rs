@@ -1,4 +1,4 @@
-//! One answer from a thread to a future of the event loop. Entered through [`answer`].
+//! One answer from a thread to a future of the event loop. Entered through [`answer`], and through [`aside`] with a thread for it.
 //!
 //! The loop's tasks may be woken from any thread. An asker that is dropped is not told, and the thread can see that.
 
@@ -27,6 +27,24 @@ pub(super) fn answer<T>() -> (Answerer<T>, Asked<T>) {
         waker: None,
     }));
     (Answerer(slot.clone()), Asked(slot))
+}
+
+/// Does what blocks on a thread of its own, which is called `fosquitto-NAME` and ends with it. Who does not wait any more does not stop it.
+///
+/// # Errors
+/// There is no thread to do it, or it has failed; said in words.
+pub async fn aside<T: Send + 'static>(
+    name: &str,
+    act: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, String> {
+    let (answerer, asked) = answer();
+    std::thread::Builder::new()
+        .name(format!("fosquitto-{name}"))
+        .stack_size(256 * 1024)
+        .spawn(move || answerer.give(act()))
+        .map_err(|error| format!("no thread to do it: {error}"))?;
+    let answer = asked.await;
+    answer.ok_or_else(|| "the thread has failed".to_owned())
 }
 
 fn lock<T>(slot: &Mutex<Slot<T>>) -> MutexGuard<'_, Slot<T>> {

@@ -43,6 +43,7 @@ fn target(remote: Remote, timeout: Duration) -> Target {
         tls: None,
         from: Source::default(),
         timeout,
+        silence: Duration::from_secs(30),
     }
 }
 

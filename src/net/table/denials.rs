@@ -15,7 +15,7 @@ use crate::log::Escaped;
 const RECENT_MAX: usize = 32;
 
 /// So many bytes of a client identifier, a user name or a topic are.
-const TEXT_BYTES_MAX: usize = 256;
+pub(super) const TEXT_BYTES_MAX: usize = 256;
 
 /// What clients were denied.
 #[derive(Debug, Default)]
@@ -159,7 +159,12 @@ impl Table {
 
 /// The beginning of a text.
 pub(super) fn cut(text: &str) -> String {
-    let end = (0..=TEXT_BYTES_MAX.min(text.len()))
+    cut_to(text, TEXT_BYTES_MAX)
+}
+
+/// The beginning of a text, so many bytes at most.
+pub(super) fn cut_to(text: &str, bytes_max: usize) -> String {
+    let end = (0..=bytes_max.min(text.len()))
         .rev()
         .find(|end| text.is_char_boundary(*end));
     text[..end.unwrap_or(0)].to_owned()

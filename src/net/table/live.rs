@@ -9,6 +9,7 @@ use std::rc::Rc;
 
 use ntex::io::IoRef;
 
+use super::backlog::Backlog;
 use super::hold::Held;
 use crate::auth::{Identity, MECHANISM, Verdict};
 use crate::broker::{Close, Delivery, Payload, Sent, Time, limits};
@@ -36,10 +37,14 @@ pub struct Live {
     /// Bytes of what is not a PUBLISH in the output and among those that the socket has not taken, or more: counted up by
     /// [`Effects::send`], corrected by [`Table::is_backed_up`].
     pub(super) answers: usize,
+    /// What went into the output, in packets.
+    pub(super) backlog: Backlog,
     /// Bytes of a packet that has arrived in part.
     pub(super) gathered: usize,
     /// Bytes of what it keeps of its own: see [`Table::keeps`].
     pub(super) kept: usize,
+    /// What its Client Identifier took when it was introduced, in bytes; one that the broker chose is short.
+    pub(super) named: usize,
     pub(super) is_dirty: bool,
     pub(super) is_congested: bool,
     /// Set once it is being closed: nothing that it sends counts any more.
@@ -190,9 +195,9 @@ impl Live {
         self.since
     }
 
-    /// Bytes that its socket has not taken, as of its last flush.
+    /// Bytes that its socket has not taken.
     pub fn unsent_bytes(&self) -> usize {
-        self.unsent
+        self.output.len() + self.pending()
     }
 
     /// How often it was denied something.
@@ -355,6 +360,7 @@ impl Live {
             return Sent::TooLarge;
         }
         head.encode(version, self.output.bytes());
+        self.backlog.add();
         if let (Naming::Both(alias), Some(aliases)) = (naming, &mut self.aliases) {
             aliases.keep(alias, topic);
         }

@@ -2,6 +2,11 @@
 //!
 //! The table keeps a sum that is rather too large, since a socket may have taken something since the last flush; [`Table::measure`] looks
 //! it up. Whether it is too much, the broker's account says; what is done is for the caller, which asks for it here.
+//!
+//! A large payload that several outputs share is counted in each of them. Which of them lets it go last, nobody could say but ntex's pages, which
+//! do not tell what they let go, and a count of its holders would cost every delivery something. So the sum is never less than what there
+//! is, and more where many slow clients get the same large messages: by what a full output holds for each. Outputs are kept short earlier
+//! than they need be then, and nothing else: what waits in the broker's queues is shared too, and counted once ([`crate::mqtt::Message`]).
 
 use super::live::Through;
 use super::{CONGESTED_BYTES, Door, Live, Table};

@@ -11,15 +11,18 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use super::Table;
-use super::denials::{Denied, cut};
+use super::denials::{Denied, TEXT_BYTES_MAX, cut, cut_to};
 use crate::broker::effect::Denial;
 use crate::broker::{Close, ConnectionId, Delivery, Time};
 use crate::log::{Escaped, black_box};
 use crate::mqtt::packet::{Ack, ClientPacket, ServerPacket};
 use crate::mqtt::{ReasonCode, topic};
 
-/// Events that are remembered, of some 150 bytes each.
+/// Events that are remembered, of some 150 bytes each, and of 2 KB where clients chose the longest names.
 pub const EVENTS_MAX: usize = 1000;
+
+/// So many bytes are remembered of what there is to say of one.
+const WORDS_BYTES_MAX: usize = 1024;
 
 /// Watches at a time: each packet is held to all of them.
 pub const WATCHES_MAX: usize = 8;
@@ -149,6 +152,15 @@ impl Trace {
     fn add(&mut self, mut event: Event) {
         event.number = self.next;
         self.next += 1;
+        // What a client chose may be long, and would stay here when its connection is gone.
+        if event.client_id.len() > TEXT_BYTES_MAX {
+            event.client_id = cut(&event.client_id).into();
+        }
+        if let Some(words) = &mut event.words
+            && words.len() > WORDS_BYTES_MAX
+        {
+            *words = cut_to(words, WORDS_BYTES_MAX).into();
+        }
         let (client, name) = (
             Escaped(&event.client_id),
             event.topic.as_deref().unwrap_or(""),
@@ -413,6 +425,18 @@ mod tests {
         let last: Vec<_> = trace.from(1008).map(|event| event.number).collect();
         assert_eq!(last, [1008, 1009]);
         assert_eq!(trace.from(u64::MAX).count(), 0);
+    }
+
+    #[test]
+    fn long_names_are_remembered_in_part() {
+        let mut trace = Trace::default();
+        trace.add(Event {
+            words: Some("é".repeat(65_535).into()),
+            ..event(&"c".repeat(65_535))
+        });
+        let event = trace.from(0).next().expect("the one");
+        assert_eq!(event.client_id.len(), TEXT_BYTES_MAX);
+        assert_eq!(event.words.as_ref().map(|it| it.len()), Some(1024));
     }
 
     #[test]

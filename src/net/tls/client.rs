@@ -10,6 +10,7 @@
 //! is wrong beyond doubt, and nothing is concluded from where validity begins. Sessions are not resumed. It touches no socket.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
@@ -48,6 +49,33 @@ struct Inner {
     verify_name: bool,
     sni: Option<String>,
     warnings: Vec<String>,
+}
+
+/// Which files a bridge's are, without what they say: to be compared with a later one. A file that is written anew in a directory of CAs does
+/// not show, one that comes or goes there does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stamp(Vec<Option<[i64; 6]>>);
+
+impl Stamp {
+    /// Looks at the files of a bridge. The system's CAs are those below the root.
+    pub fn of(tls: &BridgeTls, root: &Path) -> Stamp {
+        let cas = match &tls.ca {
+            Some(ca) => vec![ca.clone()],
+            None => SYSTEM_CAS.map(|place| root.join(place)).into(),
+        };
+        let own = tls.own.iter().flat_map(|(cert, key)| [cert, key]).cloned();
+        let facts = |path: PathBuf| {
+            let facts = fs::metadata(path).ok()?;
+            // Numbers that are told apart, not counted with.
+            let (inode, bytes) = (facts.ino() as i64, facts.size() as i64);
+            let [changed, written] = [
+                [facts.ctime(), facts.ctime_nsec()],
+                [facts.mtime(), facts.mtime_nsec()],
+            ];
+            Some([inode, bytes, changed[0], changed[1], written[0], written[1]])
+        };
+        Stamp(cas.into_iter().chain(own).map(facts).collect())
+    }
 }
 
 /// Why a certificate was refused, for the log; OpenSSL's own error only says that it was.

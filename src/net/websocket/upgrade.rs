@@ -229,11 +229,16 @@ impl<'a> Headers<'a> {
             return Err(refusal(FORBIDDEN, what));
         }
         Ok(Upgrade {
-            accept: STANDARD.encode(sha1(format!("{key}{KEY_SUFFIX}").as_bytes())),
+            accept: accept_of(key),
             subprotocol: SUBPROTOCOLS[subprotocol],
             origin,
         })
     }
+}
+
+/// What proves that a key was read (RFC 6455, 4.2.2).
+pub fn accept_of(key: &str) -> String {
+    STANDARD.encode(sha1(format!("{key}{KEY_SUFFIX}").as_bytes()))
 }
 
 fn is_key(text: &str) -> bool {

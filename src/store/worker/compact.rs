@@ -36,18 +36,23 @@ impl Worker {
             return;
         };
         segment.is_volatile = closed.is_volatile;
+        let number = segment.number;
         // What flash has of it, or may have, only comes to light by reading.
         let is_untouched = segment.from == 0 && self.applied < segment.next && !is_in_doubt;
         match closed.left.filter(|_| is_untouched) {
             Some(left) => {
                 let left = self.leave(&left, last);
-                let left = left.inspect_err(|error| {
-                    log::debug!("store: the journal cannot be compacted: {error}");
-                });
+                match &left {
+                    Ok(_) => self.progress.set_after(number),
+                    Err(error) => log::debug!("store: the journal cannot be compacted: {error}"),
+                }
                 self.closed_bytes += left.unwrap_or(journal::SEGMENT_BYTES);
             }
             // To compact it would bring nothing.
-            None if closed.is_dense => self.lack_bytes += journal::SEGMENT_BYTES,
+            None if closed.is_dense => {
+                self.lack_bytes += journal::SEGMENT_BYTES;
+                self.progress.set_after(number);
+            }
             None => self.closed_bytes += journal::SEGMENT_BYTES,
         }
     }
@@ -78,8 +83,11 @@ impl Worker {
 
     /// Puts one segment in the place of all closed ones, with what of them is still needed, or none.
     pub(super) fn compact(&mut self) {
-        if let Err(error) = self.try_to_compact() {
-            log::debug!("store: the journal cannot be compacted: {error}");
+        match self.try_to_compact() {
+            Ok(()) => self
+                .progress
+                .set(self.segments.last().map_or(0, |it| it.number)),
+            Err(error) => log::debug!("store: the journal cannot be compacted: {error}"),
         }
         self.closed_bytes = 0;
     }

@@ -10,6 +10,7 @@ mod mapping;
 mod mdns;
 pub mod memory;
 mod packet;
+mod remote_packet;
 mod server_packet;
 mod topic;
 mod uci;
@@ -28,7 +29,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 14] = [
     target("any_inputs", fuzzing::any_inputs),
     target("credentials", credentials::run),
     target("frame", frame::run),
@@ -36,6 +37,7 @@ pub const TARGETS: [Target; 13] = [
     target("mdns", mdns::run),
     target("model", fuzzing::model),
     target("packet", packet::run),
+    target("remote_packet", remote_packet::run),
     target("server_packet", server_packet::run),
     target("simulation", fuzzing::simulation),
     target("topic", topic::run),

@@ -29,7 +29,9 @@ pub fn run(bytes: &[u8]) {
     assert!(both.iter().flatten().all(|topic| is_name(topic)));
     let [mapping] = &mappings[..] else { return };
     // Below a prefix a topic may begin with $, which no filter that begins with a wildcard matches on the other side.
-    if mapping.direction.is_in()
+    // Nothing here is called by an empty topic.
+    if is_name(name)
+        && mapping.direction.is_in()
         && let Some(there) = all.to_remote(name)
         && is_reserved(&there) == is_reserved(&mapping.remote_filter())
     {

@@ -1,11 +1,13 @@
 //! The link is down, the bus is killed meanwhile, and what was promised arrives all the same: in order, and at QoS 2 once.
 
+use std::path::Path;
+
 use super::{
     Mosquitto, bridge, bridged, open_on, root_with, subscriber, take, take_text, wait_for_link,
 };
 use crate::harness::broker::Broker;
 use crate::harness::client::Client;
-use crate::harness::packet::{Connect, Publish, Version};
+use crate::harness::packet::{Connect, Packet, Publish, Version};
 use crate::harness::reference::free_port;
 use crate::harness::relay::{Relay, Side};
 use crate::harness::root::Root;
@@ -19,21 +21,41 @@ fn publish_many(broker: &Broker, qos: u8, count: u16) {
     }
 }
 
+/// Publishes so many numbered messages of so many bytes at QoS 1, many on their way at once, until all are acknowledged.
+fn pour(broker: &Broker, count: u32, bytes: usize) {
+    const AT_ONCE: usize = 500;
+    let mut client =
+        Client::dial(broker.address("open")).join(&Connect::new(Version::V311, "pour"));
+    let numbers: Vec<u32> = (1..=count).collect();
+    for some in numbers.chunks(AT_ONCE) {
+        let packet = |number: &u32| {
+            let packet_id = (number % 60_000) as u16 + 1;
+            let publish = Publish::new("out/n", format!("{number:0bytes$}")).qos(1, packet_id);
+            publish.encode(Version::V311)
+        };
+        client.send(&some.iter().flat_map(packet).collect::<Vec<u8>>());
+        for _ in some {
+            assert!(matches!(client.receive(), Packet::Puback { code: 0, .. }));
+        }
+    }
+}
+
 #[test]
 fn what_was_acknowledged_while_the_link_was_down_arrives_after_the_bus_was_killed() {
     let port = free_port();
     let topics = ["# out 2 out/ here/"];
-    let here = Broker::start_on(root_with(0, &bridge("up", port, &topics, ""), ""));
-    // More than waits for a client.
-    publish_many(&here, 1, 2000);
+    let many = "\toption queue_messages '20000'\n";
+    let here = Broker::start_on(root_with(0, &bridge("up", port, &topics, many), ""));
+    pour(&here, 10_000, 1);
     publish_many(&here, 2, 500);
     let root = here.kill();
     // Its client may be slower than the link.
-    let roomy = "config global 'global'\n\toption queue_messages '10000'\n\n";
+    let roomy =
+        "config global 'global'\n\toption queue_messages '20000'\n\toption queue_bytes '16M'\n\n";
     let there = Broker::start(&format!("{roomy}{}", open_on(port)));
     let mut at_there = subscriber(there.address("open"), "there", &[("here/#", 2)]);
     let here = Broker::start_on(root);
-    for (qos, count) in [(1, 2000), (2, 500)] {
+    for (qos, count) in [(1, 10_000), (2, 500)] {
         for number in 1..=count {
             let arrived = take(&mut at_there);
             assert_eq!(arrived.payload, number.to_string().as_bytes());
@@ -142,6 +164,60 @@ fn a_remote_broker_that_has_forgotten_its_session_gets_what_was_in_flight_as_new
     let before = numbers.len().saturating_sub(50);
     assert!(before <= 5, "{numbers:?}");
     assert!(numbers[before..].iter().copied().eq(1..=50), "{numbers:?}");
+}
+
+/// What the files of a folder take, in bytes.
+fn bytes_in(folder: &Path) -> usize {
+    let files = std::fs::read_dir(folder).expect("it is there").flatten();
+    // A file that is gone meanwhile takes nothing.
+    let bytes = files.map(|file| file.metadata().map_or(0, |it| it.len()));
+    bytes.sum::<u64>() as usize
+}
+
+#[test]
+fn a_flood_while_the_link_is_down_stays_within_memory_and_store_and_its_newest_arrive() {
+    const COUNT: u32 = 60_000;
+    const BYTES: usize = 1000;
+    // What may wait, some times: as such, on flash with what replaces it there, and in the journal with what has not been looked through.
+    const QUEUE_BYTES: usize = 4 << 20;
+    const BOUND: usize = 8 * QUEUE_BYTES;
+    const _: () = assert!(COUNT as usize * BYTES > 3 * BOUND / 2, "it is a flood");
+    let port = free_port();
+    let topics = ["# out 1 out/ here/"];
+    let often = "\toption flush_interval '1'\n";
+    let here = Broker::start_on(root_with(0, &bridge("up", port, &topics, ""), often));
+    let before = here.resident_bytes();
+    pour(&here, COUNT, BYTES);
+    let grown = here.peak_resident_bytes().saturating_sub(before);
+    let journal = bytes_in(&here.root().join("var/run/fosquitto"));
+    let database = bytes_in(here.root().path());
+    for (what, bytes) in [
+        ("memory", grown),
+        ("journal", journal),
+        ("database", database),
+    ] {
+        assert!(bytes < BOUND, "{what}: {bytes} bytes");
+    }
+    let root = here.kill();
+    let roomy =
+        "config global 'global'\n\toption queue_messages '20000'\n\toption queue_bytes '16M'\n\n";
+    let there = Broker::start(&format!("{roomy}{}", open_on(port)));
+    let mut at_there = subscriber(there.address("open"), "there", &[("here/#", 1)]);
+    let _here = Broker::start_on(root);
+    let first = number(&mut at_there);
+    for expected in first + 1..=COUNT {
+        assert_eq!(number(&mut at_there), expected);
+    }
+    let arrived = (COUNT - first) as usize * BYTES;
+    assert!(
+        (QUEUE_BYTES / 2..QUEUE_BYTES).contains(&arrived),
+        "{arrived} bytes"
+    );
+}
+
+/// The number of the next message.
+fn number(client: &mut Client) -> u32 {
+    take_text(client).parse().expect("a number")
 }
 
 #[test]

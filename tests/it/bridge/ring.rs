@@ -3,7 +3,7 @@
 use super::{bridge, root_with, subscriber, take_text, wait_for_link};
 use crate::harness::broker::{Broker, until};
 use crate::harness::client::Client;
-use crate::harness::packet::{Connect, Publish, Version};
+use crate::harness::packet::{Connect, Packet, Publish, Version, ack, property, put_string};
 use crate::harness::reference::free_port;
 
 /// Brokers of which each has a bridge to the next; all links are up.
@@ -98,4 +98,74 @@ fn a_retained_message_stands_still_in_a_ring() {
         assert_eq!(take_text(client), "on");
         client.no_message_for(std::time::Duration::from_millis(300));
     }
+}
+
+/// A user property.
+fn user_property(name: &str, value: &str) -> (u8, Vec<u8>) {
+    let mut pair = Vec::new();
+    put_string(&mut pair, name.as_bytes());
+    put_string(&mut pair, value.as_bytes());
+    (property::USER_PROPERTY, pair)
+}
+
+/// A client that says that it is another broker.
+fn as_broker(broker: &Broker, id: &str) -> Client {
+    let mut connect = Connect::new(Version::V5, id);
+    let said = user_property("fosquitto-bridge", "00000000000000aa");
+    connect.properties.push(said);
+    Client::dial(broker.address("open")).join(&connect)
+}
+
+/// Publishes at QoS 2, to the end. Of what was here already PUBCOMP says that it is not known.
+fn say(client: &mut Client, message: Publish) {
+    client.send_publish(&message);
+    assert!(matches!(
+        client.receive(),
+        Packet::Pubrec {
+            packet_id: 1,
+            code: 0
+        }
+    ));
+    client.send(&ack(0x62, 1));
+    assert!(matches!(
+        client.receive(),
+        Packet::Pubcomp { packet_id: 1, .. }
+    ));
+}
+
+#[test]
+fn a_message_that_comes_on_two_ways_comes_once_also_if_the_bus_is_killed_in_between() {
+    let mut here = Broker::start_on(root_with(0, "", ""));
+    let lasting = Connect::new(Version::V5, "lasting").persistent();
+    let mut at_here = Client::dial(here.address("open")).join(&lasting);
+    assert!(at_here.subscribe("t", 2) < 3);
+    let mut neighbour = as_broker(&here, "listens");
+    assert!(neighbour.subscribe("t", 1) < 3);
+    let mut own = Client::dial(here.address("open")).join(&Connect::new(Version::V5, "own"));
+    own.publish_acknowledged(Publish::new("t", "own").qos(2, 1));
+    let path = super::take(&mut neighbour).properties;
+    assert!(!path.is_empty(), "it has a trail");
+    drop((at_here, neighbour, own));
+    for round in 0..3 {
+        // What began here, and is on its way round.
+        let mut back = Publish::new("t", "own").qos(2, 1);
+        back.properties.clone_from(&path);
+        let mut neighbour = as_broker(&here, "one way");
+        say(&mut neighbour, back);
+        // What began elsewhere, and came before each restart.
+        for number in 0..=round {
+            let mut message = Publish::new("t", format!("other {number}")).qos(2, 1);
+            let said = format!("00000000000000bb-{number:x}-1");
+            message
+                .properties
+                .push(user_property("fosquitto-path", &said));
+            say(&mut neighbour, message);
+        }
+        here = Broker::start_on(here.kill());
+    }
+    let mut at_here = Client::dial(here.address("open")).join(&lasting);
+    for expected in ["own", "other 0", "other 1", "other 2"] {
+        assert_eq!(take_text(&mut at_here), expected);
+    }
+    at_here.no_message_for(std::time::Duration::from_millis(300));
 }

@@ -19,14 +19,19 @@ use crate::harness::packet::{Connect, Publish, Version};
 use crate::harness::pki::{Authority, REMOTE, STRANGER};
 use crate::harness::root::Root;
 
-use super::take;
+use super::line::{Line, Way};
+use super::{open_on, take};
 
 const HOST: &str = "0000000A00000001";
 const SUB: &str = "0000000A00000002";
 const FAR: &str = "0000000A00000003";
 
 /// A link that was cut is noticed by its keep alive of 30 s, and then there are pauses between attempts.
-const LONG: Duration = Duration::from_secs(120);
+pub(super) const LONG: Duration = Duration::from_secs(120);
+
+/// The port of a router's remote side, and that of a line to it.
+const REMOTE_PORT: u16 = 11_884;
+const LINE: u16 = 21_884;
 
 /// Namespaces, which go with this.
 pub(super) struct Network {
@@ -227,8 +232,8 @@ struct Routers {
     far: Broker,
 }
 
-/// `None` where they may not be made.
-fn routers() -> Option<Routers> {
+/// `None` where they may not be made. The ways to the subordinate and behind it are straight, or lines that hold back what goes over them.
+fn routers(has_lines: bool) -> Option<(Routers, Vec<Line>)> {
     let network = Network::new(&["host", "sub", "far"])?;
     network.connect(
         ("host", "below", "10.77.1.1/24"),
@@ -238,23 +243,39 @@ fn routers() -> Option<Routers> {
         ("sub", "below", "10.77.2.1/24"),
         ("far", "above", "10.77.2.2/24"),
     );
+    let line = |router, address: [u8; 4]| {
+        let [from, to] = [LINE, REMOTE_PORT].map(|port| SocketAddr::from((address, port)));
+        Line::new(&network, router, from, to)
+    };
+    let (port, lines) = match has_lines {
+        true => {
+            let ends = [("sub", [10, 77, 1, 2]), ("far", [10, 77, 2, 2])];
+            (
+                LINE,
+                ends.map(|(router, address)| line(router, address)).into(),
+            )
+        }
+        false => (REMOTE_PORT, Vec::new()),
+    };
     let far = network.broker("far", FAR, root(Some(&STRANGER), "", &[]));
-    let to_far = format!("config subordinate '{FAR}'\n\toption address '10.77.2.2'\n");
+    let at = |address| format!("\toption address '{address}'\n\toption port '{port}'\n");
+    let to_far = format!("config subordinate '{FAR}'\n{}", at("10.77.2.2"));
     let sub_root = root(Some(&REMOTE), &to_far, &[(FAR, &STRANGER)]);
     let sub = network.broker("sub", SUB, sub_root);
     let to_both = format!(
-        "config subordinate '{SUB}'\n\toption address '10.77.1.2'\n\
-         config subsubordinate '{FAR}'\n\toption via '{SUB}'\n"
+        "config subordinate '{SUB}'\n{}config subsubordinate '{FAR}'\n\toption via '{SUB}'\n",
+        at("10.77.1.2")
     );
     let host = network.broker("host", HOST, root(None, &to_both, &[(SUB, &REMOTE)]));
     wait_long(&sub, 0, &format!("bridge '{FAR}': connected to 10.77.2.2"));
     wait_long(&host, 0, &format!("bridge '{SUB}': connected to 10.77.1.2"));
-    Some(Routers {
+    let routers = Routers {
         network,
         host,
         sub,
         far,
-    })
+    };
+    Some((routers, lines))
 }
 
 fn topic(end: &str) -> String {
@@ -276,7 +297,7 @@ fn wait_for_way(client: &mut Client, controller: &mut Client) {
 #[test]
 fn a_request_reaches_a_controller_behind_two_routers_and_its_reply_comes_back_as_if_one_stood_there()
  {
-    let Some(routers) = routers() else {
+    let Some((routers, _)) = routers(false) else {
         println!("not shown: no network namespaces can be made here");
         return;
     };
@@ -311,7 +332,7 @@ fn a_request_reaches_a_controller_behind_two_routers_and_its_reply_comes_back_as
 
 #[test]
 fn links_that_are_cut_and_come_back_with_another_address_lose_nothing_and_bring_nothing_twice() {
-    let Some(routers) = routers() else {
+    let Some((routers, _)) = routers(false) else {
         println!("not shown: no network namespaces can be made here");
         return;
     };
@@ -325,33 +346,17 @@ fn links_that_are_cut_and_come_back_with_another_address_lose_nothing_and_bring_
     controller.subscribe(&topic("request/+/action/+"), 2);
     let mut client = network.client("host", host, "client");
     wait_for_way(&mut client, &mut controller);
-    let mut sent = 0;
-    let mut ask = |client: &mut Client| {
-        for _ in 0..20 {
-            sent += 1;
-            let topic = topic("request/wifi/action/set");
-            client.publish_acknowledged(Publish::new(&topic, sent.to_string()).qos(2, sent));
-        }
-    };
-    let mut arrived = 0;
-    let mut arrive = |controller: &mut Client| {
-        for _ in 0..20 {
-            arrived += 1;
-            let message = take(controller);
-            assert_eq!(message.payload, arrived.to_string().as_bytes());
-            assert_eq!(message.qos, 2);
-        }
-    };
+    let mut count = Count::default();
 
     // The link behind the subordinate, for a moment.
     network.ip("sub", "link set below down");
-    ask(&mut client);
+    count.ask(&mut client);
     network.ip("sub", "link set below up");
-    arrive(&mut controller);
+    count.arrive(&mut controller);
 
     // The link to it, which comes back with another address, on the way.
     network.ip("host", "link set below down");
-    ask(&mut client);
+    count.ask(&mut client);
     network.ip("sub", "addr flush dev above");
     network.ip("sub", "addr add 10.77.1.99/24 dev above");
     network.ip("host", "link set below up");
@@ -362,28 +367,103 @@ fn links_that_are_cut_and_come_back_with_another_address_lose_nothing_and_bring_
             log.says(mark, connected)
         });
     });
-    arrive(&mut controller);
+    count.arrive(&mut controller);
 
-    // Slow lines.
-    let slow = |router: &str| {
-        try_tc(
-            network.name(router),
-            "qdisc add dev below root netem delay 150ms",
-        )
-    };
-    if slow("host") && slow("sub") {
-        ask(&mut client);
-        arrive(&mut controller);
-    } else {
-        println!("not shown: no delay can be put on a device here");
-    }
     assert!(!sub.log().says(0, "panicked"));
     controller.ping_past_messages();
 }
 
-fn try_tc(namespace: &str, arguments: &str) -> bool {
-    let mut command = Command::new("tc");
-    command.args(["-n", namespace]).args(arguments.split(' '));
-    let status = command.stderr(Stdio::null()).status();
-    status.is_ok_and(|status| status.success())
+/// Messages at QoS 2, each with its number.
+#[derive(Default)]
+struct Count {
+    asked: u16,
+    arrived: u16,
+}
+
+impl Count {
+    /// Asks twenty times.
+    fn ask(&mut self, client: &mut Client) {
+        for _ in 0..20 {
+            self.asked += 1;
+            let (topic, text) = (topic("request/wifi/action/set"), self.asked.to_string());
+            client.publish_acknowledged(Publish::new(&topic, text).qos(2, self.asked));
+        }
+    }
+
+    /// The next twenty arrive, in order.
+    fn arrive(&mut self, controller: &mut Client) {
+        for _ in 0..20 {
+            self.arrived += 1;
+            let message = take(controller);
+            assert_eq!(message.payload, self.arrived.to_string().as_bytes());
+            assert_eq!(message.qos, 2);
+        }
+    }
+}
+
+#[test]
+fn slow_lines_that_go_dead_and_are_cut_lose_nothing_and_bring_nothing_twice() {
+    let Some((routers, lines)) = routers(true) else {
+        println!("not shown: no network namespaces can be made here");
+        return;
+    };
+    let mut controller = routers.network.client("far", &routers.far, "controller");
+    controller.subscribe(&topic("request/+/action/+"), 2);
+    let mut client = routers.network.client("host", &routers.host, "client");
+    wait_for_way(&mut client, &mut controller);
+    let mut count = Count::default();
+    let ends = [(&routers.host, SUB), (&routers.sub, FAR)];
+    for (line, (broker, id)) in lines.iter().zip(ends) {
+        line.delay(Duration::from_millis(150));
+        count.ask(&mut client);
+        count.arrive(&mut controller);
+        for way in [Way::There, Way::Back] {
+            // What is on its way when it is cut is lost: messages, and then what answers them.
+            let mark = broker.log().mark();
+            line.die(way);
+            count.ask(&mut client);
+            line.wait_until_it_holds(way);
+            line.cut();
+            line.mend();
+            wait_long(broker, mark, &format!("bridge '{id}': connected to"));
+            count.arrive(&mut controller);
+        }
+    }
+    controller.ping_past_messages();
+}
+
+#[test]
+fn a_line_that_is_dead_without_having_said_so_is_noticed_before_the_keep_alive_is_over() {
+    let Some(network) = Network::new(&["host", "far"]) else {
+        println!("not shown: no network namespaces can be made here");
+        return;
+    };
+    network.connect(
+        ("host", "below", "10.77.3.1/24"),
+        ("far", "above", "10.77.3.2/24"),
+    );
+    let address = SocketAddr::from(([10, 77, 3, 2], 1883));
+    let open = open_on(1883).replace("127.0.0.1", "10.77.3.2");
+    let _far = network.broker("far", FAR, Root::with_uci(&open));
+    let host = network.broker(
+        "host",
+        HOST,
+        Root::with_uci(
+            "config local 'local'\n\toption port '0'\n\
+             config bridge 'up'\n\tlist address '10.77.3.2:1883'\n\tlist topic '# out 1'\n\
+             \toption keepalive '3600'\n\toption restart_timeout '1'\n\toption restart_timeout_max '1'\n",
+        ),
+    );
+    wait_long(&host, 0, "bridge 'up': connected to 10.77.3.2");
+    let at_far = network.within("far", move || Client::dial(address));
+    let mut at_far = at_far.join(&Connect::new(Version::V5, "far"));
+    at_far.subscribe("t", 1);
+    let mut client = network.client("host", &host, "client");
+    let mark = host.log().mark();
+    network.ip("far", "link set above down");
+    client.publish_acknowledged(Publish::new("t", "lost on its way").qos(1, 1));
+    wait_long(&host, mark, "the connection failed");
+    network.ip("far", "link set above up");
+    wait_long(&host, mark, "bridge 'up': connected to 10.77.3.2");
+    assert_eq!(take(&mut at_far).payload, b"lost on its way");
 }

@@ -19,6 +19,7 @@ mod large;
 mod limits;
 mod listeners;
 mod make_run;
+mod monitor;
 mod mount_point;
 mod passwd;
 mod publish;

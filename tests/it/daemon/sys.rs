@@ -71,6 +71,53 @@ fn what_the_store_writes_is_counted() {
 }
 
 #[test]
+fn packets_that_wait_for_a_socket_are_counted_and_no_others() {
+    let broker = Broker::start(&format!("{FAST}{LOCAL}"));
+    let mut watcher = broker.join(&Connect::new(Version::V311, "watcher"));
+    watcher.subscribe("$SYS/broker/packet/out/+", 0);
+    let mut values = HashMap::new();
+    let mut wait = |is_it: fn(u64, u64) -> bool| {
+        loop {
+            let number = |values: &HashMap<String, u64>, name: &str| {
+                values
+                    .get(&format!("$SYS/broker/packet/out/{name}"))
+                    .copied()
+            };
+            if let (Some(count), Some(bytes)) = (number(&values, "count"), number(&values, "bytes"))
+                && is_it(count, bytes)
+            {
+                return;
+            }
+            let message = watcher.message();
+            let value = String::from_utf8(message.payload).expect("a value is text");
+            values.insert(message.topic, value.parse().expect("a number"));
+        }
+    };
+    // A message that waits for a client that is away waits for no socket.
+    let mut away = broker.join(&Connect::new(Version::V311, "away").persistent());
+    away.subscribe("large", 1);
+    drop(away);
+    // Nor does one that a client has.
+    let mut reader = broker.join(&Connect::new(Version::V311, "reader"));
+    reader.subscribe("large", 0);
+    let mut publisher = broker.join(&Connect::new(Version::V311, "publisher"));
+    publisher.publish_acknowledged(Publish::new("large", "x").qos(1, 7));
+    assert_eq!(reader.text(), "x");
+    wait(|count, bytes| count == 0 && bytes == 0);
+    // More than the kernel's buffers take.
+    let mut slow = broker.join(&Connect::new(Version::V311, "slow"));
+    slow.subscribe("large", 0);
+    for _ in 0..40 {
+        publisher.send_publish(&Publish::new("large", vec![b'x'; 1 << 20]));
+        publisher.ping();
+    }
+    wait(|count, bytes| (1..=100).contains(&count) && bytes > 0);
+    drop(slow);
+    drop(reader);
+    wait(|count, bytes| count == 0 && bytes == 0);
+}
+
+#[test]
 fn the_version_is_retained() {
     let broker = Broker::start(&format!("{FAST}{LOCAL}"));
     let mut client = broker.join(&Connect::new(Version::V5, "client"));

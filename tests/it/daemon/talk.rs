@@ -1,25 +1,23 @@
-//! `fosquitto pub`, `sub` and `fosquitto-monitor`: small clients, as scripts use them.
+//! `fosquitto pub` and `sub`: small clients, as scripts use them.
 
-use std::io::{BufRead as _, BufReader, Lines, Write as _};
-use std::os::unix::fs::symlink;
+use std::io::{BufRead as _, BufReader, Lines};
+use std::net::TcpListener;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
 use serde_json::{Value, json};
 
 use crate::harness::broker::{Broker, LOCAL, until};
-use crate::harness::controller::{Controller, ID};
-use crate::harness::packet::{Connect, Publish, Version};
 use crate::harness::pki::REMOTE;
 use crate::harness::root::{FOSQUITTO, Root, run, stderr};
 
 /// A command that has been started, and its lines.
-struct Started {
+pub(super) struct Started {
     child: Child,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
 impl Started {
-    fn new(command: &mut Command) -> Started {
+    pub(super) fn new(command: &mut Command) -> Started {
         let mut child = command.stdout(Stdio::piped()).spawn().expect("it starts");
         let out = child.stdout.take().expect("it is piped");
         Started {
@@ -28,12 +26,12 @@ impl Started {
         }
     }
 
-    fn line(&mut self) -> String {
+    pub(super) fn line(&mut self) -> String {
         let line = self.lines.next().expect("there is one more");
         line.expect("it is text")
     }
 
-    fn status(&mut self) -> Option<i32> {
+    pub(super) fn status(&mut self) -> Option<i32> {
         self.child.wait().expect("it ends").code()
     }
 }
@@ -68,7 +66,7 @@ fn said(command: &mut Command, input: &str) -> Output {
     output
 }
 
-fn subscribed(broker: &Broker, count: usize) {
+pub(super) fn subscribed(broker: &Broker, count: usize) {
     until("the subscription is there", || {
         let output = broker.root().command(&["subscriptions", "--json"]);
         let subscriptions: Vec<Value> = serde_json::from_slice(&output.stdout).ok()?;
@@ -79,10 +77,12 @@ fn subscribed(broker: &Broker, count: usize) {
 #[test]
 fn what_is_published_comes_as_it_was_said() {
     let broker = Broker::start(LOCAL);
-    for qos in ["0", "1", "2"] {
+    for (qos, version) in [("0", "5"), ("1", "5"), ("2", "5"), ("1", "3.1.1")] {
         let mut sub = Started::new(&mut talk(
             &broker,
-            &["sub", "-t", "a/+", "-q", qos, "-v", "-c", "5"],
+            &[
+                "sub", "-t", "a/+", "-q", qos, "-v", "-c", "5", "-V", version,
+            ],
         ));
         subscribed(&broker, 1);
         said(
@@ -176,6 +176,111 @@ fn what_cannot_be_done_is_said_and_has_its_exit_status() {
     let (_, root) = broker.stop();
     let output = root.command(&["pub", "-t", "a", "-m", "x", "-P", "1"]);
     assert_eq!(output.status.code(), Some(1), "nobody listens there");
+    let silent = TcpListener::bind("127.0.0.1:0").expect("there is a port");
+    let port = silent.local_addr().expect("it is bound").port().to_string();
+    let output = root.command(&["pub", "-t", "a", "-n", "-P", &port, "-W", "0.2"]);
+    assert_eq!(output.status.code(), Some(2), "nobody answers there");
+}
+
+#[test]
+fn a_message_that_the_rules_deny_is_not_published_in_silence() {
+    let rule = "config acl 'quiet'\n\tlist topic 'quiet/#'\n\toption access 'deny'\n";
+    let broker = Broker::start(&format!("{LOCAL}\n{rule}"));
+    for qos in ["1", "2"] {
+        let denied = ["pub", "-t", "quiet/a", "-m", "x", "-q", qos];
+        let output = run(&mut talk(&broker, &denied), "");
+        assert_eq!(output.status.code(), Some(1));
+        assert!(stderr(&output).contains("denies the message"), "{qos}");
+        // Which 3.1.1 has no words for.
+        said(talk(&broker, &denied).args(["-V", "3.1.1"]), "");
+    }
+    let sub = run(&mut talk(&broker, &["sub", "-t", "quiet/#"]), "");
+    assert_eq!(sub.status.code(), Some(1));
+    assert!(stderr(&sub).contains("denies the subscription"));
+}
+
+#[test]
+fn properties_are_given_and_told() {
+    let broker = Broker::start(LOCAL);
+    let mut sub = Started::new(&mut talk(&broker, &["sub", "-t", "a", "--json", "-c", "2"]));
+    subscribed(&broker, 1);
+    let given = [
+        "--content-type",
+        "text/plain",
+        "--response-topic",
+        "b",
+        "--correlation",
+        "7",
+        "--user-property",
+        "room=hall",
+    ];
+    let mut publish = talk(&broker, &["pub", "-t", "a", "-m", "x", "--expiry", "3600"]);
+    said(publish.args(given), "");
+    let mut told: Value = serde_json::from_str(&sub.line()).expect("it is JSON");
+    let expiry_s = told["expiry_s"].take();
+    assert!(
+        expiry_s
+            .as_u64()
+            .is_some_and(|left| (1..=3600).contains(&left))
+    );
+    let expected = json!({
+        "topic": "a", "payload": "x", "qos": 0, "retain": false, "expiry_s": null, "content_type": "text/plain",
+        "response_topic": "b", "correlation": "7", "user_properties": [["room", "hall"]],
+    });
+    assert_eq!(told, expected);
+    said(&mut talk(&broker, &["pub", "-t", "a", "-n"]), "");
+    let plain = r#"{"payload":"","qos":0,"retain":false,"topic":"a"}"#;
+    assert_eq!(sub.line(), plain);
+}
+
+#[test]
+fn they_come_by_websocket_with_and_without_tls() {
+    let root = Root::with_uci(&format!(
+        "{LOCAL}\nconfig listener 'web'\n\toption port '0'\n\tlist address '127.0.0.1'\n\toption protocol 'websocket'\n\n\
+         config listener 'safe'\n\toption port '0'\n\tlist address '127.0.0.1'\n\toption protocol 'websocket'\n\toption tls '1'\n\
+         \toption cert '/nowhere/01.crt'\n\toption key '/nowhere/01.key'\n"
+    ));
+    REMOTE.install(&root);
+    let files = root.join("etc/ssl/ca/remote");
+    let uci = root.read("etc/config/fosquitto");
+    root.write_uci(&uci.replace("/nowhere", files.to_str().expect("text")));
+    let broker = Broker::start_on(root);
+    let by_web = |command: &str, listener: &str| {
+        let mut by_web = talk(&broker, &[command]);
+        let port = broker.address(listener).port().to_string();
+        by_web.args(["--websocket", "-P", &port]);
+        if listener == "safe" {
+            let ca = files.join("ca.crt");
+            by_web.arg("--cafile").arg(ca).args(["--server-name", ""]);
+        }
+        by_web
+    };
+    // Longer than any one read, and than the lengths of two bytes.
+    let long = "x".repeat(100_000);
+    let listeners = ["web", "safe"];
+    for (from, to) in [("web", "safe"), ("safe", "web")] {
+        let mut sub = Started::new(by_web("sub", to).args(["-t", "a", "-c", "2", "-q", "1"]));
+        subscribed(&broker, 1);
+        said(
+            by_web("pub", from).args(["-t", "a", "-q", "2", "-s"]),
+            &long,
+        );
+        said(by_web("pub", from).args(["-t", "a", "-m", "y"]), "");
+        assert!(sub.line() == long, "from {from} to {to}");
+        assert_eq!(sub.line(), "y");
+        assert_eq!(sub.status(), Some(0));
+        until("it has gone", || {
+            let output = broker.root().command(&["clients", "--json"]);
+            (output.stdout == b"[]\n").then_some(())
+        });
+    }
+    for listener in listeners {
+        let mut plain = by_web("pub", listener);
+        plain.args(["-t", "a", "-n", "-P"]);
+        plain.arg(broker.address("local").port().to_string());
+        let output = run(&mut plain, "");
+        assert_eq!(output.status.code(), Some(1), "that is no WebSocket");
+    }
 }
 
 #[test]
@@ -237,131 +342,4 @@ fn they_come_by_tls_and_by_unix_socket_too() {
     let mut strict = by_tls("pub");
     strict.args(["-t", "a", "-m", "x", "--server-name", "elsewhere"]);
     assert_eq!(run(&mut strict, "").status.code(), Some(1));
-}
-
-/// The monitor under its own name.
-fn monitor(broker: &Broker, arguments: &[&str]) -> Command {
-    let link = broker.root().join("fosquitto-monitor");
-    if !link.exists() {
-        symlink(&*FOSQUITTO, &link).expect("a link can be made");
-    }
-    let mut command = Command::new(link);
-    let address = broker.address("local");
-    command.args([
-        "-H",
-        &address.ip().to_string(),
-        "-P",
-        &address.port().to_string(),
-        "-F",
-    ]);
-    command.arg(broker.root().join("etc/fosquitto/credentials.plain"));
-    command.args(arguments);
-    command
-}
-
-/// What Python prints for a payload as the original does.
-fn in_python(payload: &[u8]) -> String {
-    let program = "import json, sys\npayload = sys.stdin.buffer.read()\n\
-        try: print(json.dumps(json.loads(payload), indent=2))\nexcept ValueError: print(payload)";
-    let mut child = Command::new("python3")
-        .args(["-c", program])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("python3 is installed");
-    let mut stdin = child.stdin.take().expect("it is piped");
-    stdin.write_all(payload).expect("it reads");
-    drop(stdin);
-    let output = child.wait_with_output().expect("it ends");
-    String::from_utf8(output.stdout).expect("it is text")
-}
-
-#[test]
-fn the_monitor_listens_and_shows_what_python_would() {
-    let broker = Broker::start(LOCAL);
-    let mut listen = Started::new(&mut monitor(&broker, &["listen"]));
-    let address = broker.address("local");
-    assert_eq!(listen.line(), format!("Connecting to host {address}."));
-    assert_eq!(listen.line(), "Connected.");
-    assert_eq!(listen.line(), "Subscribed to mid='1'.");
-    let mut client = broker.join(&Connect::new(Version::V311, "client"));
-    client.send_publish(&Publish::new(
-        "foris-controller/A/notification/remote/action/advertize",
-        "{}",
-    ));
-    client.send_publish(&Publish::new("elsewhere", "{}"));
-    let payloads: [&[u8]; 6] = [
-        br#"{"module": "web", "kind": "reply", "data": {"list": [1, 2.50, -0.0, 1e22], "e": {}, "u": "\u00e9 "}}"#,
-        "{\"é\": \"😀\", \"b\": [], \"a\": [[]]}".as_bytes(),
-        b"no JSON: it's\n\xff",
-        b"",
-        b"[NaN, 12345678901234567890123]",
-        b"{\"a\": 1, \"a\": 2} x",
-    ];
-    for payload in payloads {
-        let topic = "foris-controller/A/reply/1";
-        client.send_publish(&Publish::new(topic, payload));
-        let title = listen.line();
-        assert!(
-            title.starts_with("===================== message recieved for 'foris"),
-            "{title}"
-        );
-        assert!(title.ends_with("reply/1' ====================="), "{title}");
-        for line in in_python(payload).lines() {
-            assert_eq!(listen.line(), line);
-        }
-        assert_eq!(listen.line(), "=".repeat(title.len()));
-    }
-}
-
-#[test]
-fn the_monitor_detects_and_asks_controllers() {
-    let broker = Broker::start(LOCAL);
-    let mut detect = Started::new(&mut monitor(&broker, &["detect"]));
-    subscribed(&broker, 1);
-    let mut client = broker.join(&Connect::new(Version::V311, "client"));
-    let mut advertize = |id: &str, state: Value| {
-        let topic = format!("foris-controller/{id}/notification/remote/action/advertize");
-        let payload = json!({"data": {"id": id, "state": state}}).to_string();
-        client.send_publish(&Publish::new(&topic, payload));
-    };
-    advertize("gone", json!(false));
-    advertize("A", json!("running"));
-    advertize("A", json!("running"));
-    advertize("B", json!("started"));
-    assert_eq!([detect.line(), detect.line()], ["A", "B"]);
-    let mut controller = Controller::on(&broker);
-    let modules =
-        json!([{"name": "web", "actions": ["get", "set"]}, {"name": "lan", "actions": []}]);
-    let mut list = Started::new(&mut monitor(&broker, &["list", "-i", ID]));
-    let asked = controller.request();
-    assert_eq!(asked.topic, "list");
-    controller.reply(&asked, &modules);
-    assert_eq!(
-        [list.line(), list.line(), list.line(), list.line()],
-        ["web.get", "web.set", "", ""]
-    );
-    assert_eq!(list.status(), Some(0));
-    let mut list = Started::new(&mut monitor(&broker, &["list", "-i", ID, "-m", "web"]));
-    let asked = controller.request();
-    assert_eq!(asked.topic, "request/web/list");
-    controller.reply(&asked, &json!(["get"]));
-    assert_eq!([list.line(), list.line()], ["web.get", ""]);
-    let mut schemas = Started::new(&mut monitor(&broker, &["schemas", "-i", ID]));
-    let asked = controller.request();
-    assert_eq!(asked.topic, "jsonschemas");
-    controller.reply(&asked, &json!({"web": {}}));
-    assert_eq!(
-        [schemas.line(), schemas.line(), schemas.line()],
-        ["{", "  \"web\": {}", "}"]
-    );
-    let output = run(&mut monitor(&broker, &["schemas"]), "");
-    assert_eq!(output.status.code(), Some(2));
-    let nobody = run(&mut monitor(&broker, &["schemas", "-i", "nobody"]), "");
-    assert_eq!(nobody.status.code(), Some(1));
-    assert!(
-        stderr(&nobody).ends_with("Exception: No answer recieved.\n"),
-        "{}",
-        stderr(&nobody)
-    );
 }

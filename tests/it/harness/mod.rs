@@ -23,7 +23,7 @@ use std::time::Duration;
 /// How long anything may take before a test fails. Long: two busy cores must not make a test fail. `FOSQUITTO_PATIENCE`, in seconds,
 /// makes it longer for a program that an emulator runs.
 pub static PATIENCE: LazyLock<Duration> = LazyLock::new(|| {
-    let seconds = std::env::var("FOSQUITTO_PATIENCE").map_or(20, |seconds| {
+    let seconds = std::env::var("FOSQUITTO_PATIENCE").map_or(60, |seconds| {
         let seconds = seconds.parse();
         seconds.expect("FOSQUITTO_PATIENCE is a number of seconds")
     });

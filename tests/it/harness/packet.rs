@@ -24,6 +24,7 @@ pub type Property = (u8, Vec<u8>);
 pub mod property {
     pub const MESSAGE_EXPIRY_INTERVAL: u8 = 0x02;
     pub const SESSION_EXPIRY_INTERVAL: u8 = 0x11;
+    pub const WILL_DELAY_INTERVAL: u8 = 0x18;
     pub const ASSIGNED_CLIENT_IDENTIFIER: u8 = 0x12;
     pub const AUTHENTICATION_METHOD: u8 = 0x15;
     pub const AUTHENTICATION_DATA: u8 = 0x16;
@@ -142,6 +143,7 @@ pub struct Will {
     pub payload: Vec<u8>,
     pub qos: u8,
     pub retain: bool,
+    pub properties: Vec<Property>,
 }
 
 /// A CONNECT. Fields are public so that a test can make one that is wrong.
@@ -198,6 +200,7 @@ impl Connect {
             payload: payload.as_bytes().to_vec(),
             qos: 0,
             retain: false,
+            properties: Vec::new(),
         });
         self
     }
@@ -243,7 +246,7 @@ impl Connect {
         put_string(&mut body, &self.client_id);
         if let Some(will) = &self.will {
             if self.version == Version::V5 {
-                put_properties(&mut body, &[]);
+                put_properties(&mut body, &will.properties);
             }
             put_string(&mut body, will.topic.as_bytes());
             put_string(&mut body, &will.payload);

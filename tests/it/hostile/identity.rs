@@ -3,7 +3,7 @@
 use super::Victim;
 use crate::harness::broker::{Broker, LOCAL};
 use crate::harness::client::Client;
-use crate::harness::packet::{BOTH, Connect, Packet, Publish, Version, ack};
+use crate::harness::packet::{BOTH, Connect, Packet, Publish, Version, ack, frame, property};
 use crate::harness::root::Root;
 
 /// A broker with the users alice and bob beside `local`, and this UCI.
@@ -239,6 +239,72 @@ fn a_user_who_is_removed_goes_and_nobody_gets_its_session_53() {
     assert!(present(&back));
     assert_eq!(back.text(), "in flight");
     victim.unharmed();
+}
+
+/// alice's client goes and leaves a Will that waits; a session that is begun anew would have it published.
+fn leaves_a_will(broker: &Broker) {
+    let mut connect = alice(Version::V5).persistent().will("secret/will", "will");
+    let hours = 7200_u32.to_be_bytes().to_vec();
+    let will = connect.will.as_mut().expect("it was just set");
+    will.properties.push((property::WILL_DELAY_INTERVAL, hours));
+    let mut leaver = broker.join(&connect);
+    leaver.send(&frame(0xE0, &[0x04]));
+    leaver.closed();
+}
+
+#[test]
+fn a_delayed_will_whose_right_was_taken_away_is_not_published_53() {
+    let mut victim = victim("");
+    let forbidden = uci_with(&rule("write", "secret/#", "deny"));
+    let passwd = victim.broker.root().read("etc/fosquitto/passwd");
+    let without_alice: Vec<&str> = passwd
+        .lines()
+        .filter(|line| !line.starts_with("alice:"))
+        .collect();
+    let without_alice = without_alice.join("\n") + "\n";
+    for (uci, users, published) in [
+        (&uci_with(""), &passwd, true),
+        (&forbidden, &passwd, false),
+        (&uci_with(""), &without_alice, false),
+    ] {
+        let mut watcher = victim.broker.join(&Connect::new(Version::V5, "watcher"));
+        watcher.subscribe("secret/#", 0);
+        leaves_a_will(&victim.broker);
+        victim.broker.root().write("etc/fosquitto/passwd", users);
+        victim.broker.reload(uci);
+        // Whoever comes back may begin anew, which ends the session and with it the delay.
+        victim.broker.root().write("etc/fosquitto/passwd", &passwd);
+        victim.broker.reload(&uci_with(""));
+        victim.broker.join(&alice(Version::V5)).disconnect();
+        watcher.publish("secret/end", "end");
+        let first = if published { "will" } else { "end" };
+        assert_eq!(watcher.text(), first, "{uci}");
+    }
+    victim.unharmed();
+}
+
+#[test]
+fn a_delayed_will_that_is_forbidden_while_the_bus_is_down_is_not_published_53() {
+    let allowed = uci_with("");
+    for (uci, published) in [
+        (&allowed, true),
+        (&uci_with(&rule("write", "secret/#", "deny")), false),
+    ] {
+        let root = Root::with_uci(&allowed);
+        assert!(root.passwd("alice", "password").status.success());
+        let broker = Broker::start_on(root);
+        leaves_a_will(&broker);
+        let (_, root) = broker.stop();
+        root.write_uci(uci);
+        let broker = Broker::start_on(root);
+        let mut watcher = broker.join(&Connect::new(Version::V5, "watcher"));
+        watcher.subscribe("secret/#", 0);
+        broker.reload(&allowed);
+        broker.join(&alice(Version::V5)).disconnect();
+        watcher.publish("secret/end", "end");
+        let first = if published { "will" } else { "end" };
+        assert_eq!(watcher.text(), first, "{uci}");
+    }
 }
 
 /// Configurations that would open the bus if the faulty part were left out.

@@ -65,7 +65,7 @@
 //! | 56 | `$share` against a denial, filters wider than the grant | `identity` |
 //! | 59 | a damaged, foreign or unusable database or journal | `stored` |
 //! | 60 | a power cut | `stored` |
-//! | 61 | another boot and another date | `stored` |
+//! | 61 | another boot and another date | `stored`, `dates` |
 //! | 62 | WebSocket | `websocket` |
 //! | 64 | escape sequences for the log | `strings` |
 //! | 65 | a million denied publishes | `flood` |
@@ -74,6 +74,7 @@
 
 mod catalogue;
 mod certificates;
+mod dates;
 mod first_packet;
 mod flood;
 mod flow;

@@ -21,12 +21,12 @@ const DATABASE: &str = "etc/fosquitto/fosquitto.db";
 const JOURNAL: &str = "var/run/fosquitto";
 
 /// Retained messages that are there before an attack.
-const KEPT: usize = 200;
+pub(super) const KEPT: usize = 200;
 
 /// The name under which [`serves`] keeps something.
 const LATER: &str = "kept/later";
 
-fn uci(durability: &str) -> String {
+pub(super) fn uci(durability: &str) -> String {
     format!(
         "{}\nconfig persistence 'persistence'\n\toption durability '{durability}'\n",
         siege::UCI
@@ -40,6 +40,12 @@ fn sleeper() -> Connect {
 /// A broker that has kept a session with a message and many retained ones.
 fn keeping(durability: &str) -> Broker {
     let broker = Broker::start(&uci(durability));
+    keep(&broker);
+    broker
+}
+
+/// Gives a broker a session with a message and many retained ones to keep.
+pub(super) fn keep(broker: &Broker) {
     let dial = || Client::dial(broker.address("open"));
     let mut client = dial().join(&sleeper());
     client.subscribe("to/sleeper", 1);
@@ -50,7 +56,6 @@ fn keeping(durability: &str) -> Broker {
         let publish = Publish::new(&format!("kept/{number}"), "x".repeat(50));
         publisher.publish_acknowledged(publish.qos(1, 1).retained());
     }
-    broker
 }
 
 /// The root of one that was stopped.
@@ -64,7 +69,7 @@ fn killed(durability: &str) -> Root {
 }
 
 /// How many retained messages there are.
-fn retained(broker: &Broker) -> usize {
+pub(super) fn retained(broker: &Broker) -> usize {
     let guest = Connect::new(Version::V311, "guest");
     let mut guest = Client::dial(broker.address("open")).join(&guest);
     guest.send_subscribe("kept/#", 0);
@@ -80,7 +85,7 @@ fn retained(broker: &Broker) -> usize {
 }
 
 /// Whether the session is there, with its message.
-fn is_session_there(broker: &Broker) -> bool {
+pub(super) fn is_session_there(broker: &Broker) -> bool {
     let mut client = Client::dial(broker.address("open"));
     let connack = client.connect(&sleeper());
     if !connack.session_present {
@@ -274,7 +279,7 @@ fn a_read_only_file_system_is_read_and_what_comes_survives_a_crash_59() {
 }
 
 /// Whether this process may mount something in a namespace of its own.
-fn may_mount() -> bool {
+pub(super) fn may_mount() -> bool {
     let mut command = Command::new("/bin/true");
     let root = c"/".to_owned();
     mounting(&mut command, root.clone(), root, 0);
@@ -282,7 +287,7 @@ fn may_mount() -> bool {
 }
 
 /// Has a command see one path in the place of another, for itself alone.
-fn mounting(command: &mut Command, from: CString, to: CString, flags: libc::c_ulong) {
+pub(super) fn mounting(command: &mut Command, from: CString, to: CString, flags: libc::c_ulong) {
     let mount = move || {
         let nothing = std::ptr::null();
         let bind = libc::MS_BIND | libc::MS_REC;

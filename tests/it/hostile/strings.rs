@@ -253,7 +253,7 @@ fn a_filter_of_plus_signs_alone_is_too_deep_31() {
     for version in BOTH {
         let refusal = if version == Version::V5 { 0x97 } else { 0x80 };
         let mut member = victim.member(version);
-        for count in [201, 32_767, 32_768] {
+        for count in [202, 32_767, 32_768] {
             assert_eq!(member.subscribe(&plus(count), 0), refusal, "{count}");
             let shared = format!("$share/g/{}", plus(count.min(32_000)));
             assert_eq!(member.subscribe(&shared, 0), refusal, "{count}");
@@ -262,10 +262,10 @@ fn a_filter_of_plus_signs_alone_is_too_deep_31() {
         for mixture in 0..256_u32 {
             let level = |bit: u32| if mixture >> bit & 1 == 0 { "+" } else { "a" };
             let head: Vec<&str> = (0..8).map(level).collect();
-            let filter = format!("{}/{}", head.join("/"), plus(192));
+            let filter = format!("{}/{}", head.join("/"), plus(193));
             assert_eq!(member.subscribe(&filter, 0), 0);
         }
-        let topic = vec!["a"; 200].join("/");
+        let topic = vec!["a"; 201].join("/");
         for _ in 0..20 {
             member.publish(&topic, "x");
             assert_eq!(member.message().topic, topic);
@@ -274,6 +274,21 @@ fn a_filter_of_plus_signs_alone_is_too_deep_31() {
         member.disconnect();
     }
     victim.unharmed_within(Duration::from_secs(10));
+}
+
+#[test]
+fn client_ids_of_65_535_bytes_leave_nothing_behind_27() {
+    let mut victim = Victim::new();
+    for version in BOTH {
+        for number in 0..300 {
+            let client_id = format!("{number:03}{}", "x".repeat(65_532));
+            victim
+                .broker
+                .join(&Connect::new(version, &client_id))
+                .disconnect();
+        }
+    }
+    victim.unharmed();
 }
 
 /// Names that mean something in a pattern, a path or a log line.

@@ -115,6 +115,9 @@ return baseclass.extend({
 	bytes: bytes,
 	time: time,
 
+	/* What is read as one, and not broken where there is room. */
+	word: text => text == null ? null : E('span', { 'class': 'word' }, [ text ]),
+
 	/* Tells what went wrong, beside whatever the page shows. */
 	complain: function(error) {
 		ui.addNotification(null, E('p', [ error.message || String(error) ]), 'danger');
@@ -128,7 +131,7 @@ return baseclass.extend({
 		const cells = row => row.map((cell, i) => E('td', { 'class': 'td', 'data-title': titles[i] || null }, children(cell)));
 		const head = E('tr', { 'class': 'tr table-titles' }, titles.map(title => E('th', { 'class': 'th' }, [ title ])));
 		const body = rows.map((row, i) => E('tr', { 'class': 'tr cbi-rowstyle-%d'.format(1 + i % 2) }, cells(row)));
-		const placeholder = E('tr', { 'class': 'tr placeholder' }, [ E('td', { 'class': 'td' }, [ E('em', [ nothing ]) ]) ]);
+		const placeholder = E('tr', { 'class': 'tr placeholder' }, [ E('td', { 'class': 'td', 'colspan': titles.length }, [ E('em', [ nothing ]) ]) ]);
 
 		return E('table', Object.assign({ 'class': 'table fosquitto-table' }, attributes), [ head ].concat(body.length ? body : [ placeholder ]));
 	},

@@ -408,7 +408,7 @@ return baseclass.extend({
 				},
 				'keepalive': {
 					kind: 'duration', min: 5, max: 65535, default: '60',
-					doc: _('After so long without a packet the other broker is asked whether it is there.')
+					doc: _('After so long without a packet the other broker is asked whether it is there. What is on its way to it may stay without a sign for half of that, 30 s at most and as a rule 10 at least, before the connection counts as dead.')
 				},
 				'connect_timeout': {
 					kind: 'duration', min: 1, max: 300, default: '15',

@@ -106,7 +106,8 @@ return view.extend({
 		});
 		const filter = () => input.value.trim() || '#';
 
-		this.filter = () => input.value.trim() || undefined;
+		// What the bus tells of itself, below $SYS, is for who asks for it.
+		this.filter = filter;
 
 		return E('div', { 'class': 'fosquitto-tools' }, [
 			input,
@@ -277,7 +278,7 @@ return view.extend({
 		const rows = found.items.filter(it => has(it.client_id, sought) || has(it.user, sought)).map(it => [
 			it.client_id,
 			it.user == null ? E('em', [ _('anonymous') ]) : it.user,
-			it.connected ? _('connected') : _('away for %s').format(bus.time(it.away_s)),
+			bus.word(it.connected ? _('connected') : _('away for %s').format(bus.time(it.away_s))),
 			it.ends_s == null ? '-' : _('in %s').format(bus.time(it.ends_s)),
 			'%d'.format(it.subscriptions),
 			'%d'.format(it.inflight),
@@ -304,7 +305,7 @@ return view.extend({
 
 	denials: function(denials) {
 		const rows = L.toArray(denials).map(it => [
-			_('%s ago').format(bus.time(it.ago_s)), '%d'.format(it.count), it.client_id, it.user, it.address, it.action, it.topic, it.words
+			bus.word(_('%s ago').format(bus.time(it.ago_s))), '%d'.format(it.count), it.client_id, it.user, bus.word(it.address), it.action, it.topic, it.words
 		]);
 
 		return [ bus.table([
@@ -332,7 +333,7 @@ return view.extend({
 
 	bridges: function(bridges) {
 		const rows = bridges.map(it => [
-			it.name, it.address,
+			bus.word(it.name), bus.word(it.address),
 			it.error == null ? _('%s for %s').format(it.state, bus.time(it.since_s))
 				: E('span', { 'class': 'fosquitto-denied' }, [ '%s: %s'.format(it.state, it.error) ]),
 			'%d'.format(it.messages_in), '%d'.format(it.messages_out), '%d (%s)'.format(it.queued, bus.bytes(it.queued_bytes))

@@ -27,11 +27,6 @@ function button(title, style, work, may_write) {
 	return E('button', { 'class': 'btn cbi-button-%s'.format(style), 'click': work, 'disabled': may_write ? bus.readonly() : null }, [ title ]);
 }
 
-/* What is read as one. */
-function word(text) {
-	return E('span', { 'class': 'word' }, [ text ]);
-}
-
 /* The time of day, with milliseconds. */
 function clock(date) {
 	const digits = (value, count) => String(value).padStart(count, '0');
@@ -200,7 +195,7 @@ return view.extend({
 	showEvents: function() {
 		const has = text => text != null && text.toLowerCase().includes(this.sought);
 		const rows = this.events.filter(it => has(it.client_id) || has(it.topic)).map(it => [
-			word(it.at), DIRECTIONS[it.direction] || '', it.client_id, word(it.what), it.topic, details(it)
+			bus.word(it.at), DIRECTIONS[it.direction] ? bus.word(DIRECTIONS[it.direction]) : '', it.client_id, bus.word(it.what), it.topic, details(it)
 		]);
 
 		dom.content(this.content, [ bus.table([
