@@ -119,6 +119,13 @@ it_takes_nothing_that_mosquitto_did_not_use() {
 	[ "$(cat "$R/etc/config/fosquitto")" = "$SHIPPED" ] || fail "it has changed"
 }
 
+it_takes_nothing_of_a_file_that_does_not_say_that_mosquitto_uses_it() {
+	mosquitto
+	printf "config listener 'a'\n\toption port '1883'\n" >"$R/etc/config/mosquitto"
+	uci_defaults
+	[ "$(cat "$R/etc/config/fosquitto")" = "$SHIPPED" ] || fail "it has changed"
+}
+
 it_takes_nothing_where_there_are_listeners_or_bridges_of_our_own() {
 	mosquitto "config listener 'a'" "	option port '1883'"
 	printf "config listener 'own'\n\toption port '1885'\n" >>"$R/etc/config/fosquitto"
