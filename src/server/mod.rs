@@ -22,6 +22,7 @@ mod ram;
 mod reload;
 mod signals;
 mod trail;
+mod watch;
 pub mod why;
 
 use std::fs;
@@ -153,6 +154,7 @@ fn serve(root: PathBuf, config: Config, handed: Vec<Handed>) -> io::Result<ExitC
         // Not before: a second one by mistake must not take the first one's place.
         write_pid_file(&bus.root.join(PID_FILE));
         watch_over(&bus.root.join(LAST_WORDS));
+        watch::watch(&bus);
         *bus.control.borrow_mut() = answer::open(&bus);
         log::info!("ready");
         pages::let_go();

@@ -68,6 +68,15 @@ pub fn reload(bus: &Rc<Bus>) {
     log::info!("configuration reloaded");
 }
 
+/// Reads the certificates and the lists of revoked ones again; what else was configured stays.
+pub fn renew_certificates(bus: &Rc<Bus>) {
+    let config = bus.config.borrow().clone();
+    bus.doors.borrow_mut().follow(bus, &config);
+    review_clients(bus);
+    bus.accept_more();
+    log::info!("certificates have changed and were read again");
+}
+
 /// Decides about each client again.
 fn review_clients(bus: &Rc<Bus>) {
     let clients: Vec<ConnectionId> = bus.table.borrow().all().map(|(id, _)| id).collect();

@@ -188,6 +188,30 @@ fn a_client_whose_certificate_was_revoked_goes_and_the_others_stay() {
 }
 
 #[test]
+fn a_client_whose_certificate_was_revoked_goes_without_a_reload_and_the_others_stay() {
+    let root = Root::with_uci(REMOTE_SIDE);
+    REMOTE.install(&root);
+    let broker = Broker::start_on(root);
+    let (lost, kept) = (REMOTE.client("lost", 2), REMOTE.client("kept", 3));
+    let connect = |token, id: &str| {
+        Handshake::new(token)
+            .dial(broker.address("remote"))
+            .join(&Connect::new(Version::V311, id))
+    };
+    let (mut on_lost, mut on_kept) = (connect(&lost, "lost"), connect(&kept, "kept"));
+    // What is not asked for does not happen: the remote side stays as it is configured.
+    broker
+        .root()
+        .write_uci("config remote 'remote'\n\toption enabled '0'\n");
+    REMOTE.install_crl(broker.root(), &[2]);
+    on_lost.closed();
+    on_kept.ping();
+    let refusal = Handshake::new(&lost).refusal(broker.address("remote"));
+    assert!(refusal.contains("certificate revoked"), "{refusal}");
+    connect(&kept, "kept-2").ping();
+}
+
+#[test]
 fn a_renewed_server_certificate_is_shown_to_new_clients() {
     let root = Root::with_uci(REMOTE_SIDE);
     REMOTE.install(&root);
