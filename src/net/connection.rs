@@ -147,6 +147,7 @@ impl<H: Hub> Connection<H> {
     /// Whether those are handled first that have something to be read already, once. A client may end one connection by DISCONNECT and make
     /// the next at once: its DISCONNECT is there before its new socket is, but a new socket is read without waiting for the kernel to say
     /// that it can be. The CONNECT would take over the session of a client that has said that it goes, and publish its Will.
+    /// What the kernel itself delivers in another order, as it seldom does on a machine with much to do, stays so.
     fn lets_others_go_first(&mut self) -> bool {
         let is_fresh = matches!(self.state, State::Fresh);
         if is_fresh {

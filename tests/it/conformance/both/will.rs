@@ -1,10 +1,7 @@
 //! Chapters 3.1.2.5 to 3.1.2.7 and 3.14.4: the Will.
 
-use std::net::TcpStream;
-
 use crate::conformance::raw::{ILL_FORMED, connect_head, is_malformed};
 use crate::harness::broker::{Broker, LOCAL};
-use crate::harness::client::Client;
 use crate::harness::packet::{BOTH, Connect, Publish, Version, frame, put_string};
 
 #[test]
@@ -27,33 +24,6 @@ fn the_will_is_discarded_at_disconnect_3_1_2_10_and_3_14_4_3() {
         broker
             .join(&Connect::new(version, "mortal").will("will", "gone"))
             .disconnect();
-        watcher.publish("will", "end");
-        assert_eq!(watcher.text(), "end");
-    }
-}
-
-/// A connection that holds small packets back until those before have been acknowledged, as TCP does if nobody asks for anything else.
-fn slow_to_send(broker: &Broker) -> Client {
-    let stream = TcpStream::connect(broker.address("local")).expect("the broker listens");
-    Client::over(Box::new(stream))
-}
-
-#[test]
-fn a_client_that_goes_and_comes_back_at_once_leaves_no_will_3_1_2_10_and_3_14_4_3() {
-    let broker = Broker::start(LOCAL);
-    for version in BOTH {
-        let mut watcher = broker.join(&Connect::new(version, "watcher"));
-        watcher.subscribe("will", 0);
-        let connect = Connect::new(version, "mortal").will("will", "gone");
-        for _ in 0..30 {
-            // Its DISCONNECT stays behind, and leaves with the end of the connection: just before the next one is made.
-            let mut mortal = slow_to_send(&broker).join(&broker.as_local(&connect));
-            mortal.publish("will", "alive");
-            mortal.send(&frame(0xE0, &[]));
-            assert_eq!(watcher.text(), "alive");
-            drop(mortal);
-            broker.join(&connect).disconnect();
-        }
         watcher.publish("will", "end");
         assert_eq!(watcher.text(), "end");
     }
