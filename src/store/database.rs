@@ -142,6 +142,9 @@ impl Database {
         // The size of pages counts only before the first.
         connection.pragma_update(None, "page_size", PAGE_BYTES)?;
         schema::prepare(&connection, seed)?;
+        if !schema::is_whole(&connection)? {
+            return Err(NotSound::Damaged("its tables are others".to_owned()));
+        }
         if !is_known {
             look_through(&connection)?;
         }

@@ -6,7 +6,7 @@
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Row};
 
-use super::schema;
+use super::schema::{self, SOUND_WAITING, Table};
 
 /// Copies what can be read: each table forwards until its first damage, then backwards until its last. How many rows.
 pub fn copy(source: &Connection, to: &Connection) -> usize {
@@ -14,17 +14,25 @@ pub fn copy(source: &Connection, to: &Connection) -> usize {
     let Ok(transaction) = to.unchecked_transaction() else {
         return 0;
     };
-    for (table, columns) in schema::TABLES {
+    for Table {
+        name,
+        columns,
+        sound,
+    } in schema::TABLES
+    {
         for order in ["ASC", "DESC"] {
             let key = columns.split(',').next().unwrap_or("rowid");
-            let read = format!("SELECT {columns} FROM {table} ORDER BY {key} {order}");
+            let read = format!(
+                "WITH whole({columns}) AS (SELECT * FROM {name})
+                 SELECT {columns} FROM whole WHERE {sound} ORDER BY {key} {order}"
+            );
             let places = vec!["?"; columns.split(',').count()].join(", ");
-            let write = if table == "state" {
+            let write = if name == "state" {
                 "REPLACE"
             } else {
                 "INSERT OR IGNORE"
             };
-            let write = format!("{write} INTO {table} VALUES ({places})");
+            let write = format!("{write} INTO {name} VALUES ({places})");
             let (copied, is_whole) = copy_rows(source, &transaction, &read, &write);
             rows += copied;
             if is_whole {
@@ -69,11 +77,13 @@ fn sound<'r>(row: &'r Row<'_>, column: usize) -> rusqlite::Result<ToSqlOutput<'r
     Ok(ToSqlOutput::Borrowed(value))
 }
 
-/// Removes what refers to rows that could not be read.
+/// Removes what refers to rows that could not be read, and what waits for nobody.
 pub fn mend(connection: &Connection) -> rusqlite::Result<()> {
-    connection.execute_batch(
+    connection.execute_batch(&format!(
         "BEGIN;
-         UPDATE message SET session = NULL WHERE session NOT IN (SELECT id FROM session);
+         UPDATE message SET session = NULL, position = NULL
+             WHERE session IS NOT NULL AND (session NOT IN (SELECT id FROM session) OR NOT ({SOUND_WAITING}))
+             OR session IS NULL AND position IS NOT NULL;
          DELETE FROM delivery WHERE session NOT IN (SELECT id FROM session)
              OR message NOT IN (SELECT id FROM message);
          DELETE FROM release WHERE session NOT IN (SELECT id FROM session);
@@ -84,5 +94,5 @@ pub fn mend(connection: &Connection) -> rusqlite::Result<()> {
              AND id NOT IN (SELECT message FROM delivery)
              AND id NOT IN (SELECT will_message FROM session WHERE will_message IS NOT NULL);
          COMMIT;",
-    )
+    ))
 }

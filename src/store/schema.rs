@@ -27,29 +27,74 @@ pub const APPLICATION_ID: i32 = i32::from_be_bytes(*b"FQTO");
 /// The present version.
 pub const VERSION: i32 = 1;
 
-/// The tables with the columns that a copy takes, in the order in which they are copied.
-pub const TABLES: [(&str, &str); 7] = [
-    (
-        "state",
-        "id, store, applied, position, message, session, time_ms, wall_s, boot, offset_ms",
-    ),
-    (
-        "message",
-        "id, topic, properties, payload, qos, retain, expires_at_ms, retained,
+/// A table as a copy takes it.
+pub struct Table {
+    /// Its name.
+    pub name: &'static str,
+    /// Its columns as they stand in it; the first is the key.
+    pub columns: &'static str,
+    /// What holds of a row that this program has written: SQLite keeps a value of any type in any column.
+    pub sound: &'static str,
+}
+
+/// The tables in the order in which they are copied.
+pub const TABLES: [Table; 7] = [
+    Table {
+        name: "state",
+        columns: "id, store, applied, position, message, session, time_ms, wall_s, boot, offset_ms",
+        sound: "typeof(store) = 'integer' AND typeof(applied) = 'integer' AND typeof(position) = 'integer'
+            AND typeof(message) = 'integer' AND typeof(session) = 'integer' AND typeof(time_ms) = 'integer'
+            AND typeof(ifnull(wall_s, 0)) = 'integer' AND typeof(boot) = 'integer' AND typeof(offset_ms) = 'integer'",
+    },
+    Table {
+        name: "message",
+        columns: "id, topic, properties, payload, qos, retain, expires_at_ms, retained,
          session, packet_id, position, sent_qos, sent_retain, subscription_ids, share",
-    ),
-    (
-        "delivery",
-        "message, session, packet_id, share, position, sent_qos, sent_retain, subscription_ids",
-    ),
-    ("release", "session, packet_id, position"),
-    (
-        "session",
-        "id, client_id, user, expiry_s, offline_since_ms, will_message, will_delay_s, will_expiry_s",
-    ),
-    ("subscription", "session, filter, options, subscription_id"),
-    ("taken", "session, packet_id"),
+        sound: "typeof(topic) = 'text' AND typeof(ifnull(properties, x'')) = 'blob' AND typeof(payload) = 'blob'
+            AND typeof(qos) = 'integer' AND qos BETWEEN 0 AND 2 AND typeof(retain) = 'integer'
+            AND typeof(ifnull(expires_at_ms, 0)) = 'integer' AND typeof(retained) = 'integer'",
+    },
+    Table {
+        name: "delivery",
+        columns: "message, session, packet_id, share, position, sent_qos, sent_retain, subscription_ids",
+        sound: "typeof(message) = 'integer' AND typeof(session) = 'integer' AND typeof(packet_id) = 'integer'
+            AND packet_id BETWEEN 0 AND 65535 AND typeof(share) = 'text' AND typeof(position) = 'integer'
+            AND typeof(sent_qos) = 'integer' AND sent_qos BETWEEN 0 AND 2 AND typeof(sent_retain) = 'integer'
+            AND typeof(ifnull(subscription_ids, x'')) = 'blob'",
+    },
+    Table {
+        name: "release",
+        columns: "session, packet_id, position",
+        sound: "typeof(session) = 'integer' AND typeof(packet_id) = 'integer' AND packet_id BETWEEN 1 AND 65535
+            AND typeof(position) = 'integer'",
+    },
+    Table {
+        name: "session",
+        columns: "id, client_id, user, expiry_s, offline_since_ms, will_message, will_delay_s, will_expiry_s",
+        sound: "typeof(client_id) = 'text' AND typeof(ifnull(user, '')) = 'text' AND typeof(expiry_s) = 'integer'
+            AND expiry_s BETWEEN 0 AND 4294967295 AND typeof(ifnull(offline_since_ms, 0)) = 'integer'
+            AND typeof(ifnull(will_message, 0)) = 'integer'
+            AND typeof(ifnull(will_delay_s, 0)) = 'integer' AND ifnull(will_delay_s, 0) BETWEEN 0 AND 4294967295
+            AND typeof(ifnull(will_expiry_s, 0)) = 'integer' AND ifnull(will_expiry_s, 0) BETWEEN 0 AND 4294967295",
+    },
+    Table {
+        name: "subscription",
+        columns: "session, filter, options, subscription_id",
+        sound: "typeof(session) = 'integer' AND typeof(filter) = 'text' AND typeof(options) = 'integer'
+            AND options BETWEEN 0 AND 255 AND typeof(ifnull(subscription_id, 0)) = 'integer'
+            AND ifnull(subscription_id, 0) BETWEEN 0 AND 268435455",
+    },
+    Table {
+        name: "taken",
+        columns: "session, packet_id",
+        sound: "typeof(session) = 'integer' AND typeof(packet_id) = 'integer' AND packet_id BETWEEN 1 AND 65535",
+    },
 ];
+
+/// What holds of a message that waits for one session: the columns that its delivery would have.
+pub const SOUND_WAITING: &str = "typeof(session) = 'integer' AND typeof(packet_id) = 'integer' AND packet_id BETWEEN 0 AND 65535
+    AND typeof(share) = 'text' AND typeof(position) = 'integer' AND typeof(sent_qos) = 'integer' AND sent_qos BETWEEN 0 AND 2
+    AND typeof(sent_retain) = 'integer' AND typeof(ifnull(subscription_ids, x'')) = 'blob'";
 
 const VERSION_1: &str = "
 CREATE TABLE state(
@@ -124,6 +169,22 @@ CREATE TABLE taken(
 
 /// The steps from each version to the next.
 const MIGRATIONS: [&str; VERSION as usize] = [VERSION_1];
+
+/// Whether the tables are those of the present version, to the letter: a column of another name, or one that may be null now, is damage that
+/// no check of pages finds.
+pub fn is_whole(connection: &Connection) -> rusqlite::Result<bool> {
+    let sql = "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL ORDER BY rowid";
+    let mut statement = connection.prepare(sql)?;
+    let mut rows = statement.query([])?;
+    let steps = MIGRATIONS.iter().flat_map(|step| step.split(';'));
+    for table in steps.map(str::trim).filter(|table| !table.is_empty()) {
+        match rows.next()? {
+            Some(row) if row.get_ref(0)?.as_bytes()? == table.as_bytes() => {}
+            _ => return Ok(false),
+        }
+    }
+    Ok(rows.next()?.is_none())
+}
 
 /// Brings the database to the present version. `store` is the number of one that is made. The caller has looked that its version is
 /// not later.
