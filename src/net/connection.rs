@@ -68,8 +68,6 @@ struct Connection<H: Hub> {
 
 /// How far a connection has come.
 enum State {
-    /// It has just been accepted: see [`Connection::lets_others_go_first`].
-    Fresh,
     /// CONNECT is to come.
     Connect,
     /// Its CONNECT waits for the verdict about the password.
@@ -97,10 +95,6 @@ impl<H: Hub> Future for Connection<H> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
-        if this.lets_others_go_first() {
-            cx.waker().wake_by_ref();
-            return Poll::Pending;
-        }
         loop {
             if let State::Verifying(_) = this.state {
                 if this.is_closing() {
@@ -144,18 +138,6 @@ impl<H: Hub> Future for Connection<H> {
 }
 
 impl<H: Hub> Connection<H> {
-    /// Whether those are handled first that have something to be read already, once. A client may end one connection by DISCONNECT and make
-    /// the next at once: its DISCONNECT is there before its new socket is, but a new socket is read without waiting for the kernel to say
-    /// that it can be. The CONNECT would take over the session of a client that has said that it goes, and publish its Will.
-    /// What the kernel itself delivers in another order, as it seldom does on a machine with much to do, stays so.
-    fn lets_others_go_first(&mut self) -> bool {
-        let is_fresh = matches!(self.state, State::Fresh);
-        if is_fresh {
-            self.state = State::Connect;
-        }
-        is_fresh
-    }
-
     /// Whether a packet of this first byte may come now.
     fn may_come(&self, first: u8) -> Result<(), Fault> {
         let what = match self.state {
@@ -296,7 +278,7 @@ impl<H: Hub> Connection<H> {
             State::Running(version) => version,
             State::Connect => return self.connect(first, body, whole),
             State::Exchanging(_) => return self.continue_exchange(first, body),
-            State::Fresh | State::Verifying(_) | State::Delayed(_) | State::Closing => return,
+            State::Verifying(_) | State::Delayed(_) | State::Closing => return,
         };
         let hub = self.hub.clone();
         let mut scratch = hub.scratch().borrow_mut();

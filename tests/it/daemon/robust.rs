@@ -3,6 +3,7 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -148,11 +149,20 @@ fn clients_that_break_off_while_they_are_written_to_leave_no_descriptor_behind()
                 reset.expect("a socket takes it");
             }
         }
-        is_over.store(true, Ordering::Relaxed);
+        descriptors_are_given_back(&broker, before, &is_over);
     });
-    until("every descriptor is given back", || {
-        (descriptors(&broker) == before).then_some(())
-    });
+}
+
+/// Waits until the broker has given back the sockets of clients that have gone, to which it goes on writing, and then has that end: what
+/// is not written to any more is noticed by its keep alive only.
+pub fn descriptors_are_given_back(broker: &Broker, before: usize, is_over: &AtomicBool) {
+    let given_back = std::panic::catch_unwind(AssertUnwindSafe(|| {
+        until("every descriptor is given back", || {
+            (descriptors(broker) == before).then_some(())
+        });
+    }));
+    is_over.store(true, Ordering::Relaxed);
+    given_back.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
 }
 
 /// A socket that is subscribed to `t` and has been sent the first message.

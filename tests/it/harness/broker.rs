@@ -277,14 +277,20 @@ impl Broker {
         self.child.wait().expect("a child can be waited for")
     }
 
-    /// The memory of the process that is in RAM, in bytes.
+    /// The memory of the process that is in RAM and is no page of a file, in bytes. Pages of files come and go as the kernel likes.
     pub fn resident_bytes(&self) -> usize {
-        self.status_bytes("VmRSS:")
+        self.status_bytes("RssAnon:") + self.status_bytes("RssShmem:")
     }
 
-    /// The most memory that the process ever had in RAM, in bytes.
+    /// Pages of files, those of its program first, that the process has in RAM, in bytes.
+    pub fn resident_file_bytes(&self) -> usize {
+        self.status_bytes("RssFile:")
+    }
+
+    /// The most memory that the process ever had in RAM beside the pages of files that it has now, in bytes.
     pub fn peak_resident_bytes(&self) -> usize {
-        self.status_bytes("VmHWM:")
+        let peak = self.status_bytes("VmHWM:");
+        peak.saturating_sub(self.resident_file_bytes())
     }
 
     /// The processor time that the process has taken so far, all its threads together.

@@ -15,14 +15,14 @@ use crate::harness::packet::{Connect, Version};
 /// The ceiling of the configuration below.
 pub const LIMIT: usize = 16 << 20;
 
-/// What the process may grow by: the ceiling, a quarter for what the allocator adds, which is not the broker's to count, and what the store
-/// works with: what flash lacks is read as a whole, and the database has a cache.
-const GROWN_MAX: usize = LIMIT + LIMIT / 4 + (4 << 20);
+/// What the process may grow by for a moment: the ceiling, a quarter for what the allocator adds, which is not the broker's to count, and what
+/// the store works with: what flash lacks is read as a whole, which takes several times its bytes, and the database has a cache.
+const GROWN_MAX: usize = LIMIT + LIMIT / 4 + (20 << 20);
 
-/// What the process may have in RAM in the end, in bytes, where it had no more than [`START`] in the beginning, as a release build has.
-/// A debug build's program, or an emulator around it, is larger by itself, and may be so in the end.
+/// What the process may have in RAM in the end, in bytes, where no more than [`PROGRAM_MAX`] of it are pages of its program, as of a release
+/// build. A debug build's program, or an emulator around it, is larger, and may be so.
 const LEFT_MAX: usize = 24 << 20;
-const START: usize = 8 << 20;
+const PROGRAM_MAX: usize = 7 << 20;
 
 /// The processor time that an attack may cost the broker. Most of it goes into the hundred megabytes and more that some of them move: 5 s
 /// in a debug build, 0.6 s in a release build.
@@ -98,13 +98,14 @@ impl Siege {
     /// The same for an attack that may take this time of the processor.
     pub fn survived_within(self, processor_time: Duration) -> Broker {
         self.bystander.goes_on();
-        let grown = self.broker.peak_resident_bytes() - self.resident_bytes;
+        let peak = self.broker.peak_resident_bytes();
+        let grown = peak.saturating_sub(self.resident_bytes);
         assert!(grown <= GROWN_MAX, "the broker has grown by {grown} bytes");
         let took = self.broker.processor_time() - self.processor_time;
-        let left_max = LEFT_MAX + self.resident_bytes.saturating_sub(START);
         // What the store still has to write, it reads for that, and gives the memory back.
         until("little is left in RAM", || {
-            (self.broker.resident_bytes() < left_max).then_some(())
+            let of_program = self.broker.resident_file_bytes().min(PROGRAM_MAX);
+            (self.broker.resident_bytes() + of_program < LEFT_MAX).then_some(())
         });
         assert!(took < processor_time, "the broker has worked for {took:?}");
         self.broker
