@@ -153,8 +153,8 @@ fn clients_that_break_off_while_they_are_written_to_leave_no_descriptor_behind()
     });
 }
 
-/// Waits until the broker has given back the sockets of clients that have gone, to which it goes on writing, and then has that end: what
-/// is not written to any more is noticed by its keep alive only.
+/// Waits until the broker has given back the sockets of clients that have gone, to which it goes on writing, and then has that end. Whether it
+/// gives them back where nothing more is written to them is not held by this.
 pub fn descriptors_are_given_back(broker: &Broker, before: usize, is_over: &AtomicBool) {
     let given_back = std::panic::catch_unwind(AssertUnwindSafe(|| {
         until("every descriptor is given back", || {
