@@ -390,9 +390,13 @@ test('rules that are dragged are asked in their new order', async () => {
 	const order = () => Array.from(readFileSync(router.config, 'utf8').matchAll(/list topic '(\w+)/g), found => found[1]);
 
 	assert.deepEqual(order(), [ 'alarm', 'home', 'last' ]);
-	// A click on the head of a column would sort them for good: they would come by their topics.
-	for (const head of await page.locator('.cbi-section-table-titles th').all())
+	// A click on the head of a column would sort them for good.
+	const shown = () => page.locator('tr[data-sid]').evaluateAll(rows => rows.map(row => row.getAttribute('data-sid')));
+	const before = await shown();
+	for (const head of await page.locator('.cbi-section-table-titles th').all()) {
 		await head.click();
+		assert.deepEqual(await shown(), before);
+	}
 	await page.locator('tr[data-sid=last]').dragTo(page.locator('tr[data-sid=guests]'), { targetPosition: { x: 30, y: 2 } });
 	await press(page, 'Save & Apply');
 	await applied(page);
