@@ -12,6 +12,7 @@ use crate::harness::PATIENCE;
 use crate::harness::broker::{Broker, LOCAL, OPEN, until};
 use crate::harness::client::Client;
 use crate::harness::packet::{self, Connect, DISCONNECT, PINGREQ, Packet, Publish, Version, Will};
+use crate::harness::pki::REMOTE;
 use crate::harness::root::Root;
 
 /// A subscriber of everything on the listener `open`.
@@ -157,13 +158,16 @@ fn clients_that_break_off_while_they_are_written_to_leave_no_descriptor_behind()
 
 #[test]
 fn a_client_that_is_gone_when_it_is_served_leaves_no_descriptor_behind() {
-    let web = "\nconfig listener 'web'\n\toption port '0'\n\tlist address '127.0.0.1'\n\
-        \toption allow_anonymous '1'\n\toption protocol 'websocket'\n";
-    let broker = Broker::start(&format!(
-        "config global 'global'\n\toption log_level 'debug'\n\n{OPEN}{web}"
+    let root = Root::with_uci(&format!(
+        "config global 'global'\n\toption log_level 'debug'\n\n{OPEN}\n\
+        config remote 'remote'\n\toption enabled '1'\n\toption port '0'\n\n\
+        config listener 'web'\n\toption port '0'\n\tlist address '127.0.0.1'\n\
+        \toption allow_anonymous '1'\n\toption protocol 'websocket'\n"
     ));
+    REMOTE.install(&root);
+    let broker = Broker::start_on(root);
     let before = descriptors(&broker);
-    for listener in ["open", "web"] {
+    for listener in ["open", "remote", "web"] {
         broker.signal(libc::SIGSTOP);
         let stream = TcpStream::connect(broker.address(listener)).expect("the kernel listens");
         let address = stream.local_addr().expect("it has one");
