@@ -28,6 +28,7 @@ use super::codec::{self, AckKind, Peer};
 use super::door::Door;
 use super::outlet::Outlet;
 use super::output::{Output, Pool};
+use super::sweep::Sweep;
 use super::trail::Trail;
 use super::write;
 use crate::auth::{LeftOut, Throttle, Verdict};
@@ -57,6 +58,8 @@ pub struct Table {
     /// Whether what is sent now waits for what the store was told.
     is_holding: bool,
     pool: Pool,
+    /// What gives the sockets of connections that are gone back; set by the server.
+    sweep: Option<Sweep>,
     /// Where the last QoS 0 packet was encoded, for its next receivers.
     encoded: Option<Encoded>,
     /// When those that are not past CONNECT must be.
@@ -189,8 +192,21 @@ impl Table {
         id
     }
 
+    /// Has the descriptors of sockets that have ended given back from now on.
+    pub fn sweep_by(&mut self, sweep: Sweep) {
+        self.sweep = Some(sweep);
+    }
+
+    /// Has the descriptor of a socket that has ended given back.
+    pub fn sweep(&self) {
+        if let Some(sweep) = &self.sweep {
+            sweep.sweep();
+        }
+    }
+
     /// Removes a connection whose socket is closed.
     pub fn remove(&mut self, id: ConnectionId) {
+        self.sweep();
         self.forget_wait(id);
         if self.live(id).is_some_and(|live| live.closing.is_none()) {
             self.trace_end(id, None);
