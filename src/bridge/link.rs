@@ -89,6 +89,7 @@ async fn attempt<H: Hub>(
             let (io, address) = match connected {
                 Ok(connected) => connected,
                 Err(why) => {
+                    hub.table().borrow().sweep();
                     ended = Ended::before(why);
                     break;
                 }

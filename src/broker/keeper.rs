@@ -125,6 +125,11 @@ impl Keeper {
         self.messages.len()
     }
 
+    /// Their bytes.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Whether nothing is kept.
     #[inline]
     pub fn is_empty(&self) -> bool {

@@ -6,6 +6,7 @@ use super::effect::Effects;
 use super::input::{Storage, Traffic};
 use super::load::{self, Loads};
 use super::publish::Outgoing;
+use super::queue::Queue;
 use super::timers::{Time, Timer};
 use super::{Broker, limits};
 use crate::mqtt::Qos;
@@ -249,12 +250,14 @@ impl Broker {
     fn sys_values(&self, traffic: Traffic<'_>) -> [(&'static str, u64); 27] {
         let sys = &self.sys;
         let (sessions, connected) = (self.sessions.len() as u64, sys.connected as u64);
-        let queued: usize = self
-            .sessions
-            .iter()
-            .map(|(_, session)| session.queue.len() + session.qos0_queue.len())
-            .sum();
+        let queues = || {
+            let sessions = self.sessions.iter();
+            sessions.flat_map(|(_, session)| [&session.queue, &session.qos0_queue])
+        };
+        let queued: usize = queues().map(Queue::len).sum();
+        let queued_bytes: usize = queues().map(Queue::bytes).sum();
         let stored = (queued + self.keeper.len() + self.retained.len()) as u64;
+        let stored_bytes = (queued_bytes + self.keeper.bytes() + self.retained.bytes()) as u64;
         [
             ("clients/total", sessions),
             ("clients/maximum", sys.connected_maximum as u64),
@@ -267,7 +270,7 @@ impl Broker {
             ("messages/received", sys.messages_received),
             ("messages/sent", sys.messages_sent),
             ("store/messages/count", stored),
-            ("store/messages/bytes", self.retained.bytes() as u64),
+            ("store/messages/bytes", stored_bytes),
             (
                 "subscriptions/count",
                 (self.router.count() + self.shares.count()) as u64,

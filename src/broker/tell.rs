@@ -42,6 +42,8 @@ pub struct SessionRow {
     pub client_id: String,
     /// The user name of its owner; `None` for anonymous clients.
     pub user: Option<String>,
+    /// Whether it is that of one of this broker's own bridges.
+    pub is_own: bool,
     /// Whether its client is connected.
     pub connected: bool,
     /// For how many seconds it has not been.
@@ -151,6 +153,7 @@ impl Broker {
                 .user()
                 .filter(|_| session.owner != Owner::bridges())
                 .map(str::to_owned),
+            is_own: session.owner == Owner::bridges(),
             connected: session.connection.is_some(),
             away_s: match session.connection {
                 Some(_) => None,

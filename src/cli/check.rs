@@ -10,8 +10,8 @@ use serde_json::{Value, json};
 use super::ask::Command;
 use super::dump::line;
 use crate::bridge::check::{self as bridges, Warning};
-use crate::config;
 use crate::config::fault::Fault;
+use crate::config::{self, Config, Faults};
 use crate::server::lint;
 
 const COMMAND: Command = Command {
@@ -49,20 +49,7 @@ pub fn run(root: &Path, arguments: Vec<OsString>) -> ExitCode {
         }
         None => (config::path(&asked.root), config::load(&asked.root)),
     };
-    let (faults, warnings) = match result {
-        Ok(config) => {
-            let mut warnings = lint::warnings(&config, &path, &asked.root);
-            let bridges = bridges::warnings(&config, &asked.root).into_iter();
-            warnings.extend(bridges.map(|Warning { line, what }| Fault {
-                path: path.clone(),
-                line,
-                what,
-            }));
-            warnings.sort_by_key(|warning| warning.line);
-            (Vec::new(), warnings)
-        }
-        Err(faults) => (faults.0, Vec::new()),
-    };
+    let (faults, warnings) = judge(result, &path, &asked.root);
     let is_good = faults.is_empty() && (warnings.is_empty() || !asked.has("strict"));
     let status = ExitCode::from(if is_good { super::OK } else { super::FAULTS });
     if asked.as_json {
@@ -85,6 +72,27 @@ pub fn run(root: &Path, arguments: Vec<OsString>) -> ExitCode {
         return super::print(&format!("{}: ok\n", path.display()));
     }
     status
+}
+
+/// The faults of a configuration read from `path`, or, when it has none, what is odd about it, in the order of its lines.
+pub(super) fn judge(
+    result: Result<Config, Faults>,
+    path: &Path,
+    root: &Path,
+) -> (Vec<Fault>, Vec<Fault>) {
+    let config = match result {
+        Ok(config) => config,
+        Err(faults) => return (faults.0, Vec::new()),
+    };
+    let mut warnings = lint::warnings(&config, path, root);
+    let bridges = bridges::warnings(&config, root).into_iter();
+    warnings.extend(bridges.map(|Warning { line, what }| Fault {
+        path: path.to_owned(),
+        line,
+        what,
+    }));
+    warnings.sort_by_key(|warning| warning.line);
+    (Vec::new(), warnings)
 }
 
 fn told(faults: &[Fault]) -> Vec<Value> {

@@ -328,6 +328,7 @@ fn table(list: &List, asked: &Asked, bus: &mut Asker) -> Result<String, String> 
 fn user(row: &Value) -> String {
     match row["user"].as_str() {
         Some(user) => shown(user),
+        None if row["own"] == true => "(this bus)".to_owned(),
         None => "(anonymous)".to_owned(),
     }
 }

@@ -5,7 +5,8 @@
 //! control socket under the same name, with the same fields (src/control/mod.rs); a few work on the router's files: passwords, the log, and
 //! what is wrong with a configuration. What goes wrong is `{"error":"…"}`: rpcd knows no other way.
 //!
-//! Who may call what is rpcd's matter, by its files in `acl.d`. No method names a file, runs what it is given, or tells a password.
+//! Who may call what is rpcd's matter, by its files in `acl.d`. No method names a file, runs what it is given, or tells a password or what a
+//! message says: who may look at the bus in LuCI is not for that reason a subscriber. The commands, which are root's, tell messages whole.
 
 use std::ffi::OsString;
 use std::io::{self, Read as _};
@@ -16,9 +17,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
+use super::check::judge;
 use super::dump::{asker, line};
 use crate::auth::{self, Secret};
-use crate::config::{self, Surroundings};
+use crate::config::{self, Surroundings, fault::Fault};
 use crate::control::Request;
 
 const USAGE: &str = "\
@@ -209,11 +211,24 @@ fn typed<T: DeserializeOwned>(arguments: Map<String, Value>) -> Result<T, String
 fn ask(root: &Path, name: &str, mut arguments: Map<String, Value>) -> Result<Value, String> {
     arguments.insert("request".into(), name.into());
     let request: Request = typed(arguments)?;
-    let answer = asker(root)?.ok_or("no bus is running")?.ask(&request)?;
+    let mut answer = asker(root)?.ok_or("no bus is running")?.ask(&request)?;
+    leave_out_contents(&mut answer);
     Ok(match answer {
         Value::Object(_) => answer,
         other => json!({ "result": other }),
     })
+}
+
+/// What messages say goes from a list of them; their sizes stay.
+fn leave_out_contents(answer: &mut Value) {
+    let items = answer.get_mut("items").and_then(Value::as_array_mut);
+    let messages = items.into_iter().flatten();
+    let messages = messages.filter_map(|item| item.get_mut("message")?.as_object_mut());
+    for message in messages {
+        for content in ["payload", "payload_base64", "properties_base64"] {
+            message.remove(content);
+        }
+    }
 }
 
 /// What clients were denied last: a part of the status, for those who want no more of it.
@@ -247,25 +262,27 @@ fn log_lines(_: &Path, arguments: Map<String, Value>) -> Result<Value, String> {
     Ok(json!({ "lines": lines }))
 }
 
-/// What is wrong with the configuration, or with a text that is to become it. A text has no lines that its author knows.
+/// What is wrong with the configuration, or with a text that is to become it, or odd about it. A text has no lines that its author knows.
 fn check(root: &Path, arguments: Map<String, Value>) -> Result<Value, String> {
     #[derive(Deserialize)]
     struct Arguments {
         config: Option<String>,
     }
     let Arguments { config: text } = typed(arguments)?;
-    let faults = match &text {
-        Some(text) => config::parse(text, &config::path(root), &Surroundings::of(root)).err(),
-        None => config::load(root).err(),
+    let path = config::path(root);
+    let result = match &text {
+        Some(text) => config::parse(text, &path, &Surroundings::of(root)),
+        None => config::load(root),
     };
-    let faults = faults.iter().flat_map(|faults| &faults.0);
-    let faults: Vec<String> = faults
-        .map(|fault| match text {
+    let (faults, warnings) = judge(result, &path, root);
+    let told = |all: &[Fault]| -> Vec<String> {
+        let told = all.iter().map(|fault| match text {
             Some(_) => fault.what.clone(),
             None => fault.to_string(),
-        })
-        .collect();
-    Ok(json!({ "ok": faults.is_empty(), "faults": faults }))
+        });
+        told.collect()
+    };
+    Ok(json!({ "ok": faults.is_empty(), "faults": told(&faults), "warnings": told(&warnings) }))
 }
 
 fn list_users(root: &Path, _: Map<String, Value>) -> Result<Value, String> {

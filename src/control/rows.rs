@@ -50,6 +50,8 @@ pub struct Session {
     pub client_id: String,
     /// The user name of its owner; `None` for anonymous ones.
     pub user: Option<String>,
+    /// Whether it is the bus's own, of a section 'bridge', 'subordinate' or 'subsubordinate': what waits there waits for the other broker.
+    pub own: bool,
     /// Whether its client is connected.
     pub connected: bool,
     /// For how many seconds it has not been.

@@ -84,6 +84,8 @@ pub struct Certificate {
     pub until: Option<String>,
     /// Seconds until then by the system's clock, negative if it is over.
     pub left_s: Option<i64>,
+    /// Whether it should have been made anew by now: less than 30 days are left, and less than a quarter of its time.
+    pub due: bool,
 }
 
 /// What there is, in numbers.

@@ -17,6 +17,7 @@ pub mod mdns;
 pub mod mount;
 pub mod outlet;
 pub mod output;
+pub mod round;
 pub mod table;
 pub mod tls;
 pub mod trail;

@@ -28,6 +28,7 @@ use super::codec::{self, AckKind, Peer};
 use super::door::Door;
 use super::outlet::Outlet;
 use super::output::{Output, Pool};
+use super::round::Rounds;
 use super::trail::Trail;
 use super::write;
 use crate::auth::{LeftOut, Throttle, Verdict};
@@ -57,6 +58,8 @@ pub struct Table {
     /// Whether what is sent now waits for what the store was told.
     is_holding: bool,
     pool: Pool,
+    /// The rounds of the loop; set by the server.
+    rounds: Option<Rounds>,
     /// Where the last QoS 0 packet was encoded, for its next receivers.
     encoded: Option<Encoded>,
     /// When those that are not past CONNECT must be.
@@ -155,6 +158,7 @@ impl Table {
             unsent: 0,
             counted: 0,
             answers: 0,
+            received: 0,
             backlog: Backlog::default(),
             gathered: 0,
             kept: 0,
@@ -191,6 +195,7 @@ impl Table {
 
     /// Removes a connection whose socket is closed.
     pub fn remove(&mut self, id: ConnectionId) {
+        self.sweep();
         self.forget_wait(id);
         if self.live(id).is_some_and(|live| live.closing.is_none()) {
             self.trace_end(id, None);
@@ -265,8 +270,11 @@ impl Table {
     }
 
     /// Counts bytes that a client sent.
-    pub fn count_received(&mut self, bytes: usize) {
+    pub fn count_received(&mut self, id: ConnectionId, bytes: usize) {
         self.bytes_received += bytes as u64;
+        if let Some(live) = self.live(id) {
+            live.received = live.received.wrapping_add(bytes);
+        }
     }
 
     /// A CONNECT was read: how to encode for its sender, and who it is.

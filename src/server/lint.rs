@@ -15,9 +15,6 @@ use crate::config::fault::{Fault, Quoted, did_you_mean};
 use crate::config::{Bind, Config, Durability, IdentitySource, Listener, Surroundings, uci};
 use crate::net::tls::TlsContext;
 
-/// A certificate or list that ends sooner than this is told of: a month is time to make another.
-const SOON_S: i64 = 30 * 86_400;
-
 /// What a file system is that a restart of the router empties (statfs(2)).
 const TMPFS_MAGIC: u64 = 0x0102_1994;
 const RAMFS_MAGIC: u64 = 0x8584_58F6;
@@ -145,7 +142,8 @@ impl Lint<'_> {
                 continue;
             };
             let left_s = until_s - now_s;
-            if (0..SOON_S).contains(&left_s) {
+            // What has ended is told of by the context's own warnings.
+            if left_s >= 0 && validity.is_due(now_s) {
                 let what = match validity.kind {
                     "crl" => "a new list is due",
                     _ => "the certificate ends",

@@ -367,17 +367,15 @@ impl Recovery {
     /// Both ends of the store, before its thread runs.
     pub(super) fn begin(self, notify: Notify) -> (Store, Worker, Receiver<Order>) {
         let number = self.leftovers.last().map_or(0, |it| it.number) + 1;
-        let header = Header {
-            store: self.store,
-            clock: self.clocks.clock,
-            covers_from: number,
-            first: self.last + 1,
-            compacted_to: None,
-        };
+        let header = super::header(self.store, self.clocks.clock, number, self.last + 1);
         let tail = Tail::begin(&self.directory, number, header)
             .inspect_err(|error| log::error!("store: {}: {error}", self.directory.display()))
             .ok();
         let is_applied = self.applied == self.last;
+        if let Some(database) = &self.database {
+            // It would only take more memory.
+            let _ = database.spare_memory();
+        }
         let closed = self.leftovers.iter().map(|it| match is_applied {
             true => (it.number, it.end, it.header.first + it.count),
             false => (it.number, 0, it.header.first),
@@ -391,6 +389,7 @@ impl Recovery {
         let status = Arc::new(Mutex::new(Status::default()));
         let is_told = Arc::new(AtomicBool::new(false));
         let progress = Progress::default();
+        let read = Arc::new(Mutex::new(0));
         let beginning = Beginning {
             closed: closed.collect(),
             current: tail.as_ref().map(|_| (number, self.last + 1)),
@@ -405,6 +404,7 @@ impl Recovery {
             notify,
             is_told: is_told.clone(),
             progress: progress.clone(),
+            read: read.clone(),
             failing: self.failing,
         };
         let mut store = Store {
@@ -418,6 +418,7 @@ impl Recovery {
             directory: self.directory,
             segment: number,
             lead: Lead::new(progress, number),
+            read,
             last: self.last,
             journal_bytes: 0,
             is_urgent: false,

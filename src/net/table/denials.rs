@@ -51,7 +51,12 @@ pub struct Denied {
     pub rule: Option<(String, u32)>,
     /// Why, in words.
     pub words: String,
+    /// When the log was told of it the last time.
+    said_at: Time,
 }
+
+/// So long after the log was told of a denial the same is news again, in milliseconds: who looks into the log of today is to find it.
+const NEWS_AGAIN_MS: u64 = 3_600_000;
 
 impl Denied {
     /// Whether it is the same again.
@@ -80,15 +85,23 @@ impl Denials {
         self.logins
     }
 
-    /// Remembers one; how often it was the same.
-    fn note(&mut self, mut denied: Denied) -> u64 {
+    /// Remembers one; how often it was the same, if the log is to be told.
+    fn note(&mut self, mut denied: Denied) -> Option<u64> {
         let same = self.recent.iter().position(|known| known.is(&denied));
-        let former = same.and_then(|position| self.recent.remove(position));
-        denied.count = former.map_or(0, |former| former.count) + 1;
+        let mut is_news = true;
+        if let Some(former) = same.and_then(|position| self.recent.remove(position)) {
+            denied.count = former.count + 1;
+            // A client that is denied again and again is told of ever more seldom: a log is not for a flood.
+            is_news = denied.count.is_power_of_two()
+                || denied.at.since_ms(former.said_at) >= NEWS_AGAIN_MS;
+            if !is_news {
+                denied.said_at = former.said_at;
+            }
+        }
         let count = denied.count;
         self.recent.truncate(RECENT_MAX - 1);
         self.recent.push_front(denied);
-        count
+        is_news.then_some(count)
     }
 }
 
@@ -119,13 +132,12 @@ impl Table {
             topic: cut(denial.topic),
             rule: rule.map(|place| (place.section.clone(), place.line)),
             words: denial.decision.to_string(),
+            said_at: now,
         };
         self.trace_denial(connection, denial, &denied.words);
         self.denials.count += 1;
         let action = denied.action;
-        let count = self.denials.note(denied);
-        // A client that is denied again and again is told of ever more seldom: a log is not for a flood.
-        if count.is_power_of_two()
+        if let Some(count) = self.denials.note(denied)
             && let Some(left_out) = self.denials.throttle.say(now.0).map(LeftOut)
         {
             let (topic, decision) = (Escaped(denial.topic), &denial.decision);
@@ -150,6 +162,7 @@ impl Table {
             topic: String::new(),
             rule: None,
             words: what.to_owned(),
+            said_at: now,
         };
         self.trace_refusal(&denied);
         self.denials.logins += 1;
@@ -186,18 +199,31 @@ mod tests {
             topic: format!("t/{at}"),
             rule: Some(("r".to_owned(), line)),
             words: "denied".to_owned(),
+            said_at: Time(at),
         }
     }
 
     #[test]
     fn the_same_denial_is_counted_and_the_newest_stands_first() {
         let mut denials = Denials::default();
-        assert_eq!(denials.note(denied("a", 1, 1)), 1);
-        assert_eq!(denials.note(denied("a", 2, 2)), 1);
-        assert_eq!(denials.note(denied("b", 1, 3)), 1);
-        assert_eq!(denials.note(denied("a", 1, 4)), 2);
+        assert_eq!(denials.note(denied("a", 1, 1)), Some(1));
+        assert_eq!(denials.note(denied("a", 2, 2)), Some(1));
+        assert_eq!(denials.note(denied("b", 1, 3)), Some(1));
+        assert_eq!(denials.note(denied("a", 1, 4)), Some(2));
         let told: Vec<_> = denials.recent().map(|it| (it.at.0, it.count)).collect();
         assert_eq!(told, [(4, 2), (3, 1), (2, 1)]);
+    }
+
+    #[test]
+    fn the_log_is_told_of_a_flood_seldom_and_of_a_drizzle_each_hour() {
+        let mut denials = Denials::default();
+        let told = |at| denials.note(denied("a", 1, at)).is_some();
+        assert_eq!((0..1000).map(told).filter(|told| *told).count(), 10);
+        let mut denials = Denials::default();
+        let each_ms = NEWS_AGAIN_MS / 2;
+        let told = |number| denials.note(denied("a", 1, number * each_ms)).is_some();
+        let told = (0..1000).map(told).filter(|told| *told).count();
+        assert!(told > 490, "{told}");
     }
 
     #[test]

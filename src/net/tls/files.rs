@@ -36,6 +36,24 @@ pub struct Validity {
     pub until: Option<String>,
     /// The same in seconds since 1970.
     pub until_s: Option<i64>,
+    /// For how many seconds, in all.
+    pub lifetime_s: Option<i64>,
+}
+
+/// A month is time to make another certificate by hand.
+const SOON_S_MAX: i64 = 30 * 86_400;
+
+/// What is made anew by a program is made when this part of its time is left, or before: turris-cagen's lists live for 30 days and are made each day,
+/// certificates of ACME live for 90 and are renewed after 60.
+const SOON_PART: i64 = 4;
+
+impl Validity {
+    /// Whether it ends so soon that another should be there by now, at this time in seconds since 1970. Also whether it has ended.
+    pub fn is_due(&self, now_s: i64) -> bool {
+        let soon_s = self.lifetime_s.unwrap_or(i64::MAX) / SOON_PART;
+        self.until_s
+            .is_some_and(|until_s| until_s - now_s < soon_s.min(SOON_S_MAX))
+    }
 }
 
 /// The content of a listener's files, each sound in itself and fitting the others.
@@ -102,6 +120,7 @@ impl Files {
             from: certificate.not_before().to_string(),
             until: Some(certificate.not_after().to_string()),
             until_s: seconds(certificate.not_after()),
+            lifetime_s: span(certificate.not_before(), certificate.not_after()),
         };
         let own = of("certificate", &tls.cert, &self.certificate);
         let authorities = tls.ca.iter().flat_map(|path| {
@@ -117,6 +136,9 @@ impl Files {
                 from: list.last_update().to_string(),
                 until: list.next_update().map(ToString::to_string),
                 until_s: list.next_update().and_then(seconds),
+                lifetime_s: list
+                    .next_update()
+                    .and_then(|until| span(list.last_update(), until)),
             })
         });
         std::iter::once(own)
@@ -179,8 +201,13 @@ pub(super) fn out_of_date(path: &Path, certificate: &X509Ref) -> Option<String> 
 
 /// Seconds since 1970.
 fn seconds(time: &Asn1TimeRef) -> Option<i64> {
-    let from = Asn1Time::from_unix(0).ok()?.diff(time).ok()?;
-    Some(i64::from(from.days) * 86_400 + i64::from(from.secs))
+    span(&*Asn1Time::from_unix(0).ok()?, time)
+}
+
+/// Seconds from one time to another.
+fn span(from: &Asn1TimeRef, until: &Asn1TimeRef) -> Option<i64> {
+    let span = from.diff(until).ok()?;
+    Some(i64::from(span.days) * 86_400 + i64::from(span.secs))
 }
 
 /// Who made a list, by the common name alone if there is one.

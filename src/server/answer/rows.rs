@@ -90,6 +90,7 @@ fn session(row: SessionRow) -> Session {
     Session {
         client_id: row.client_id,
         user: row.user,
+        own: row.is_own,
         connected: row.connected,
         away_s: row.away_s,
         expiry_s: row.expiry_s,

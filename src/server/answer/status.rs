@@ -84,6 +84,7 @@ fn certificates(bus: &Bus) -> Vec<Certificate> {
             from: validity.from.clone(),
             until: validity.until.clone(),
             left_s: validity.until_s.map(|until_s| until_s - now_s),
+            due: validity.is_due(now_s),
         }));
     }
     told

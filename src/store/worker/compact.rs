@@ -75,6 +75,7 @@ impl Worker {
             covers_from: segment.number,
             first: segment.next,
             compacted_to: Some(last),
+            is_reused: false,
         };
         let bytes = journal::write_left(&self.directory, segment.number, header, left)?;
         segment.next = last;
@@ -125,6 +126,7 @@ impl Worker {
                 covers_from,
                 first: chunks.first().map_or(last, |chunk| chunk.first),
                 compacted_to: Some(last),
+                is_reused: false,
             };
             self.compacted_bytes =
                 journal::write_compacted(&self.directory, number, header, span.all())?;

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::harness::broker::LOCAL;
-use crate::harness::pki::REMOTE;
+use crate::harness::pki::{Days, REMOTE};
 use crate::harness::root::{Root, stderr};
 
 /// The warnings of a configuration, and that they stop nothing unless that is asked for.
@@ -105,11 +105,32 @@ fn files_that_cannot_be_used_or_not_for_long_are_told() {
         "{found:?}"
     );
     REMOTE.install(&root);
-    let found = warnings(&root);
-    assert!(
-        found.iter().all(|it| !it.contains("stay closed")),
-        "{found:?}"
+    assert!(warnings(&root).is_empty(), "{:?}", warnings(&root));
+    // Each of the two, some time before its end.
+    let of = |from, to| {
+        REMOTE.install_for(&root, Days { from, to });
+        let found = warnings(&root);
+        let told: Vec<_> = found
+            .iter()
+            .map(|it| it.split_once(": ").expect("section and words").1)
+            .map(|it| it.split_once(" in ").map_or(it, |(words, _)| words))
+            .map(|it| it.rsplit_once('/').map_or(it, |(_, name)| name).to_owned())
+            .collect();
+        told
+    };
+    // A list of turris-cagen, made today, and one that should have been made anew long ago.
+    assert!(of(-1, 29).is_empty());
+    let late = of(-25, 5);
+    assert_eq!(
+        late,
+        ["01.crt: the certificate ends", "ca.crl: a new list is due"]
     );
+    // A year is told of a month before.
+    assert!(of(-334, 31).is_empty());
+    assert_eq!(of(-336, 29).len(), 2);
+    let over = of(-30, -1);
+    assert_eq!(over.len(), 2, "{over:?}");
+    assert!(over.iter().all(|it| !late.contains(it)), "{over:?}");
 }
 
 #[test]

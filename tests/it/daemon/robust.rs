@@ -3,7 +3,6 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
-use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -13,6 +12,7 @@ use crate::harness::PATIENCE;
 use crate::harness::broker::{Broker, LOCAL, OPEN, until};
 use crate::harness::client::Client;
 use crate::harness::packet::{self, Connect, DISCONNECT, PINGREQ, Packet, Publish, Version, Will};
+use crate::harness::pki::REMOTE;
 use crate::harness::root::Root;
 
 /// A subscriber of everything on the listener `open`.
@@ -149,20 +149,35 @@ fn clients_that_break_off_while_they_are_written_to_leave_no_descriptor_behind()
                 reset.expect("a socket takes it");
             }
         }
-        descriptors_are_given_back(&broker, before, &is_over);
+        is_over.store(true, Ordering::Relaxed);
+    });
+    until("every descriptor is given back", || {
+        (descriptors(&broker) == before).then_some(())
     });
 }
 
-/// Waits until the broker has given back the sockets of clients that have gone, to which it goes on writing, and then has that end. Whether it
-/// gives them back where nothing more is written to them is not held by this.
-pub fn descriptors_are_given_back(broker: &Broker, before: usize, is_over: &AtomicBool) {
-    let given_back = std::panic::catch_unwind(AssertUnwindSafe(|| {
-        until("every descriptor is given back", || {
-            (descriptors(broker) == before).then_some(())
+#[test]
+fn a_client_that_is_gone_when_it_is_served_leaves_no_descriptor_behind() {
+    let root = Root::with_uci(&format!(
+        "config global 'global'\n\toption log_level 'debug'\n\n{OPEN}\n\
+        config remote 'remote'\n\toption enabled '1'\n\toption port '0'\n\n\
+        config listener 'web'\n\toption port '0'\n\tlist address '127.0.0.1'\n\
+        \toption allow_anonymous '1'\n\toption protocol 'websocket'\n"
+    ));
+    REMOTE.install(&root);
+    let broker = Broker::start_on(root);
+    let before = descriptors(&broker);
+    for listener in ["open", "remote", "web"] {
+        broker.signal(libc::SIGSTOP);
+        let stream = TcpStream::connect(broker.address(listener)).expect("the kernel listens");
+        let address = stream.local_addr().expect("it has one");
+        drop(stream);
+        broker.signal(libc::SIGCONT);
+        broker.log().wait_from(0, &address.to_string());
+        until("its descriptor is given back", || {
+            (descriptors(&broker) == before).then_some(())
         });
-    }));
-    is_over.store(true, Ordering::Relaxed);
-    given_back.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    }
 }
 
 /// A socket that is subscribed to `t` and has been sent the first message.

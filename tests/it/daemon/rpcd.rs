@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 
 use crate::harness::broker::{Broker, LOCAL, OPEN};
-use crate::harness::packet::{Connect, Version};
+use crate::harness::packet::{Connect, Publish, Version};
 use crate::harness::python::PROJECT;
 use crate::harness::root::{FOSQUITTO, Root};
 
@@ -49,6 +49,21 @@ fn ubus_tells_the_bus_by_the_same_names_as_the_control_socket() {
     let why = call(root, "why", &json!({ "action": "publish", "topic": "a/b" }));
     assert_eq!(why["allowed"], true, "{why}");
     assert_eq!(call(root, "denials", &json!({}))["items"], json!([]));
+    client.publish_acknowledged(Publish::new("secret", "payload").qos(1, 1).retained());
+    let retained = call(root, "retained", &json!({ "filter": "secret" }));
+    let message = &retained["items"][0]["message"];
+    assert_eq!(message["topic"], "secret");
+    assert_eq!(message["payload_bytes"], 7);
+    assert!(!retained.to_string().contains("payload\""), "{retained}");
+    let odd = "config local 'local'\n\toption enabled '0'\n\n\
+        config listener 'wan'\n\toption port '1883'\n\tlist address '0.0.0.0'\n\toption allow_anonymous '1'\n";
+    let verdict = call(root, "check", &json!({ "config": odd }));
+    assert_eq!(verdict["ok"], true, "{verdict}");
+    let warning = verdict["warnings"][0].as_str().expect("a warning");
+    assert!(
+        warning.starts_with("fosquitto.wan.allow_anonymous: "),
+        "{warning}"
+    );
     let kicked = call(root, "kick", &json!({ "client_id": "<b>client</b>" }));
     assert_eq!(kicked["kicked"], true);
     client.closed();
@@ -94,7 +109,7 @@ fn without_a_bus_ubus_says_so_and_the_files_are_served_all_the_same() {
     );
     let text = "config local 'local'\n\toption port '1'\n";
     let checked = call(&root, "check", &json!({ "config": text }));
-    assert_eq!(checked, json!({ "ok": true, "faults": [] }));
+    assert_eq!(checked, json!({ "ok": true, "faults": [], "warnings": [] }));
     let text = "config local 'local'\n\toption port 'x'\n";
     let checked = call(&root, "check", &json!({ "config": text }));
     assert_eq!(

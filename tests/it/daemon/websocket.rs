@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::json;
 use socket2::SockRef;
 
-use super::robust::{descriptors, descriptors_are_given_back};
+use super::robust::descriptors;
 use crate::harness::broker::{Broker, until};
 use crate::harness::client::Client;
 use crate::harness::packet::{self, BOTH, Connect, Packet, Publish, Version};
@@ -418,7 +418,10 @@ fn clients_that_break_off_while_they_are_written_to_leave_no_descriptor_behind()
             socket.frame();
             socket.frame();
         }
-        descriptors_are_given_back(&broker, before, &is_over);
+        is_over.store(true, Ordering::Relaxed);
+    });
+    until("every descriptor is given back", || {
+        (descriptors(&broker) == before).then_some(())
     });
 }
 

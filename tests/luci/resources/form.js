@@ -179,7 +179,9 @@ const GridSection = class extends Section {
 
 		return E('div', { 'class': 'cbi-section cbi-tblsection', 'id': 'cbi-%s-%s'.format(this.config, this.sectiontype) }, this.head().concat(
 			E('table', { 'class': 'table cbi-section-table' }, [
-				E('tr', { 'class': 'tr cbi-section-table-titles' }, titles.map(title => E('th', { 'class': 'th cbi-section-table-cell' }, title)))
+				E('tr', { 'class': 'tr cbi-section-table-titles' }, titles.map((title, column) => E('th', {
+					'class': 'th cbi-section-table-cell', 'click': this.sortable ? ui.createHandlerFn(this, 'handleSort', column) : null
+				}, title)))
 			].concat(rows.length ? rows : [ placeholder ])),
 			this.renderSectionAdd()));
 	}
@@ -222,6 +224,19 @@ const GridSection = class extends Section {
 		ev.preventDefault();
 		uci.move(this.config, this.dragged.getAttribute('data-sid'), target.getAttribute('data-sid'), is_after);
 		target.parentNode.insertBefore(this.dragged, is_after ? target.nextSibling : target);
+	}
+
+	/* Sorts the sections by what stands in a column, as newer LuCI does where they can be dragged. */
+	handleSort(column, ev) {
+		const rows = Array.from(ev.currentTarget.closest('table').querySelectorAll('tr[data-sid]'));
+		const text = row => row.children[column].innerText;
+
+		rows.sort((one, other) => text(one).localeCompare(text(other))).reduce((before, row) => {
+			if (before)
+				uci.move(this.config, row.getAttribute('data-sid'), before.getAttribute('data-sid'), true);
+			row.parentNode.appendChild(row);
+			return row;
+		}, null);
 	}
 
 	renderSectionAdd() {

@@ -103,22 +103,29 @@ function uciText() {
 	return text;
 }
 
-/* What the daemon would say of the edited configuration, as lines; an empty list if nothing is wrong, null if it cannot be asked. */
-function faultsOfEdit() {
-	return bus.ask('check', { config: uciText() }).then(answer => L.toArray(answer.faults), () => null);
+/* What the daemon would say of the edited configuration: its faults and its warnings, as lines. There are none if it cannot be asked. */
+function verdictOfEdit() {
+	return bus.ask('check', { config: uciText() }).then(
+		answer => ({ faults: L.toArray(answer.faults), warnings: L.toArray(answer.warnings) }),
+		() => ({ faults: [], warnings: [] }));
 }
 
-function tell(faults, is_refused) {
+/* Tells the faults, or else the warnings, above the form. */
+function tell(verdict, is_refused) {
+	const lines = verdict.faults.length ? verdict.faults : verdict.warnings;
+
 	document.querySelectorAll('.fosquitto-faults').forEach(node => node.remove());
 
-	if (!faults || !faults.length)
+	if (!lines.length)
 		return;
 
-	document.getElementById('view').prepend(E('div', { 'class': 'alert-message warning fosquitto-faults' }, [
-		E('h4', [ is_refused
-			? _('Not applied: the daemon would refuse this configuration.')
-			: _('Saved, but the daemon would refuse this configuration.') ]),
-		E('ul', {}, faults.map(fault => E('li', [ fault ])))
+	document.getElementById('view').prepend(E('div', { 'class': 'alert-message %s fosquitto-faults'.format(verdict.faults.length ? 'warning' : 'notice') }, [
+		E('h4', [ !verdict.faults.length
+			? _('The daemon takes this configuration. It warns:')
+			: is_refused
+				? _('Not applied: the daemon would refuse this configuration.')
+				: _('Saved, but the daemon would refuse this configuration.') ]),
+		E('ul', {}, lines.map(line => E('li', [ line ])))
 	]));
 }
 
@@ -127,14 +134,14 @@ const save = view.prototype.handleSave;
 
 const FormView = view.extend({
 	handleSave: function(ev) {
-		return save.call(this, ev).then(faultsOfEdit).then(faults => tell(faults, false));
+		return save.call(this, ev).then(verdictOfEdit).then(verdict => tell(verdict, false));
 	},
 
 	handleSaveApply: function(ev, mode) {
-		return save.call(this, ev).then(faultsOfEdit).then(faults => {
-			tell(faults, true);
+		return save.call(this, ev).then(verdictOfEdit).then(verdict => {
+			tell(verdict, true);
 
-			if (!faults || !faults.length)
+			if (!verdict.faults.length)
 				ui.changes.apply(mode == '0');
 		});
 	}
@@ -186,6 +193,8 @@ return baseclass.extend({
 
 		section.addremove = true;
 		section.nodescriptions = true;
+		/* Newer LuCI sorts all sections by a column whose head is clicked. The order of these is their meaning, or nobody's wish. */
+		section.handleSort = () => {};
 		section.addbtntitle = add_title;
 		section.anonymous = !options.sections[type].named;
 		section.modaltitle = section_id => '%s: %s'.format(title,

@@ -15,8 +15,6 @@ const DETAILS_MAX = 100;
 
 /* From this part of its ceiling on a bar warns. */
 const HIGH = 0.85;
-/* A certificate that ends within so many seconds is told. */
-const LATE_S = 30 * 86400;
 
 function list(pairs) {
 	return E('dl', pairs.flatMap(pair => [ E('dt', [ pair[0] ]), E('dd', [ pair[1] == null ? '-' : pair[1] ]) ]));
@@ -217,8 +215,9 @@ return view.extend({
 	faultsCard: function(status) {
 		const faults = L.toArray(status.configuration.faults).concat(
 			status.listeners.flatMap(listener => L.toArray(listener.faults).map(fault => '%s: %s'.format(listener.name, fault))),
-			L.toArray(status.certificates).filter(file => file.left_s != null && file.left_s < LATE_S)
-				.map(file => (file.left_s < 0 ? _('%s of listener %s has expired') : _('%s of listener %s expires within 30 days')).format(file.path, file.listener)));
+			L.toArray(status.certificates).filter(file => file.due).map(file => (file.left_s < 0)
+				? _('%s of listener %s has expired').format(file.path, file.listener)
+				: _('%s of listener %s expires in %s').format(file.path, file.listener, bus.time(file.left_s))));
 
 		return faults.length ? [ E('div', { 'class': 'alert-message warning fosquitto-faults' }, [
 			E('h4', [ _('What is wrong') ]), E('ul', faults.map(fault => E('li', [ fault ])))
@@ -277,7 +276,7 @@ return view.extend({
 		const sought = this.sought.sessions;
 		const rows = found.items.filter(it => has(it.client_id, sought) || has(it.user, sought)).map(it => [
 			it.client_id,
-			it.user == null ? E('em', [ _('anonymous') ]) : it.user,
+			it.user == null ? E('em', [ it.own ? _('this bus') : _('anonymous') ]) : it.user,
 			bus.word(it.connected ? _('connected') : _('away for %s').format(bus.time(it.away_s))),
 			it.ends_s == null ? '-' : _('in %s').format(bus.time(it.ends_s)),
 			'%d'.format(it.subscriptions),
@@ -285,7 +284,7 @@ return view.extend({
 			'%d (%s)'.format(it.queued + it.queued_qos0, bus.bytes(it.queued_bytes)),
 			E('div', { 'class': 'actions' }, [
 				button(_('Details'), 'neutral', () => this.details(it.client_id)),
-				button(_('Drop'), 'negative', () => this.drop(it.client_id), true)
+				button(_('Drop'), 'negative', () => this.drop(it.client_id, it.own), true)
 			])
 		]);
 
@@ -321,7 +320,7 @@ return view.extend({
 		]);
 		const files = L.toArray(status.certificates).map(it => [
 			it.listener, it.kind, it.subject, it.path, it.from,
-			it.left_s != null && it.left_s < LATE_S ? E('span', { 'class': 'fosquitto-late' }, [ it.until ]) : it.until
+			it.due ? E('span', { 'class': 'fosquitto-late' }, [ it.until ]) : it.until
 		]);
 
 		return [
@@ -369,8 +368,12 @@ return view.extend({
 			_('Kick'), () => bus.ask('kick', { client_id: client_id }).then(() => this.refresh('clients')));
 	},
 
-	drop: function(client_id) {
-		bus.confirm(_('Drop a session'), [ _('End this session? Its subscriptions and all messages that wait for it are lost.'), E('pre', [ client_id ]) ],
+	drop: function(client_id, is_own) {
+		bus.confirm(_('Drop a session'), [
+			is_own ? _('End the session of this forward? All messages that wait for the other broker are lost.')
+				: _('End this session? Its subscriptions and all messages that wait for it are lost.'),
+			E('pre', [ client_id ])
+		],
 			_('Drop'), () => bus.ask('drop', { client_id: client_id }).then(() => this.refresh('sessions')));
 	},
 
