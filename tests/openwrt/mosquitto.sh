@@ -172,6 +172,7 @@ it_takes_a_bridge_that_shows_a_certificate_and_has_no_password() {
 	has_line "option cert '/srv/cert'"
 	has_no password
 	[ ! -e "$R/etc/fosquitto/bridges" ] || fail "there is a file for a password"
+	has_no restart_timeout
 }
 
 it_takes_a_bridge_with_the_old_names_of_options() {
