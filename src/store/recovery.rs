@@ -373,8 +373,9 @@ impl Recovery {
             .ok();
         let is_applied = self.applied == self.last;
         if let Some(database) = &self.database {
-            // It would only take more memory.
+            // Where it cannot, that only takes more memory.
             let _ = database.spare_memory();
+            super::worker::give_back(usize::MAX);
         }
         let closed = self.leftovers.iter().map(|it| match is_applied {
             true => (it.number, it.end, it.header.first + it.count),

@@ -623,7 +623,7 @@ impl Worker {
 
 /// Gives memory back to the system after so many bytes were read, where they are many. glibc keeps what a thread frees; other
 /// libraries do not.
-fn give_back(read: usize) {
+pub fn give_back(read: usize) {
     // More than a busy bus with small messages reads at once: it would need the memory again the next moment.
     const MANY: usize = 512 << 10;
     if read > MANY {
