@@ -449,11 +449,11 @@ pub fn write_left(directory: &Path, number: u64, header: Header, left: &Left) ->
 }
 
 /// Puts a compacted segment in the place of the one with this number; until it is complete, that one stays.
-pub fn write_compacted<'r, 'a: 'r>(
+pub fn write_compacted<'a>(
     directory: &Path,
     number: u64,
     header: Header,
-    records: impl Iterator<Item = Item<'r, 'a>>,
+    records: impl Iterator<Item = Item<'a>>,
 ) -> io::Result<u64> {
     let path = path(directory, number);
     let beside = directory.join(format!("compacting-{number}"));
@@ -466,9 +466,9 @@ pub fn write_compacted<'r, 'a: 'r>(
     let mut bodies = Set::default();
     for item in records {
         if let Some(body) = item.body.filter(|body| bodies.insert(body.id)) {
-            writer.record(&Record::Body(*body));
+            writer.record(&Record::Body(body));
         }
-        writer.record(item.record);
+        writer.record(&item.record);
         if writer.bytes().len() as u64 >= SEGMENT_BYTES / 4 {
             let framed = frame(&mut writer, crc);
             bytes += framed.len();

@@ -336,7 +336,7 @@ impl Recovery {
                     expires_at_ms: body.expires_at_ms,
                 });
             }
-            give_waiting(item.record, &mut give);
+            give_waiting(&item.record, &mut give);
         }
         if refused.count > 0 {
             log::warn!(
@@ -439,8 +439,8 @@ impl Recovery {
         add(&mut span, &self.chunks, &super::write::Content::default());
         let mut writer = Writer::default();
         for item in span.for_tmpfs() {
-            if let (Record::Resting { topic, message }, Some(body)) = (item.record, item.body) {
-                writer.record(&Record::Body(*body));
+            if let (Record::Resting { topic, message }, Some(body)) = (&item.record, item.body) {
+                writer.record(&Record::Body(body));
                 writer.record(&Record::Retained {
                     topic,
                     message: *message,

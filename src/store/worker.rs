@@ -24,7 +24,6 @@ use super::database::{Database, Place};
 use super::journal;
 use super::lead::Progress;
 use super::live::Closed;
-use super::record;
 use super::status::{Status, Written};
 use super::{Clocks, Event, Notify, Settings};
 
@@ -33,8 +32,8 @@ const RETRY: Duration = Duration::from_secs(2);
 const RETRY_MAX: Duration = Duration::from_secs(60);
 
 /// When what flash lacks has so many bytes after it was compacted, it is written before the interval is over: it is read as a whole for
-/// that, which takes up to ten times the memory, and that is dearer than writing early what will hardly be taken back.
-const LACK_BYTES_MAX: u64 = 384 << 10;
+/// that, which takes two to three times the memory, and that is dearer than writing early what will hardly be taken back.
+const LACK_BYTES_MAX: u64 = 1 << 20;
 
 /// What the event loop has the thread do.
 pub enum Order {
@@ -646,13 +645,8 @@ fn coalesced<'c>(chunks: &'c [Chunk], applied: u64, database: &Database) -> Coal
 /// Adds records to a span.
 pub fn add<'c>(span: &mut Coalesced<'c>, chunks: &'c [Chunk], known: &impl super::coalesce::Known) {
     for chunk in chunks {
-        let mut number = chunk.first;
-        let mut rest = chunk.records.as_slice();
-        while let Some((record, following)) = record::read(rest).filter(|_| !rest.is_empty()) {
-            span.add(chunk.compacted_to.unwrap_or(number), record, known);
-            number += 1;
-            rest = following;
-        }
+        let number = |count| chunk.compacted_to.unwrap_or(chunk.first + count);
+        span.add(&chunk.records, number, known);
     }
 }
 

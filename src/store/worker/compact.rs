@@ -176,9 +176,9 @@ impl Worker {
         let mut writer = Writer::default();
         for item in span.all() {
             if let Some(body) = item.body {
-                writer.record(&Record::Body(*body));
+                writer.record(&Record::Body(body));
             }
-            writer.record(item.record);
+            writer.record(&item.record);
         }
         let first = self.frames.first().map_or(last, |frame| frame.first);
         let (count, records) = (u64::from(writer.count()), writer.bytes().to_vec());

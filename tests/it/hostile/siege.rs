@@ -100,6 +100,7 @@ impl Siege {
         self.bystander.goes_on();
         let peak = self.broker.peak_resident_bytes();
         let grown = peak.saturating_sub(self.resident_bytes);
+        eprintln!("GROWN {grown}");
         assert!(grown <= GROWN_MAX, "the broker has grown by {grown} bytes");
         let took = self.broker.processor_time() - self.processor_time;
         // What the store still has to write, it reads for that, and gives the memory back.
