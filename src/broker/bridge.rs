@@ -477,6 +477,7 @@ impl Broker {
             qos: Qos::AtLeastOnce,
             retain: true,
             expires_at: None,
+            origin: None,
             kept: None,
             reached: false,
         };

@@ -13,7 +13,7 @@ use super::session::{Connection, SessionKey};
 use super::timers::Time;
 use super::{Broker, limits};
 use crate::acl::Action;
-use crate::mqtt::message::Parts;
+use crate::mqtt::message::{Origin, Parts};
 use crate::mqtt::packet::{Ack, Publish, ServerPacket};
 use crate::mqtt::{Message, PacketId, Qos, ReasonCode, Tally};
 
@@ -28,6 +28,8 @@ pub(super) struct Outgoing<'a> {
     pub qos: Qos,
     pub retain: bool,
     pub expires_at: Option<Time>,
+    /// The bridge that it came by.
+    pub origin: Option<Origin>,
     /// The message, once it was made.
     pub kept: Option<Message>,
     /// Whether a client that is connected gets it, or a Shared Subscription has it.
@@ -51,6 +53,7 @@ impl Outgoing<'_> {
                 },
                 tally,
             )
+            .from_bridge(self.origin)
         })
     }
 
@@ -116,6 +119,7 @@ impl Broker {
             expires_at: publish
                 .expiry_s
                 .map(|expiry_s| now.after_s(u64::from(expiry_s))),
+            origin: self.origin_of(key),
             kept: None,
             reached: false,
         };
@@ -126,6 +130,13 @@ impl Broker {
             ReasonCode::NO_MATCHING_SUBSCRIBERS
         };
         self.acknowledge(from, key, publish, reason, effects);
+    }
+
+    /// The bridge whose session this is, if it is one.
+    fn origin_of(&self, key: SessionKey) -> Option<Origin> {
+        let session = &self.sessions[key.index()];
+        let bridge = session.bridge.as_ref();
+        bridge.map(|_| Origin::of(&session.client_id))
     }
 
     /// Whether a client may use what this PUBLISH uses: [MQTT-3.2.2-11] and [MQTT-3.2.2-14] bind it.

@@ -13,6 +13,7 @@ use super::queue::Queued;
 use super::session::SessionKey;
 use super::timers::Time;
 use crate::mqtt::packet::{Ack, ServerPacket};
+use crate::mqtt::message::Origin;
 use crate::mqtt::{Message, Qos, ReasonCode};
 
 /// What the pump does next for a session.
@@ -164,6 +165,14 @@ impl Broker {
             return Step::Again;
         };
         let message = message.clone();
+        if let Some(origin) = message.origin()
+            && session.bridge.is_some()
+            && origin == Origin::of(&session.client_id)
+        {
+            // It is from there: there it is the same, or was replaced meanwhile.
+            replay.after = Some(message);
+            return Step::Again;
+        }
         // A retained message must not overtake an earlier one of its topic that waits [MQTT-4.6.0-6].
         let (id, since) = (message.id(), replay.since);
         let is_earlier = |queued: &Queued| {

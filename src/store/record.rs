@@ -106,7 +106,7 @@ pub struct Body<'a> {
     pub id: u64,
     /// The Topic Name.
     pub topic: &'a str,
-    /// The properties as encoded.
+    /// The properties as encoded, with the origin ([`Message::stored_properties`]).
     #[serde(serialize_with = "at_once")]
     pub properties: &'a [u8],
     /// The payload.
@@ -263,7 +263,7 @@ impl Writer {
         self.record(&Record::Body(Body {
             id: message.id(),
             topic: message.topic(),
-            properties: message.properties(),
+            properties: &message.stored_properties(),
             payload: message.payload(),
             qos: message.qos() as u8,
             retain: message.retain(),
