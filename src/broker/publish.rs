@@ -73,6 +73,7 @@ impl Broker {
         publish: &Publish<'_>,
         effects: &mut E,
     ) {
+        self.has_taken = false;
         self.sys.published(publish.payload.len());
         let aliased = match self.topic_of_alias(from, publish) {
             Ok(aliased) => aliased,
@@ -124,6 +125,7 @@ impl Broker {
             reached: false,
         };
         let receivers = self.accept(now, &mut outgoing, Some(key), effects);
+        self.has_taken = true;
         let reason = if receivers > 0 {
             ReasonCode::SUCCESS
         } else {
@@ -198,6 +200,7 @@ impl Broker {
         let received = &self.sessions[key.index()].received;
         if received.contains(packet_id) {
             // [MQTT-4.3.3-10]: a repetition is acknowledged and not passed on again.
+            self.has_taken = true;
             let reason = ReasonCode::SUCCESS;
             let ack = Ack { packet_id, reason };
             self.send(from, &ServerPacket::PubRec(ack), effects);

@@ -12,8 +12,8 @@ use super::input::ConnectionId;
 use super::queue::Queued;
 use super::session::SessionKey;
 use super::timers::Time;
-use crate::mqtt::packet::{Ack, ServerPacket};
 use crate::mqtt::message::Origin;
+use crate::mqtt::packet::{Ack, ServerPacket};
 use crate::mqtt::{Message, Qos, ReasonCode};
 
 /// What the pump does next for a session.
@@ -235,6 +235,7 @@ impl Broker {
             };
             if ttl_ms > 0 && now.since_ms(queued.since) > ttl_ms {
                 self.sys.publish_dropped += 1;
+                session.count_dropped(1);
                 return Step::Again;
             }
         }
@@ -277,6 +278,7 @@ impl Broker {
         let expires_at = message.expires_at_ms().map(Time);
         if !may_read || expires_at.is_some_and(|at| at <= now) {
             self.sys.publish_dropped += 1;
+            self.sessions[key.index()].count_dropped(usize::from(waited));
             return false;
         }
         let session = &mut self.sessions[key.index()];

@@ -87,9 +87,11 @@ pub struct Origin(NonZeroU64);
 impl Origin {
     /// The bridge whose session has this Client Identifier.
     pub fn of(session: &str) -> Origin {
-        let hash = session.bytes().fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)
-        });
+        let hash = session
+            .bytes()
+            .fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| {
+                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)
+            });
         Origin(NonZeroU64::new(hash).unwrap_or(NonZeroU64::MIN))
     }
 

@@ -332,6 +332,8 @@ fn a_retained_message_of_the_remote_broker_does_not_go_back_to_it() {
         up = link(&mut world, session_present, Qos::ExactlyOnce);
         assert_eq!(world.payloads(up), ["shut"], "{session_present} {crashes}");
     }
+    // What waited for it goes before what is retained.
+    world.advance_s(10);
     let elsewhere = link_of(&mut world, "bridge:other", false, Qos::ExactlyOnce);
     let messages = world.messages(elsewhere);
     assert_eq!(messages.len(), 2, "another broker gets them");
@@ -364,4 +366,16 @@ fn identifiers_of_a_new_session_begin_anywhere() {
     };
     let ids: std::collections::BTreeSet<u16> = (1..=8).map(first).collect();
     assert!(ids.len() > 1, "{ids:?}");
+}
+
+#[test]
+fn what_a_link_does_not_take_is_counted_as_dropped() {
+    let mut world = bridged();
+    let (id, _) = world.join(&v3("client"));
+    let up = link(&mut world, true, Qos::ExactlyOnce);
+    world.link(up).payload_max = 5;
+    world.publish(id, qos1("out/x", "too large", 1));
+    world.publish(id, qos1("out/x", "fits", 2));
+    assert_eq!(world.payloads(up), ["fits"]);
+    assert_eq!(state(&world).dropped, 1);
 }
