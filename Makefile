@@ -13,13 +13,13 @@ FOSQUITTO ?= $(BUILD)/release/fosquitto
 
 BUILD_PACKAGES := gcc libc6-dev pkg-config libssl-dev libsqlite3-dev
 RUN_PACKAGES := mosquitto-clients
-TEST_PACKAGES := mosquitto mosquitto-clients python3 python3-venv busybox shellcheck valgrind lua5.1
+TEST_PACKAGES := mosquitto mosquitto-clients python3 python3-venv busybox shellcheck valgrind lua5.1 zopfli
 LUCI_PACKAGES := nodejs npm chromium fonts-dejavu-core openssl
 ORACLE_PACKAGES := cmake libclang-dev
 FUZZ_PACKAGES := g++
 
 # What builds for a router: Rust with the source of its library, which rustup's lacks for some processors, and tools for any kind of binary.
-CROSS_PACKAGES := rustc-web cargo-web rust-web-src llvm patch perl python3 python3-venv xz-utils
+CROSS_PACKAGES := rustc-web cargo-web rust-web-src llvm patch perl python3 python3-venv xz-utils zopfli
 CROSS_TEST_PACKAGES := qemu-user
 
 # The routers' processors (cross/targets): one, or those of `make packages`, `make sizes` and `make cross-test`.

@@ -49,10 +49,10 @@ pub enum Progress {
 
 impl Exchange {
     /// An exchange that has not begun. A client that has named its user elsewhere, or that is connected already, can be the
-    /// `expected` one only.
+    /// `expected` one only; a name of no characters is none.
     pub fn new(expected: Option<&str>) -> Exchange {
         Exchange {
-            expected: expected.map(Into::into),
+            expected: expected.filter(|user| !user.is_empty()).map(Into::into),
             stage: Stage::First { asked: false },
         }
     }

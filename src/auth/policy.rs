@@ -149,7 +149,8 @@ impl Policy {
     /// Decides about a CONNECT, given the certificate that the TLS handshake verified and what CONNECT itself says.
     ///
     /// Where names come from certificates, CONNECT's user name and password are ignored; a client that has no certificate, and need not
-    /// have one, is asked for its password instead. An anonymous client is one that gave neither a certificate nor a user name.
+    /// have one, is asked for its password instead. An anonymous client is one that gave neither a certificate nor a user name; a user
+    /// name of no characters is none, since clients whose form was left empty send one.
     pub fn begin(
         &self,
         certificate: Option<&X509Ref>,
@@ -160,6 +161,7 @@ impl Policy {
             // The handshake refuses these; a connection that got here all the same has no one to be.
             return Step::Denied(Denied::NotAuthorised);
         }
+        let user_name = user_name.filter(|user| !user.is_empty());
         match (self.source, certificate, user_name) {
             (IdentitySource::CommonName | IdentitySource::Subject, Some(certificate), _) => {
                 match self.named_by(certificate) {

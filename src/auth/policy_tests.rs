@@ -106,9 +106,14 @@ fn only_who_gives_neither_certificate_nor_user_name_is_anonymous() {
     let policy = policy(IdentitySource::UserName, true, false, &[]);
     assert_eq!(granted(policy.begin(None, None, None)), "(anonymous)");
     assert!(matches!(
-        policy.begin(None, Some(""), Some(b"")),
+        policy.begin(None, Some(" "), Some(b"")),
         Step::Verify(_)
     ));
+    assert_eq!(
+        granted(policy.begin(None, Some(""), Some(b""))),
+        "(anonymous)",
+        "a form that was left empty"
+    );
     assert_eq!(
         denied(policy.begin(Some(&certificate), None, None)),
         Denied::NotAuthorised

@@ -158,7 +158,7 @@ mod tests {
     #[test]
     fn a_wrong_password_is_refused_like_an_unknown_user() {
         let (verifier, credentials) = (Verifier::start().expect("a thread"), credentials());
-        for user in ["ann", "nobody", ""] {
+        for user in ["ann", "nobody"] {
             let verdict = answer(&verifier, &credentials, user, b"wrong");
             assert!(
                 matches!(verdict, Verdict::Denied(Denied::BadUserNameOrPassword)),

@@ -285,7 +285,7 @@ impl<H: Hub> Wire<H> {
                 }
             }
             if used > 0 {
-                hub.table().borrow_mut().count_received(used);
+                hub.table().borrow_mut().count_received(self.id, used);
                 if self.since.is_some() && self.deadline.take().is_some() {
                     self.wake();
                 }

@@ -69,13 +69,6 @@ impl Broker {
         self.memory.tally.bytes() + self.router.bytes() + self.shares.bytes() + self.memory.network
     }
 
-    /// Whether a client with this Client Identifier is connected.
-    pub fn is_connected(&self, client_id: &str) -> bool {
-        self.by_client_id
-            .get(client_id)
-            .is_some_and(|key| self.sessions[key.index()].connection.is_some())
-    }
-
     /// The most that there may be for clients without the reserve.
     #[inline]
     fn ordinary_limit(&self) -> usize {

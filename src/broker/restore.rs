@@ -7,8 +7,8 @@
 //! What this does not do: it knows neither files nor how long the broker was gone. The broker's [`Time`] goes on across a restart, and
 //! the caller sees to that. It does not ask what a client may do either: a queued message is asked about when it is sent, a Will was when its client connected.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::rc::Rc;
 
 use super::effect::{Effects, SessionId, StoreOp};
@@ -136,11 +136,14 @@ pub enum Restored<'a> {
     },
 }
 
+/// What is found by a number of a file. Somebody may have written that to do harm, so its seed is chance.
+type Map<K, V> = HashMap<K, V, foldhash::quality::RandomState>;
+
 /// What the items have named so far.
 #[derive(Debug, Default)]
 pub(super) struct Restoring {
-    messages: BTreeMap<u64, Message>,
-    sessions: BTreeMap<SessionId, SessionKey>,
+    messages: Map<u64, Message>,
+    sessions: Map<SessionId, SessionKey>,
     /// Those whose client was connected.
     connected: Vec<SessionKey>,
 }
@@ -310,13 +313,7 @@ impl Broker {
 
 impl Restoring {
     fn message(&self, id: u64) -> Result<&Message, Refused> {
-        // Mostly it is the one that has just come.
-        let last = self.messages.last_key_value();
-        let found = last.filter(|(last, _)| **last == id);
-        let message = found.map(|(_, message)| message);
-        message
-            .or_else(|| self.messages.get(&id))
-            .ok_or("an unknown message")
+        self.messages.get(&id).ok_or("an unknown message")
     }
 
     fn session(&self, id: SessionId) -> Result<SessionKey, Refused> {
@@ -366,7 +363,7 @@ impl Broker {
         client_id: &str,
         owner: Owner,
         expiry_s: u32,
-        known: &BTreeMap<SessionId, SessionKey>,
+        known: &Map<SessionId, SessionKey>,
     ) -> Result<SessionKey, Refused> {
         if id.0 > NUMBER_MAX || known.contains_key(&id) {
             return Err("a session whose number is another's");

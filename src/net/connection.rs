@@ -110,7 +110,7 @@ impl<H: Hub> Future for Connection<H> {
             if let State::Delayed(_) = this.state
                 && this.is_delayed()
             {
-                if this.is_closing() || this.io.is_closed() {
+                if this.is_closing() || this.io.is_closed() && this.may_give_up() {
                     return this.end();
                 }
                 this.io.poll_dispatch(cx);
@@ -184,7 +184,7 @@ impl<H: Hub> Connection<H> {
                 }
             }
             if used > 0 {
-                hub.table().borrow_mut().count_received(used);
+                hub.table().borrow_mut().count_received(self.id, used);
             }
             debug_assert!(used <= before);
             buffer.advance_to(used);
@@ -414,7 +414,7 @@ impl<H: Hub> Connection<H> {
         let mut chunk = [0; 4096];
         // It ends: the socket's queue is bounded, and nobody writes to it any more.
         while let Ok(size @ 1..) = stream.read(&mut chunk) {
-            self.hub.table().borrow_mut().count_received(size);
+            self.hub.table().borrow_mut().count_received(self.id, size);
             bytes.extend_from_slice(&chunk[..size]);
             let mut used = 0;
             loop {

@@ -53,8 +53,8 @@ pub trait Hub: 'static {
     /// What keeps floods from being everybody's.
     fn guard(&self) -> &Guard;
 
-    /// Whether a client with this Client Identifier is connected.
-    fn is_connected(&self, client_id: &str) -> bool;
+    /// The connection of the client with this Client Identifier, if it is connected.
+    fn connection_of(&self, client_id: &str) -> Option<ConnectionId>;
 
     /// The time of the turn at hand.
     fn time(&self) -> Time;

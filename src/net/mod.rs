@@ -17,7 +17,7 @@ pub mod mdns;
 pub mod mount;
 pub mod outlet;
 pub mod output;
-pub mod sweep;
+pub mod round;
 pub mod table;
 pub mod tls;
 pub mod trail;

@@ -28,7 +28,7 @@ use super::codec::{self, AckKind, Peer};
 use super::door::Door;
 use super::outlet::Outlet;
 use super::output::{Output, Pool};
-use super::sweep::Sweep;
+use super::round::Rounds;
 use super::trail::Trail;
 use super::write;
 use crate::auth::{LeftOut, Throttle, Verdict};
@@ -58,8 +58,8 @@ pub struct Table {
     /// Whether what is sent now waits for what the store was told.
     is_holding: bool,
     pool: Pool,
-    /// What gives the sockets of connections that are gone back; set by the server.
-    sweep: Option<Sweep>,
+    /// The rounds of the loop; set by the server.
+    rounds: Option<Rounds>,
     /// Where the last QoS 0 packet was encoded, for its next receivers.
     encoded: Option<Encoded>,
     /// When those that are not past CONNECT must be.
@@ -158,6 +158,7 @@ impl Table {
             unsent: 0,
             counted: 0,
             answers: 0,
+            received: 0,
             backlog: Backlog::default(),
             gathered: 0,
             kept: 0,
@@ -190,18 +191,6 @@ impl Table {
         self.count += 1;
         self.accepted += 1;
         id
-    }
-
-    /// Has the descriptors of sockets that have ended given back from now on.
-    pub fn sweep_by(&mut self, sweep: Sweep) {
-        self.sweep = Some(sweep);
-    }
-
-    /// Has the descriptor of a socket that has ended given back.
-    pub fn sweep(&self) {
-        if let Some(sweep) = &self.sweep {
-            sweep.sweep();
-        }
     }
 
     /// Removes a connection whose socket is closed.
@@ -281,8 +270,11 @@ impl Table {
     }
 
     /// Counts bytes that a client sent.
-    pub fn count_received(&mut self, bytes: usize) {
+    pub fn count_received(&mut self, id: ConnectionId, bytes: usize) {
         self.bytes_received += bytes as u64;
+        if let Some(live) = self.live(id) {
+            live.received = live.received.wrapping_add(bytes);
+        }
     }
 
     /// A CONNECT was read: how to encode for its sender, and who it is.

@@ -4,7 +4,7 @@
 //! own, and it takes the socket's handle out of its place while it does so. When that write fails (the client has reset the
 //! connection since) ntex ends the connection, finds no handle to drop, and puts the handle back afterwards: descriptor and buffers
 //! of that connection are never freed. The socket's own task writes too, with the handle in its place; when that fails the handle is
-//! dropped, and the [sweep](super::sweep) gives the descriptor back. So output that is new is announced to that task here, before the
+//! dropped, and the next [round](super::round) gives the descriptor back. So output that is new is announced to that task here, before the
 //! queue's turn: [`by_task`] for what the table gave to a socket, [`Watch`] for what TLS and WebSocket add by themselves. It writes nothing and
 //! holds nothing.
 

@@ -491,8 +491,8 @@ impl Hub for Bus {
         &self.guard
     }
 
-    fn is_connected(&self, client_id: &str) -> bool {
-        self.broker.borrow().is_connected(client_id)
+    fn connection_of(&self, client_id: &str) -> Option<ConnectionId> {
+        self.broker.borrow().connection_of(client_id)
     }
 
     fn time(&self) -> Time {

@@ -51,7 +51,7 @@ use crate::net::connection::{self, Due};
 use crate::net::hub::Hub;
 use crate::net::listener::handed::{Handed, handed_over};
 use crate::net::listener::{Accepted, Acceptor, Event};
-use crate::net::sweep::Sweep;
+use crate::net::round::Rounds;
 use bus::{Bus, Parts};
 use signals::Asked;
 
@@ -141,8 +141,8 @@ fn serve(root: PathBuf, config: Config, handed: Vec<Handed>) -> io::Result<ExitC
             seed,
             origin: u64::from_ne_bytes(origin),
         });
-        let sweep = Sweep::start(io_config())?;
-        bus.table.borrow_mut().sweep_by(sweep);
+        let rounds = Rounds::start(io_config())?;
+        bus.table.borrow_mut().set_rounds(rounds);
         let config = bus.config.borrow().clone();
         bus.doors.borrow_mut().hand(handed);
         bus.doors.borrow_mut().follow(&bus, &config);

@@ -188,6 +188,11 @@ impl Database {
         })
     }
 
+    /// Lets go what reading all of it has kept in memory, which a start does more than once: from now on little is read.
+    pub fn spare_memory(&self) -> rusqlite::Result<()> {
+        self.connection.pragma_update(None, "cache_size", -256)
+    }
+
     /// How far it is.
     pub fn state(&self) -> State {
         self.state
@@ -411,7 +416,6 @@ fn examine(connection: &Connection) -> Result<(), NotSound> {
 /// How it is written from now on: with a log that is synced at each commit, or, where that does not work, with a rollback journal.
 fn settle(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "cache_size", -256)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
     connection.pragma_update(None, "journal_size_limit", 64 << 10)?;

@@ -21,6 +21,9 @@ const LEFT_BYTES_MAX: u64 = SEGMENT_BYTES / if cfg!(test) { 1 } else { 4 };
 /// As many messages in flight, and places, as are remembered: some 30 KiB of each.
 const PLACES_MAX: usize = 2048;
 
+/// A segment of which no more than this is left can go on in another file, with a copy of that.
+const LITTLE_BYTES: u64 = SEGMENT_BYTES / 16;
+
 /// Where something begins in a segment, and where it ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {
@@ -205,6 +208,40 @@ impl Live {
         self.forget();
         (self.is_lost, self.is_volatile) = (false, false);
         closed
+    }
+
+    /// What is left of the segment so far, where that is little. The caller has ended the turn.
+    pub fn little(&self) -> Option<Left> {
+        (!self.is_lost && self.bytes <= LITTLE_BYTES).then(|| self.left())
+    }
+
+    /// What is left stands at the beginning of another file now: the places in their order, from `start` on. There, the segment goes on.
+    pub fn moved(&mut self, left: &Left, start: u64) {
+        let mut to = start as u32;
+        let moves: Vec<(Place, u32)> = left
+            .places
+            .iter()
+            .map(|from| {
+                let start = to;
+                to += from.end - from.start;
+                (*from, start)
+            })
+            .collect();
+        let moved = |place: &mut Place| {
+            let after = moves.partition_point(|(from, _)| from.start <= place.start);
+            // Each lies in one of those that are left: they are made of them.
+            let (from, to) = moves[after - 1];
+            let start = to + (place.start - from.start);
+            let end = start + (place.end - place.start);
+            *place = Place { start, end };
+        };
+        self.entries
+            .values_mut()
+            .for_each(|it| moved(&mut it.place));
+        let bodies = self.bodies.iter_mut().filter(|body| body.holders > 0);
+        bodies.for_each(|body| moved(&mut body.place));
+        self.others.iter_mut().for_each(moved);
+        self.waiting = Waiting::default();
     }
 
     /// Forgets all places. The memory of an ordinary segment is kept for the next.

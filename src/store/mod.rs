@@ -135,6 +135,14 @@ impl Class {
 const SIZE_MAX_BYTES: u64 = 64 << 20;
 
 impl Settings {
+    /// The class of a message. Its topic is only looked at as a whole where there are patterns.
+    fn class_of_message(&self, message: &Message) -> Class {
+        match self.classes.is_empty() && !message.topic_bytes().starts_with(b"$") {
+            true => self.class,
+            false => self.class_of(message.topic()),
+        }
+    }
+
     /// The class of a topic's messages. What the broker says of itself is never kept.
     fn class_of(&self, name: &str) -> Class {
         if name.starts_with("$SYS/") {
@@ -164,6 +172,18 @@ impl Settings {
             Some(free) => limit.min(taken + free / 2),
             None => limit,
         }
+    }
+}
+
+/// The header of a segment that is new.
+fn header(store: u64, clock: Clock, number: u64, first: u64) -> Header {
+    Header {
+        store,
+        clock,
+        covers_from: number,
+        first,
+        compacted_to: None,
+        is_reused: false,
     }
 }
 
@@ -236,6 +256,8 @@ pub struct Store {
     segment: u64,
     /// How far it is ahead of the thread.
     lead: Lead,
+    /// The last segment of which the thread has read something; locked while it reads.
+    read: Arc<Mutex<u64>>,
     /// The number of the last record of the last turn.
     last: u64,
     /// What went to the journal since the start.
@@ -257,7 +279,7 @@ impl Store {
         let mut rests = false;
         let class = match operation {
             StoreOp::Queued { message, qos, .. } => {
-                let class = self.settings.class_of(message.topic());
+                let class = self.settings.class_of_message(message);
                 // What may be lost on its way anyway waits for nothing.
                 class.min(if *qos as u8 == 0 {
                     Class::Interval
@@ -266,7 +288,7 @@ impl Store {
                 })
             }
             StoreOp::Retained { message } => {
-                let class = self.settings.class_of(message.topic());
+                let class = self.settings.class_of_message(message);
                 rests = class == Class::Interval && self.rests(message, now_ms);
                 class
             }
@@ -276,7 +298,7 @@ impl Store {
             }
             // Nothing promises it, and flash never has it.
             StoreOp::Kept { message, .. } => {
-                let class = self.settings.class_of(message.topic());
+                let class = self.settings.class_of_message(message);
                 class.min(Class::Interval)
             }
             StoreOp::KeptGone { .. } => Class::Interval,
@@ -377,6 +399,7 @@ impl Store {
         self.last += count;
         self.writer.clear();
         self.live.turn_ends();
+        self.renew_segment();
         if std::mem::take(&mut self.is_urgent) {
             self.lead.promise(self.last);
             self.order(Order::Commit(self.last));
@@ -405,17 +428,42 @@ impl Store {
         }
     }
 
+    /// Has the segment go on in another file, if it is long and hardly anything of it is left. What is left is said again there. The thread has
+    /// read nothing of it: flash has none of it.
+    fn renew_segment(&mut self) {
+        let Some(tail) = self.tail.as_mut().filter(|tail| tail.is_renewable()) else {
+            return;
+        };
+        tail.is_not_renewed();
+        let header = header(self.store, self.clock, self.segment, self.last + 1);
+        let header = Header {
+            is_reused: true,
+            ..header
+        };
+        let Some(left) = self.live.little() else {
+            return;
+        };
+        let Some(_read) = self.read.try_lock().ok().filter(|it| **it < self.segment) else {
+            return;
+        };
+        match tail.renew(&self.directory, self.segment, header, &left) {
+            Ok((bytes, start)) => {
+                self.live.moved(&left, start);
+                self.last += u64::from(left.records);
+                self.journal_bytes += bytes;
+            }
+            Err(error) => log::debug!("store: the journal is not renewed: {error}"),
+        }
+    }
+
     fn begin_segment(&mut self) {
         let number = self.segment + 1;
-        let header = Header {
-            store: self.store,
-            clock: self.clock,
-            covers_from: number,
-            first: self.last + 1,
-            compacted_to: None,
-        };
+        let header = header(self.store, self.clock, number, self.last + 1);
         match Tail::begin(&self.directory, number, header) {
-            Ok(tail) => {
+            Ok(mut tail) => {
+                if let Some(former) = &mut self.tail {
+                    tail.follow(former);
+                }
                 let former = self.tail.replace(tail);
                 // Of a segment that was not written to its end, nothing is known.
                 let closed = former.map(|tail| self.live.take(tail.bytes()));

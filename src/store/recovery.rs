@@ -336,7 +336,7 @@ impl Recovery {
                     expires_at_ms: body.expires_at_ms,
                 });
             }
-            give_waiting(item.record, &mut give);
+            give_waiting(&item.record, &mut give);
         }
         if refused.count > 0 {
             log::warn!(
@@ -367,17 +367,16 @@ impl Recovery {
     /// Both ends of the store, before its thread runs.
     pub(super) fn begin(self, notify: Notify) -> (Store, Worker, Receiver<Order>) {
         let number = self.leftovers.last().map_or(0, |it| it.number) + 1;
-        let header = Header {
-            store: self.store,
-            clock: self.clocks.clock,
-            covers_from: number,
-            first: self.last + 1,
-            compacted_to: None,
-        };
+        let header = super::header(self.store, self.clocks.clock, number, self.last + 1);
         let tail = Tail::begin(&self.directory, number, header)
             .inspect_err(|error| log::error!("store: {}: {error}", self.directory.display()))
             .ok();
         let is_applied = self.applied == self.last;
+        if let Some(database) = &self.database {
+            // Where it cannot, that only takes more memory.
+            let _ = database.spare_memory();
+            super::worker::give_back(usize::MAX);
+        }
         let closed = self.leftovers.iter().map(|it| match is_applied {
             true => (it.number, it.end, it.header.first + it.count),
             false => (it.number, 0, it.header.first),
@@ -391,6 +390,7 @@ impl Recovery {
         let status = Arc::new(Mutex::new(Status::default()));
         let is_told = Arc::new(AtomicBool::new(false));
         let progress = Progress::default();
+        let read = Arc::new(Mutex::new(0));
         let beginning = Beginning {
             closed: closed.collect(),
             current: tail.as_ref().map(|_| (number, self.last + 1)),
@@ -405,6 +405,7 @@ impl Recovery {
             notify,
             is_told: is_told.clone(),
             progress: progress.clone(),
+            read: read.clone(),
             failing: self.failing,
         };
         let mut store = Store {
@@ -418,6 +419,7 @@ impl Recovery {
             directory: self.directory,
             segment: number,
             lead: Lead::new(progress, number),
+            read,
             last: self.last,
             journal_bytes: 0,
             is_urgent: false,
@@ -438,8 +440,8 @@ impl Recovery {
         add(&mut span, &self.chunks, &super::write::Content::default());
         let mut writer = Writer::default();
         for item in span.for_tmpfs() {
-            if let (Record::Resting { topic, message }, Some(body)) = (item.record, item.body) {
-                writer.record(&Record::Body(*body));
+            if let (Record::Resting { topic, message }, Some(body)) = (&item.record, item.body) {
+                writer.record(&Record::Body(body));
                 writer.record(&Record::Retained {
                     topic,
                     message: *message,

@@ -24,7 +24,6 @@ use super::database::{Database, Place};
 use super::journal;
 use super::lead::Progress;
 use super::live::Closed;
-use super::record;
 use super::status::{Status, Written};
 use super::{Clocks, Event, Notify, Settings};
 
@@ -33,8 +32,8 @@ const RETRY: Duration = Duration::from_secs(2);
 const RETRY_MAX: Duration = Duration::from_secs(60);
 
 /// When what flash lacks has so many bytes after it was compacted, it is written before the interval is over: it is read as a whole for
-/// that, which takes up to ten times the memory, and that is dearer than writing early what will hardly be taken back.
-const LACK_BYTES_MAX: u64 = 384 << 10;
+/// that, which takes two to three times the memory, and that is dearer than writing early what will hardly be taken back.
+const LACK_BYTES_MAX: u64 = 1 << 20;
 
 /// What the event loop has the thread do.
 pub enum Order {
@@ -143,6 +142,8 @@ pub struct Worker {
     /// Whether the event loop has said that something has changed.
     is_told: Arc<AtomicBool>,
     progress: Progress,
+    /// The last segment of which something was read; locked meanwhile, as the event loop may have it go on in another file.
+    read: Arc<Mutex<u64>>,
     /// Since when flash lacks something.
     changed: Option<Instant>,
     /// Whether the event loop was told that flash is to be written, and has not answered.
@@ -191,6 +192,8 @@ pub struct Beginning {
     pub is_told: Arc<AtomicBool>,
     /// How the event loop knows how far the journal was read.
     pub progress: Progress,
+    /// How it knows which segment must stay as it is.
+    pub read: Arc<Mutex<u64>>,
     /// Why the database could not be opened.
     pub failing: Option<String>,
 }
@@ -220,6 +223,7 @@ impl Worker {
             notify: beginning.notify,
             is_told: beginning.is_told,
             progress: beginning.progress,
+            read: beginning.read,
             changed: None,
             has_asked: false,
             failing: None,
@@ -462,6 +466,8 @@ impl Worker {
             Database::open(&self.place, self.store, false).map_err(|why| why.to_string())?;
         let said = opened.said.iter();
         said.for_each(|said| log::warn!("store: {said}"));
+        let spared = opened.database.spare_memory();
+        spared.map_err(|error| error.to_string())?;
         Ok(opened.database)
     }
 
@@ -540,13 +546,11 @@ impl Worker {
 
     /// All records of a segment.
     fn whole(&self, segment: &Segment) -> io::Result<Chunk> {
-        let path = journal::path(&self.directory, segment.number);
-        let header = journal::read_header(&path)?.ok_or(io::ErrorKind::InvalidData)?;
-        let content = journal::read(&path, 0)?;
+        let content = journal::read(&journal::path(&self.directory, segment.number), 0)?;
         Ok(Chunk {
-            first: header.first,
+            first: content.header.first,
             count: content.count,
-            compacted_to: header.compacted_to,
+            compacted_to: content.header.compacted_to,
             records: content.records,
         })
     }
@@ -556,6 +560,7 @@ impl Worker {
             // What is left of it is passed over at the next start.
             let _ = std::fs::remove_file(journal::path(&self.directory, segment.number));
         }
+        journal::remove_spare(&self.directory);
     }
 
     fn account(&mut self) {
@@ -587,16 +592,19 @@ impl Worker {
     )]
     fn unapplied(&mut self) -> io::Result<(Vec<Chunk>, Vec<(u64, u64)>)> {
         let (mut chunks, mut ends) = (Vec::new(), Vec::new());
+        let mut read = self.read.lock().expect("nobody panics while holding it");
+        *read = self.segments.last().map_or(*read, |it| it.number);
         for segment in &self.segments {
             let path = journal::path(&self.directory, segment.number);
             let content = journal::read(&path, segment.from)?;
-            let compacted_to = match segment.from {
-                0 => journal::read_header(&path)?.and_then(|header| header.compacted_to),
-                _ => None,
+            // Until it is read, it may have begun anew.
+            let (first, compacted_to) = match segment.from {
+                0 => (content.header.first, content.header.compacted_to),
+                _ => (segment.next, None),
             };
-            ends.push((content.end, segment.next + content.count));
+            ends.push((content.end, first + content.count));
             chunks.push(Chunk {
-                first: segment.next,
+                first,
                 count: content.count,
                 compacted_to,
                 records: content.records,
@@ -615,7 +623,7 @@ impl Worker {
 
 /// Gives memory back to the system after so many bytes were read, where they are many. glibc keeps what a thread frees; other
 /// libraries do not.
-fn give_back(read: usize) {
+pub fn give_back(read: usize) {
     // More than a busy bus with small messages reads at once: it would need the memory again the next moment.
     const MANY: usize = 512 << 10;
     if read > MANY {
@@ -637,13 +645,8 @@ fn coalesced<'c>(chunks: &'c [Chunk], applied: u64, database: &Database) -> Coal
 /// Adds records to a span.
 pub fn add<'c>(span: &mut Coalesced<'c>, chunks: &'c [Chunk], known: &impl super::coalesce::Known) {
     for chunk in chunks {
-        let mut number = chunk.first;
-        let mut rest = chunk.records.as_slice();
-        while let Some((record, following)) = record::read(rest).filter(|_| !rest.is_empty()) {
-            span.add(chunk.compacted_to.unwrap_or(number), record, known);
-            number += 1;
-            rest = following;
-        }
+        let number = |count| chunk.compacted_to.unwrap_or(chunk.first + count);
+        span.add(&chunk.records, number, known);
     }
 }
 

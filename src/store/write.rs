@@ -139,31 +139,31 @@ impl<'c> Changes<'c> {
     }
 
     /// Carries a record out.
-    pub fn apply(&mut self, item: &Item<'_, '_>) -> rusqlite::Result<()> {
+    pub fn apply(&mut self, item: &Item<'_>) -> rusqlite::Result<()> {
         if let Some(message) = item.record.message()
             && item.body.is_none()
             && !self.is_there(message)
         {
             return Ok(());
         }
-        match *item.record {
+        match item.record {
             Record::SessionMade { .. }
             | Record::SessionChanged { .. }
             | Record::SessionEnded { .. }
             | Record::Subscribed { .. }
-            | Record::Unsubscribed { .. } => self.session(item.record),
+            | Record::Unsubscribed { .. } => self.session(&item.record),
             Record::WillSet {
                 session,
                 message,
                 delay_s,
                 expiry_s,
             } => {
-                self.keep(item.body)?;
+                self.keep(item.body.as_ref())?;
                 self.set_will(session, message, delay_s, expiry_s)
             }
             Record::WillCleared { session } => self.clear_will(session),
             Record::Retained { topic, message } => {
-                self.keep(item.body)?;
+                self.keep(item.body.as_ref())?;
                 self.retain(topic, message)
             }
             Record::RetainCleared { topic } => self.clear_retained(topic),
@@ -182,9 +182,9 @@ impl<'c> Changes<'c> {
                     retain,
                     with: with.as_deref(),
                 };
-                self.queue(message, item.body, &delivery)
+                self.queue(message, item.body.as_ref(), &delivery)
             }
-            _ => self.delivery(item.record),
+            _ => self.delivery(&item.record),
         }
     }
 

@@ -64,6 +64,8 @@ pub struct Setup<'a> {
     pub state: Option<State<'a>>,
     /// A bridge to the generator, by which everything goes out at QoS 1.
     pub bridge: bool,
+    /// A copy of the passwords that another start made: a router has them.
+    pub passwords: Option<&'a Path>,
 }
 
 /// What lasts.
@@ -144,6 +146,9 @@ impl Broker {
                 port.to_string(),
             ],
         };
+        if let Some(passwords) = setup.passwords.filter(|_| kind == Kind::Fosquitto) {
+            copy_files(passwords, &folder.join(PASSWORDS))?;
+        }
         let mut command = command(
             &[&programs.wrapper[..], &arguments].concat(),
             &programs.processors,
@@ -357,6 +362,24 @@ fn fosquitto(
 
 fn path(path: &Path) -> String {
     path.display().to_string()
+}
+
+/// Where this project's broker keeps passwords, below its root.
+pub const PASSWORDS: &str = "etc/fosquitto";
+
+/// Copies the files of a folder into another one, which is made; nothing if it is not there.
+pub fn copy_files(from: &Path, to: &Path) -> io::Result<()> {
+    if !from.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        if entry.file_type()?.is_file() {
+            fs::copy(entry.path(), to.join(entry.file_name()))?;
+        }
+    }
+    Ok(())
 }
 
 /// A folder for one broker, removed with it.

@@ -3,6 +3,7 @@
 use std::io;
 use std::time::Duration;
 
+use crate::asked;
 use crate::broker::{Broker, Class, Kind, Programs, Setup};
 use crate::connections;
 use crate::durability;
@@ -28,6 +29,7 @@ enum Work {
     StartUp,
     Lasting(Flow, Class),
     Restart,
+    Asked,
     HeapUp(Flow, u32),
 }
 
@@ -157,6 +159,7 @@ pub fn all() -> Vec<Case> {
         ),
         ("start-up", Work::StartUp, None),
         ("restart-10000", Work::Restart, Some(1.5)),
+        ("asked-1000-10000", Work::Asked, None),
     ];
     cases.extend(others.map(|(name, work, aim)| Case {
         name: name.to_owned(),
@@ -268,10 +271,16 @@ impl Case {
         if kind == Kind::Relay && !self.suits_the_relay() {
             return None;
         }
+        if kind != Kind::Fosquitto && matches!(self.work, Work::Asked) {
+            return None;
+        }
         let tls = matches!(self.work, Work::Connections { tls: true } | Work::StartUp);
         let mut programs = programs.clone();
         // Where time counts, not processor time, the broker must not wait for the generator.
-        if matches!(self.work, Work::Latency | Work::StartUp | Work::Restart) {
+        if matches!(
+            self.work,
+            Work::Latency | Work::StartUp | Work::Restart | Work::Asked
+        ) {
             programs.processors = programs.apart.clone();
         }
         Some(match self.work {
@@ -326,6 +335,17 @@ impl Case {
                 Ok(only(vec![
                     figure("CPU µs a connection", found.processor_us),
                     figure("connections a second", found.rate),
+                ]))
+            }
+            Work::Asked => {
+                let socket = broker.folder().join("var/run/fosquitto/control.sock");
+                let found = asked::run(broker, &socket, time)?;
+                Ok(only(vec![
+                    figure("ms until `status` is answered", found.status_ms),
+                    figure("ms until `clients` is, 1,000 of them", found.clients_ms),
+                    figure("µs for a round trip", found.alone_us),
+                    figure("µs for a round trip meanwhile", found.meanwhile_us),
+                    figure("µs for 99 of 100 meanwhile", found.meanwhile_p99_us),
                 ]))
             }
             Work::Memory(thing, count) => {

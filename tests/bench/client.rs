@@ -89,6 +89,11 @@ impl Client {
         self.request(&bytes, kind::PUBACK).map(drop)
     }
 
+    /// Sends PINGREQ and awaits its answer.
+    pub fn ping(&mut self) -> io::Result<()> {
+        self.request(&packet::PINGREQ, kind::PINGRESP).map(drop)
+    }
+
     /// Says DISCONNECT and awaits that the broker closes: then it knows that the client is away.
     pub fn leave(mut self) -> io::Result<()> {
         self.stream.write_all(&packet::DISCONNECT)?;

@@ -11,7 +11,7 @@ use std::io::{self, Write as _};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use crate::broker::{Broker, Class, Kind, Programs, Scratch, Setup, State};
+use crate::broker::{Broker, Class, Kind, PASSWORDS, Programs, Scratch, Setup, State, copy_files};
 use crate::client::Client;
 use crate::flow::{Amount, Driver, Flow, Presence};
 use crate::machine;
@@ -187,7 +187,8 @@ fn call(line: &str) -> Option<(&str, &str, i64)> {
     Some((name, path, result))
 }
 
-/// Starts a broker on the state that another one left: 10,000 retained messages and 1,000 sessions. The caller measures it.
+/// Starts a broker on the state that another one left: 10,000 retained messages and 1,000 sessions. The caller measures it. It is as after a reboot: what
+/// lies in memory is gone, and the passwords that the first start makes are there.
 pub fn restarted(kind: Kind, programs: &Programs) -> io::Result<(Scratch, Broker)> {
     let folder = Scratch::on_disk()?;
     let broker = Broker::start(kind, programs, kept(Class::Interval, folder.path()))?;
@@ -202,8 +203,14 @@ pub fn restarted(kind: Kind, programs: &Programs) -> io::Result<(Scratch, Broker
         client.publish_acknowledged(&Publish::new(&topic, 1, RETAINED_PAYLOAD, true))?;
     }
     drop(client);
+    let passwords = folder.path().join("passwords");
+    copy_files(&broker.folder().join(PASSWORDS), &passwords)?;
     broker.stop()?;
-    let broker = Broker::start(kind, programs, kept(Class::Interval, folder.path()))?;
+    let setup = Setup {
+        passwords: Some(&passwords),
+        ..kept(Class::Interval, folder.path())
+    };
+    let broker = Broker::start(kind, programs, setup)?;
     Ok((folder, broker))
 }
 

@@ -3,10 +3,11 @@
 //! Nothing counts that was not delivered: every message carries its number, and what is lost is said.
 //!
 //! The way of a run: `main` reads the options → `cases` is the table of what is measured → `broker` starts a broker → `flow`,
-//! `connections`, `latency`, `memory` and `durability` let it work → `report` prints. `instructions` is `--instructions`, `relay` the floor below which no broker can be.
+//! `connections`, `latency`, `memory`, `durability` and `asked` let it work → `report` prints. `instructions` is `--instructions`, `relay` the floor below which no broker can be.
 //!
 //! It does not compare what brokers can do, and it uses nothing of the crate that it measures but the binary.
 
+mod asked;
 mod broker;
 mod cases;
 mod certificate;

@@ -19,10 +19,14 @@ pub mod kind {
     pub const PUBCOMP: u8 = 7;
     /// The broker's answer to SUBSCRIBE.
     pub const SUBACK: u8 = 9;
+    /// Answer to PINGREQ.
+    pub const PINGRESP: u8 = 13;
 }
 
 /// DISCONNECT, whole.
 pub const DISCONNECT: [u8; 2] = [0xe0, 0];
+/// PINGREQ, whole.
+pub const PINGREQ: [u8; 2] = [0xc0, 0];
 
 /// The smallest payload: the publisher's number and the message's sequence number.
 pub const PAYLOAD_MIN: usize = 8;

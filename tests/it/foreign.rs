@@ -55,8 +55,8 @@ const KINDS: [Kind; 6] = [
     kind(
         "armv7-unknown-linux-musleabihf",
         (1, LITTLE, 40),
-        4_700_000,
-        2_500_000,
+        2_800_000,
+        1_850_000,
     ),
     kind(
         "arm-unknown-linux-musleabi",

@@ -149,13 +149,14 @@ it_takes_a_bridge_over_and_keeps_its_password_out_of_uci() {
 		"	list topic 'status/# out 1'" "	list topic 'command/# in 1 \"\" it'\\''s/'" "	option cafile '/srv/ca'" "	option certfile '/srv/cert'" \
 		"	option keyfile '/srv/key'" "	option remote_clientid 'router'" "	option remote_username 'me'" "	option remote_password 'se cret'" \
 		"	option cleansession '1'" "	option keepalive_interval '30'" "	option try_private '0'" "	option protocol_version 'mqttv311'" \
-		"	option notifications '0'" "	option notifications_local_only '1'" "	option notification_topic 'bridge/state'" "	option insecure '1'"
+		"	option notifications '0'" "	option notifications_local_only '1'" "	option notification_topic 'bridge/state'" "	option insecure '1'" \
+		"	option tls_version 'tlsv1.3'"
 	uci_defaults
 	grep -Fx "config bridge 'mosquitto_1'" "$R/etc/config/fosquitto" || fail "it is not there"
 	for line in "list address 'broker.example:8883'" "list address 'other.example'" "list topic 'status/# out 1'" "list topic 'command/# in 1 \"\" it'\\''s/'" \
 		"option tls '1'" "option ca '/srv/ca'" "option cert '/srv/cert'" "option key '/srv/key'" "option client_id 'router'" "option username 'me'" \
 		"option clean_start '1'" "option keepalive '30'" "option try_private '0'" "option protocol '3.1.1'" "option notifications '0'" \
-		"option notifications_local_only '1'" "option notification_topic 'bridge/state'" "option verify_name '0'" \
+		"option notifications_local_only '1'" "option notification_topic 'bridge/state'" "option verify_name '0'" "option tls_min '1.3'" \
 		"option password_file '$R/etc/fosquitto/bridges/mosquitto_1.password'"; do
 		has_line "$line"
 	done
@@ -172,6 +173,7 @@ it_takes_a_bridge_that_shows_a_certificate_and_has_no_password() {
 	has_line "option cert '/srv/cert'"
 	has_no password
 	[ ! -e "$R/etc/fosquitto/bridges" ] || fail "there is a file for a password"
+	has_no restart_timeout
 }
 
 it_takes_a_bridge_with_the_old_names_of_options() {

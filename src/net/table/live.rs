@@ -37,6 +37,8 @@ pub struct Live {
     /// Bytes of what is not a PUBLISH in the output and among those that the socket has not taken, or more: counted up by
     /// [`Effects::send`], corrected by [`Table::is_backed_up`].
     pub(super) answers: usize,
+    /// Bytes that were handled of what it sent; counted around.
+    pub(super) received: usize,
     /// What went into the output, in packets.
     pub(super) backlog: Backlog,
     /// Bytes of a packet that has arrived in part.

@@ -1,9 +1,44 @@
-//! Connections that are to be woken up at a time of their own.
+//! Connections that are to be woken up: at a time of their own, or when the loop has read what others have said already.
 
 use super::Table;
 use crate::broker::{ConnectionId, Time};
+use crate::net::round::{Round, Rounds};
 
 impl Table {
+    /// Sets the rounds of the loop. MUST come before any connection.
+    pub fn set_rounds(&mut self, rounds: Rounds) {
+        self.rounds = Some(rounds);
+    }
+
+    /// Has the descriptor of a socket that has ended given back.
+    pub fn sweep(&self) {
+        if let Some(rounds) = &self.rounds {
+            rounds.ask();
+        }
+    }
+
+    /// Has a connection's future polled when the loop has read each socket that has something to say now. `None`: nothing is to be
+    /// waited for.
+    pub fn wake_after_round(&mut self, id: ConnectionId) -> Option<Round> {
+        let io = self.live(id)?.io.clone();
+        let rounds = self.rounds.as_ref()?;
+        let round = rounds.ask();
+        rounds.wake_after(round, io);
+        Some(round)
+    }
+
+    /// Whether a round is over.
+    pub fn is_over(&self, round: Round) -> bool {
+        let rounds = self.rounds.as_ref();
+        rounds.is_none_or(|rounds| rounds.is_over(round))
+    }
+
+    /// How much was handled of what a connection has sent, in bytes, counted around; `None` when nothing that it sends counts any more.
+    pub fn received(&mut self, id: ConnectionId) -> Option<usize> {
+        let live = self.live(id)?;
+        live.closing.is_none().then_some(live.received)
+    }
+
     /// Has a connection's future polled at a time; a later call replaces an earlier one.
     pub fn wake_at(&mut self, id: ConnectionId, at: Time) {
         self.forget_wait(id);

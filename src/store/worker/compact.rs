@@ -75,6 +75,7 @@ impl Worker {
             covers_from: segment.number,
             first: segment.next,
             compacted_to: Some(last),
+            is_reused: false,
         };
         let bytes = journal::write_left(&self.directory, segment.number, header, left)?;
         segment.next = last;
@@ -125,6 +126,7 @@ impl Worker {
                 covers_from,
                 first: chunks.first().map_or(last, |chunk| chunk.first),
                 compacted_to: Some(last),
+                is_reused: false,
             };
             self.compacted_bytes =
                 journal::write_compacted(&self.directory, number, header, span.all())?;
@@ -174,9 +176,9 @@ impl Worker {
         let mut writer = Writer::default();
         for item in span.all() {
             if let Some(body) = item.body {
-                writer.record(&Record::Body(*body));
+                writer.record(&Record::Body(body));
             }
-            writer.record(item.record);
+            writer.record(&item.record);
         }
         let first = self.frames.first().map_or(last, |frame| frame.first);
         let (count, records) = (u64::from(writer.count()), writer.bytes().to_vec());

@@ -1,8 +1,12 @@
 //! A second connection with a client id that is in use or has a session.
 
-use crate::harness::broker::{Broker, LOCAL, OPEN};
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
+use crate::harness::broker::{Broker, LOCAL, OPEN, until};
 use crate::harness::client::Client;
-use crate::harness::packet::{BOTH, Connect, Publish, Version};
+use crate::harness::is_delivered;
+use crate::harness::packet::{BOTH, Connect, DISCONNECT, PINGREQ, Publish, Version};
 use crate::harness::root::Root;
 
 #[test]
@@ -15,6 +19,40 @@ fn the_same_identity_takes_its_client_id_over() {
             first.closed_because(0x8E);
             second.ping();
             second.disconnect();
+        }
+    }
+}
+
+/// Answers to all of these are less than a client may leave unread, and reading them takes more than one turn of the loop.
+const PINGS: usize = 25_000;
+
+#[test]
+fn a_client_that_has_said_disconnect_is_not_taken_over_by_its_next_connection() {
+    let broker = Broker::start(OPEN);
+    let mut watcher = broker.join(&Connect::new(Version::V5, "watcher"));
+    watcher.subscribe("will", 0);
+    for version in BOTH {
+        let connect = Connect::new(version, "again").will("will", "gone").encode();
+        for _ in 0..5 {
+            let dial = || TcpStream::connect(broker.address("open")).expect("the broker listens");
+            let (mut old, mut connack) = (dial(), [0; 4]);
+            old.write_all(&connect).expect("it is sent");
+            old.read_exact(&mut connack).expect("a CONNACK");
+            broker.signal(libc::SIGSTOP);
+            let mut said = PINGREQ.repeat(PINGS);
+            said.extend(DISCONNECT);
+            old.write_all(&said).expect("the kernel takes it");
+            until("the broker's kernel has it", || {
+                is_delivered(&old).then_some(())
+            });
+            let mut new = dial();
+            new.write_all(&connect).expect("it is sent");
+            broker.signal(libc::SIGCONT);
+            new.read_exact(&mut connack).expect("a CONNACK");
+            assert_eq!(connack[3], 0, "it is let in");
+            watcher.publish("will", "no Will");
+            assert_eq!(watcher.text(), "no Will");
+            new.write_all(&DISCONNECT).expect("it is sent");
         }
     }
 }

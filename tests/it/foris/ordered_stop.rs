@@ -5,12 +5,11 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::os::fd::AsRawFd;
 
-use crate::harness::PATIENCE;
 use crate::harness::broker::{Broker, until};
 use crate::harness::packet::{Connect, Publish, Version};
 use crate::harness::reference::free_port;
+use crate::harness::{PATIENCE, is_delivered};
 
 const V311: Version = Version::V311;
 const DISCONNECT: [u8; 2] = [0xE0, 0];
@@ -38,14 +37,6 @@ fn connected(broker: &Broker, address: SocketAddr, client_id: &str) -> TcpStream
     stream.read_exact(&mut connack).expect("the bus answers");
     assert_eq!(connack, [0x20, 2, 0, 0]);
     stream
-}
-
-/// Whether the kernel of the other side has all that was written.
-fn is_delivered(stream: &TcpStream) -> bool {
-    let mut unsent: libc::c_int = 0;
-    // SAFETY: the descriptor is open, and TIOCOUTQ writes one c_int.
-    let status = unsafe { libc::ioctl(stream.as_raw_fd(), libc::TIOCOUTQ, &mut unsent) };
-    status == 0 && unsent == 0
 }
 
 /// The local side on a port that the next bus has too.

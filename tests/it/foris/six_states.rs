@@ -11,6 +11,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 
+use crate::harness::PATIENCE;
 use crate::harness::broker::{Broker, LOCAL};
 use crate::harness::packet::{Connect, Version};
 use crate::harness::python::{PAHO, PROJECT, Script};
@@ -24,8 +25,14 @@ const CONNECT: u8 = 1;
 const PUBLISH: u8 = 3;
 const PUBREC: u8 = 5;
 
-/// On a busy machine a controller may need longer than 5 s to come back.
-const PATIENT: &str = "config keeper 'foris'\n\toption request_ttl '60'\n";
+/// On a busy machine, or under an emulator, a controller and a client may need longer than 5 s and 30 s to come back: the bus is as
+/// patient as the test.
+fn patient() -> String {
+    let seconds = PATIENCE.as_secs();
+    format!(
+        "config keeper 'foris'\n\toption request_ttl '{seconds}'\n\toption reply_ttl '{seconds}'\n"
+    )
+}
 
 /// So many scenes play at a time: mostly they wait for clients that connect again.
 const AT_A_TIME: usize = 12;
@@ -98,7 +105,8 @@ struct Scene<'a> {
 impl Scene<'_> {
     fn begin(programs: &Script, asker: Asker, number: usize) -> Scene<'_> {
         let broker = Broker::start(&format!(
-            "{LOCAL}config global 'global'\n\toption log_level 'info'\n{PATIENT}"
+            "{LOCAL}config global 'global'\n\toption log_level 'info'\n{}",
+            patient()
         ));
         let relays = [Relay::start(), Relay::start()];
         let way = |relay: &Relay| {
@@ -229,9 +237,11 @@ impl Scene<'_> {
 
     fn start_command(&mut self) {
         let port = self.relays[1].port().to_string();
+        let timeout = PATIENCE.as_secs().to_string();
         let mut command = Command::new(&*FOSQUITTO);
         command.arg("--root").arg(self.broker().root().path());
-        command.args(["request", "-P", &port, "-t", "60", ID, "about", "get", "7"]);
+        command.args(["request", "-P", &port, "-t", &timeout]);
+        command.args([ID, "about", "get", "7"]);
         let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn();
         self.asking = Some(child.expect("the program can be started"));
     }

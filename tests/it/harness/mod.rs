@@ -17,6 +17,8 @@ pub mod root;
 pub mod scram;
 pub mod websocket;
 
+use std::net::TcpStream;
+use std::os::fd::AsRawFd;
 use std::sync::LazyLock;
 use std::time::Duration;
 
@@ -29,3 +31,11 @@ pub static PATIENCE: LazyLock<Duration> = LazyLock::new(|| {
     });
     Duration::from_secs(seconds)
 });
+
+/// Whether the kernel of the other side has all that was written.
+pub fn is_delivered(stream: &TcpStream) -> bool {
+    let mut unsent: libc::c_int = 0;
+    // SAFETY: the descriptor is open, and TIOCOUTQ writes one c_int.
+    let status = unsafe { libc::ioctl(stream.as_raw_fd(), libc::TIOCOUTQ, &mut unsent) };
+    status == 0 && unsent == 0
+}

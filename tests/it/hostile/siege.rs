@@ -16,8 +16,8 @@ use crate::harness::packet::{Connect, Version};
 pub const LIMIT: usize = 16 << 20;
 
 /// What the process may grow by for a moment: the ceiling, a quarter for what the allocator adds, which is not the broker's to count, and what
-/// the store works with: what flash lacks is read as a whole, which takes several times its bytes, and the database has a cache.
-const GROWN_MAX: usize = LIMIT + LIMIT / 4 + (20 << 20);
+/// the store works with: what flash lacks is read as a whole, which takes two to three times its bytes, and the database has a cache.
+const GROWN_MAX: usize = LIMIT + LIMIT / 4 + (4 << 20);
 
 /// What the process may have in RAM in the end, in bytes, where no more than [`PROGRAM_MAX`] of it are pages of its program, as of a release
 /// build. A debug build's program, or an emulator around it, is larger, and may be so.

@@ -1,7 +1,8 @@
 //! What the specifications leave to the server and README.md promises, as far as no numbered statement's test shows it.
 
 use crate::conformance::raw::is_closed;
-use crate::harness::broker::{Broker, LOCAL};
+use crate::harness::broker::{Broker, LOCAL, OPEN};
+use crate::harness::client::Client;
 use crate::harness::packet::{self, BOTH, Connect, Packet, Publish, Version, subscribe};
 
 #[test]
@@ -145,5 +146,33 @@ fn a_client_that_names_no_protocol_of_mqtt_is_not_answered() {
         let mut client = broker.dial();
         client.send(&connect.encode_as(name, 4, connect.flags()));
         assert_eq!(client.closed(), []);
+    }
+}
+
+#[test]
+fn a_user_name_of_no_characters_is_none() {
+    let broker = Broker::start(OPEN);
+    for version in BOTH {
+        let blank = Connect::new(version, "blank").user("", "");
+        Client::dial(broker.address("open")).join(&blank).ping();
+        let unknown = Connect::new(version, "unknown").user("somebody", "");
+        let connack = Client::dial(broker.address("open")).connect(&unknown);
+        let bad_user = if version == Version::V5 { 0x86 } else { 5 };
+        assert_eq!(connack.code, bad_user, "a name is to be proved");
+        let (_, connack) = broker.attempt(&blank);
+        let nobody = if version == Version::V5 { 0x87 } else { 5 };
+        assert_eq!(connack.code, nobody, "where nobody is let in without one");
+    }
+}
+
+#[test]
+fn every_character_but_the_null_character_may_stand_in_a_topic() {
+    let broker = Broker::start(LOCAL);
+    let topic = "\u{1}/\u{1F}/\u{7F}/\u{9F}/\u{FDD0}/\u{FFFF}/\u{10FFFF}";
+    for version in BOTH {
+        let mut client = broker.join(&Connect::new(version, "a"));
+        client.subscribe(topic, 0);
+        client.publish(topic, "x");
+        assert_eq!(client.message().topic, topic);
     }
 }
