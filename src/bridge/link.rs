@@ -45,11 +45,12 @@ pub(super) async fn run<H: Hub>(hub: Rc<H>, bridge: Rc<Bridge>, surroundings: Su
     let (least, most) = bridge.config.restart;
     let mut backoff = Backoff::new(least, most);
     let mut told = Told::default();
-    let first = Form::first(&bridge);
-    let mut form = first;
+    let mut silent = Vec::new();
     while !bridge.is_stopped.get() {
+        // A nudge during the attempt is for the next one: this may have begun before what has changed.
+        bridge.is_nudged.set(false);
         bridge.set_phase(Phase::Connecting, hub.time());
-        let ended = attempt(&hub, &bridge, &mut form, &surroundings).await;
+        let ended = attempt(&hub, &bridge, &mut silent, &surroundings).await;
         if bridge.is_stopped.get() {
             break;
         }
@@ -61,22 +62,27 @@ pub(super) async fn run<H: Hub>(hub: Rc<H>, bridge: Rc<Bridge>, surroundings: Su
         bridge.set_phase(Phase::Waiting, hub.time());
         bridge.state.borrow_mut().last_error = Some(ended.why);
         let slept = sleep(Millis(u32::try_from(wait.as_millis()).unwrap_or(u32::MAX)));
-        bridge.is_nudged.set(false);
         if let Either::Right(()) = select(slept, called(&bridge)).await {
             backoff.reset();
         }
     }
 }
 
-/// Tries all addresses, and serves the first connection that comes to something.
+/// Tries all addresses, and serves the first connection that comes to something. `silent` are those that closed without a word the last time.
+///
+/// Each begins in the first form: what kept it from being understood the last time may have been the line, or a program that has since
+/// been replaced by a newer one.
 async fn attempt<H: Hub>(
     hub: &Rc<H>,
     bridge: &Rc<Bridge>,
-    form: &mut Form,
+    silent: &mut Vec<Remote>,
     surroundings: &Surroundings,
 ) -> Ended {
     let mut ended = Ended::before("it has no address".into());
-    for remote in &remotes(bridge, surroundings) {
+    let remotes = remotes(bridge, surroundings);
+    silent.retain(|remote| remotes.contains(remote));
+    for remote in &remotes {
+        let mut form = Form::first(bridge);
         bridge.state.borrow_mut().address = remote.to_string();
         // From one form to the next there is no waiting; there are three at most.
         loop {
@@ -94,24 +100,44 @@ async fn attempt<H: Hub>(
                     break;
                 }
             };
-            ended = serve(hub, bridge, *form, io, address).await;
+            ended = serve(hub, bridge, form, io, address).await;
+            let is_misunderstood = is_misunderstood(&ended, form, remote, silent, bridge);
             if ended.up_ms > 0 {
                 rank(bridge, remote, surroundings, true);
             }
             if ended.up_ms > 0 || bridge.is_stopped.get() {
                 return ended;
             }
-            match form.after(&ended, bridge) {
-                Some(next) => *form = next,
-                None => {
-                    *form = Form::first(bridge);
-                    break;
-                }
+            match form.after(bridge).filter(|_| is_misunderstood) {
+                Some(next) => form = next,
+                None => break,
             }
         }
         rank(bridge, remote, surroundings, false);
     }
     ended
+}
+
+/// Whether the remote broker does not know what was said to it in this form. Many a broker that does not know a version closes without a word; but so
+/// does a line that fails, and whoever can cut one, and what stands before a broker that is being started. So that counts only when the
+/// first form met with it twice in a row.
+fn is_misunderstood(
+    ended: &Ended,
+    form: Form,
+    remote: &Remote,
+    silent: &mut Vec<Remote>,
+    bridge: &Bridge,
+) -> bool {
+    if form != Form::first(bridge) {
+        return ended.is_misunderstood || ended.is_closed_early;
+    }
+    let was_silent = silent.contains(remote);
+    if !ended.is_closed_early {
+        silent.retain(|other| other != remote);
+    } else if !was_silent {
+        silent.push(remote.clone());
+    }
+    ended.is_misunderstood || (ended.is_closed_early && was_silent)
 }
 
 /// Where the remote broker may be: as it is configured, or as a subordinate is found.
@@ -248,11 +274,8 @@ impl Form {
         }
     }
 
-    /// The one after a connection that was not accepted in this one; `None` when there is no other.
-    fn after(self, ended: &Ended, bridge: &Bridge) -> Option<Form> {
-        if !ended.is_misunderstood {
-            return None;
-        }
+    /// The one after this, where this was not understood; `None` when there is no other.
+    fn after(self, bridge: &Bridge) -> Option<Form> {
         if self.version.is_v5() {
             return (bridge.config.protocol == BridgeProtocol::Auto).then_some(Form {
                 version: Version::V3_1_1,

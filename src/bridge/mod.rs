@@ -92,7 +92,28 @@ struct Bridge {
     is_nudged: Cell<bool>,
     stop: LocalWaker,
     connection: Cell<Option<ConnectionId>>,
+    /// Whether the next connection is to begin without what the remote broker has kept: the session here was ended by hand.
+    begins_anew: Cell<bool>,
+    /// Whether it is configured no longer, so that the remote broker need keep nothing for it.
+    is_removed: Cell<bool>,
+    /// How the Will is asked for that says there that the bridge is gone.
+    will: Cell<WillForm>,
+    /// Whether the remote broker is to be asked now whether it is there.
+    is_doubted: Cell<bool>,
+    /// How often in a row it had no room for a message.
+    was_full: Cell<u32>,
     state: RefCell<State>,
+}
+
+/// How much of a Will is asked for: not every broker takes all of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum WillForm {
+    /// Retained, at QoS 1.
+    Full,
+    /// Not retained, at QoS 0.
+    Plain,
+    /// None.
+    None,
 }
 
 /// What a bridge's link is doing.
@@ -122,6 +143,10 @@ pub struct State {
     pub last_error: Option<String>,
     /// What the remote broker does not let it subscribe to.
     pub refused: Vec<String>,
+    /// Messages that it has refused; they are lost.
+    pub rejected: u64,
+    /// Why it has refused the last of them.
+    pub rejection: Option<String>,
     /// Messages that came.
     pub received: u64,
     /// Messages that went, those that were sent again included.
@@ -153,6 +178,10 @@ impl Bridges {
             .iter()
             .filter_map(|config| config.found.as_deref());
         surroundings.finder.follow(looked_for);
+        // What comes on two ways may wait on one of them for as long as a queue lasts.
+        let queues = configured.iter().map(|config| config.queue.messages);
+        let largest = usize::try_from(queues.max().unwrap_or(0));
+        hub.trail().set_room(largest.unwrap_or(usize::MAX));
         let former = std::mem::take(&mut self.0);
         let mut new = Vec::new();
         for config in configured {
@@ -163,6 +192,7 @@ impl Bridges {
                 // Connections stay; the next one is made with the certificates that are there then.
                 same.tls.take();
                 same.nudge();
+                same.doubt(&**hub);
                 self.0.push(same.clone());
                 continue;
             }
@@ -174,6 +204,8 @@ impl Bridges {
         }
         for bridge in former {
             if !self.0.iter().any(|kept| Rc::ptr_eq(kept, &bridge)) {
+                let is_named = |config: &config::Bridge| config.name == bridge.config.name;
+                bridge.is_removed.set(!configured.iter().any(is_named));
                 bridge.stop(&**hub);
             }
         }
@@ -184,8 +216,16 @@ impl Bridges {
         }
     }
 
-    /// Tells the broker which sessions there are to be; also after one was ended by others.
-    pub fn declare<H: Hub>(&self, hub: &H) {
+    /// Makes the session of a bridge anew that was ended by hand, here and at the remote broker, which may hold identifiers of it.
+    pub fn begin_anew<H: Hub>(&self, hub: &H, session: &str) {
+        for bridge in self.0.iter().filter(|bridge| bridge.session == session) {
+            bridge.begins_anew.set(true);
+        }
+        self.declare(hub);
+    }
+
+    /// Tells the broker which sessions there are to be.
+    fn declare<H: Hub>(&self, hub: &H) {
         let filters: Vec<_> = self
             .0
             .iter()
@@ -252,6 +292,11 @@ impl Bridge {
             is_nudged: Cell::new(false),
             stop: LocalWaker::new(),
             connection: Cell::new(None),
+            begins_anew: Cell::new(false),
+            is_removed: Cell::new(false),
+            will: Cell::new(WillForm::Full),
+            is_doubted: Cell::new(false),
+            was_full: Cell::new(0),
             state: RefCell::default(),
         }
     }
@@ -263,16 +308,13 @@ impl Bridge {
         let subscribed = former.mappings.remote_filters().into_iter();
         let stale = subscribed.map(|it| it.filter).chain(former.stale.take());
         self.stale.replace(stale.filter(is_stale).collect());
-        let State {
-            received,
-            sent,
-            attempts,
-            ..
-        } = *former.state.borrow();
+        let former = former.state.borrow();
         self.state.replace(State {
-            received,
-            sent,
-            attempts,
+            received: former.received,
+            sent: former.sent,
+            attempts: former.attempts,
+            rejected: former.rejected,
+            rejection: former.rejection.clone(),
             ..State::default()
         });
     }
@@ -281,6 +323,15 @@ impl Bridge {
     fn nudge(&self) {
         self.is_nudged.set(true);
         self.stop.wake();
+    }
+
+    /// Has a link that is connected ask whether the remote broker is there: the way to it may be gone, with the address that it was made from.
+    fn doubt<H: Hub>(&self, hub: &H) {
+        if let Some(connection) = self.connection.get() {
+            self.is_doubted.set(true);
+            hub.table().borrow_mut().wake_at(connection, hub.time());
+            hub.end_turn_soon();
+        }
     }
 
     /// Ends the link.

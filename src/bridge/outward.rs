@@ -53,7 +53,11 @@ impl Outlet for Outward {
     }
 
     fn goodbye(&self) -> &'static [u8] {
+        let config = &self.bridge.config;
+        let is_kept = !config.clean_start && !config.session_expiry.is_zero();
         match self.is_v5.get() {
+            // As below; and nothing need be kept for a bridge that is configured no longer: Session Expiry Interval 0.
+            true if self.bridge.is_removed.get() && is_kept => &[0xE0, 7, 4, 5, 0x11, 0, 0, 0, 0],
             // The remote broker says to its clients that the bridge is gone: that is the Will, which a normal end would void.
             true => &[0xE0, 1, 4],
             false if self.bridge.config.notify == Notify::Both => &[],

@@ -17,10 +17,10 @@ use ntex::io::{IoBoxed, IoStatusUpdate};
 
 use super::link::Form;
 use super::outward::Outward;
-use super::{Bridge, Phase};
+use super::{Bridge, Phase, WillForm};
 use crate::broker::{Close, ConnectionId, Effects as _, Input, Link, Time, limits};
 use crate::config;
-use crate::config::bridge::RetainHandling as When;
+use crate::config::bridge::{Direction, RetainHandling as When};
 use crate::log::Escaped;
 use crate::mqtt::packet::{
     Ack, ClientPacket, Publish, RetainHandling, ServerPacket, SubscriptionOptions,
@@ -45,13 +45,21 @@ const FILTERS_AT_ONCE: usize = 8;
 /// After a PINGREQ the remote broker must be heard of within this time, in milliseconds, or within the keep alive if that is less.
 pub(super) const PATIENCE_MS: u64 = 10_000;
 
+/// So often in a row a message is kept for which the remote broker has no room (0x97), and sent again over the next connection.
+const FULL_MAX: u32 = 10;
+
+/// What a SUBACK or UNSUBACK is that nothing was asked for.
+const ANSWER_TO_NOTHING: &str = "it breaks the protocol: an answer to nothing that was asked";
+
 /// How a connection has ended.
 #[derive(Debug)]
 pub(super) struct Ended {
     /// Why, in words for the log.
     pub why: String,
-    /// Whether the remote broker may not have understood the CONNECT.
+    /// Whether the remote broker has answered that it does not understand the CONNECT, or in words that are none of that version.
     pub is_misunderstood: bool,
+    /// Whether it was closed before there was an answer: the other side may not have understood the CONNECT.
+    pub is_closed_early: bool,
     /// For how long it was accepted, in milliseconds; 0: it was not.
     pub up_ms: u64,
 }
@@ -62,6 +70,7 @@ impl Ended {
         Ended {
             why,
             is_misunderstood: false,
+            is_closed_early: false,
             up_ms: 0,
         }
     }
@@ -81,6 +90,7 @@ pub(super) struct Wire<H: Hub> {
     io: IoBoxed,
     id: ConnectionId,
     version: Version,
+    form: Form,
     /// Since when it is accepted.
     since: Option<Time>,
     /// When CONNACK or a sign of life must have come.
@@ -91,7 +101,8 @@ pub(super) struct Wire<H: Hub> {
     /// What the remote broker was told of the largest packet, in bytes.
     packet_max: usize,
     /// What waits for an answer, and what comes after it.
-    asked: Vec<String>,
+    asked: Vec<(String, SubscriptionOptions)>,
+    withdrawn: Vec<String>,
     asks: VecDeque<Ask>,
     assembler: Option<Box<Assembler>>,
     /// Why it ends, once it does.
@@ -151,7 +162,9 @@ impl<H: Hub> Wire<H> {
             keep_alive_ms: u64::from(bridge.config.keep_alive_s) * 1000,
             packet_max: hub.max_packet_size(),
             version: form.version,
+            form,
             asked: Vec::new(),
+            withdrawn: Vec::new(),
             asks: VecDeque::new(),
             assembler: None,
             why: None,
@@ -174,14 +187,22 @@ impl<H: Hub> Wire<H> {
             None => None,
         };
         let state_topic = self.bridge.remote_state_topic();
+        let form_of_will = self.bridge.will.get();
+        let will = state_topic.as_deref().map(|topic| outward::Will {
+            topic,
+            payload: b"0",
+            is_full: form_of_will == WillForm::Full,
+        });
         let expiry_s = u32::try_from(config.session_expiry.as_secs()).unwrap_or(u32::MAX);
         let opening = outward::Opening {
             version: form.version,
             bridge: form.is_private,
-            clean_start: config.clean_start,
+            // 3.1.1 would keep no session at all then.
+            clean_start: config.clean_start
+                || (form.version.is_v5() && self.bridge.begins_anew.get()),
             keep_alive_s: config.keep_alive_s,
             client_id: &self.bridge.client_id,
-            will: state_topic.as_deref().map(|topic| (topic, &b"0"[..])),
+            will: will.filter(|_| form_of_will != WillForm::None),
             user_name: config.username.as_deref(),
             password: password.as_ref().map(|password| password.expose()),
             session_expiry_s: if config.clean_start { 0 } else { expiry_s },
@@ -224,6 +245,9 @@ impl<H: Hub> Wire<H> {
             return;
         }
         let now = self.hub.time();
+        if self.since.is_some() && self.bridge.is_doubted.take() {
+            self.ping_at = Some(now);
+        }
         if self.deadline.is_some_and(|at| at <= now) {
             let what = match self.since {
                 Some(_) => "it is silent",
@@ -364,10 +388,15 @@ impl<H: Hub> Wire<H> {
         let packet = match packet {
             RemotePacket::Publish(publish) => return self.publish(&publish),
             RemotePacket::SubAck(packet_id, codes) => return self.subscribed(packet_id, codes),
-            RemotePacket::UnsubAck(packet_id) => return self.subscribed(packet_id, &[]),
+            RemotePacket::UnsubAck(packet_id) => return self.unsubscribed(packet_id),
             RemotePacket::PingResp => return,
             RemotePacket::Disconnect(reason) => {
                 return self.end(format!("it disconnects: {reason}"));
+            }
+            RemotePacket::PubAck(ack) | RemotePacket::PubRec(ack)
+                if !self.is_settled(ack.reason) =>
+            {
+                return;
             }
             RemotePacket::PubAck(ack) => ClientPacket::PubAck(ack),
             RemotePacket::PubRec(ack) => ClientPacket::PubRec(ack),
@@ -377,15 +406,50 @@ impl<H: Hub> Wire<H> {
         hub.handle(Input::Packet { connection, packet });
     }
 
+    /// Whether an answer to a message settles it; a refusal is noted. Where the remote broker has no room, the message is kept: it is sent
+    /// again over the next connection, as long as that helps some of the times.
+    fn is_settled(&mut self, reason: ReasonCode) -> bool {
+        let was_full = &self.bridge.was_full;
+        if !reason.is_error() {
+            was_full.set(0);
+            return true;
+        }
+        if reason == ReasonCode::QUOTA_EXCEEDED && was_full.get() < FULL_MAX {
+            was_full.set(was_full.get() + 1);
+            self.end(format!("it has no room for a message: {reason}"));
+            return false;
+        }
+        let mut state = self.bridge.state.borrow_mut();
+        state.rejected += 1;
+        state.rejection = Some(reason.text().to_owned());
+        if state.rejected.is_power_of_two() {
+            let name = Escaped(&self.bridge.config.name);
+            let (why, count) = (reason.text(), state.rejected);
+            log::warn!(
+                "bridge '{name}': the other broker refuses a message: {why} ({count} in all)"
+            );
+        }
+        true
+    }
+
     /// CONNACK: the broker may send.
     fn connack(&mut self, connack: &RemoteConnAck) {
         if connack.reason != ReasonCode::SUCCESS {
             let reason = connack.reason;
             self.is_misunderstood = reason == ReasonCode::UNSUPPORTED_PROTOCOL_VERSION;
+            if let Some(lesser) = self.lesser_will(reason) {
+                self.bridge.will.set(lesser);
+                return self.end(format!(
+                    "it does not take the Will that says that the bridge is gone: {reason}"
+                ));
+            }
             return self.end(format!("it refuses the connection: {reason}"));
         }
         let now = self.hub.time();
         self.since = Some(now);
+        if self.version.is_v5() {
+            self.bridge.begins_anew.set(false);
+        }
         let keep_alive_s = connack.keep_alive_s.filter(|seconds| *seconds > 0);
         self.keep_alive_ms = keep_alive_s.map_or(self.keep_alive_ms, |it| u64::from(it) * 1000);
         (self.deadline, self.ping_at) = (None, Some(now.after_ms(self.keep_alive_ms)));
@@ -397,6 +461,7 @@ impl<H: Hub> Wire<H> {
             problem_information: true,
         };
         self.hub.table().borrow_mut().admit_outlet(self.id, peer);
+        self.bridge.state.borrow_mut().refused.clear();
         self.plan_asks(connack);
         self.ask();
         if let Some(topic) = self.bridge.remote_state_topic() {
@@ -404,6 +469,7 @@ impl<H: Hub> Wire<H> {
             self.write(|out| outward::publish(version, &topic, b"1", retain, out));
         }
         self.say_connected(now, connack.session_present);
+        self.warn_of_echoes(self.form);
         self.hub.handle(Input::Link(Link {
             connection: self.id,
             client_id: &self.bridge.session,
@@ -414,11 +480,36 @@ impl<H: Hub> Wire<H> {
         }));
     }
 
+    /// Says what a remote broker will do that does not know bridges: without No Local, it sends back what it gets.
+    fn warn_of_echoes(&self, form: Form) {
+        let topics = &self.bridge.config.topics;
+        let is_both = topics.iter().any(|it| it.direction == Direction::Both);
+        if is_both && !form.version.is_v5() && !form.is_private {
+            log::warn!(
+                "bridge '{}': the other broker does not know bridges: what goes both ways comes back once",
+                Escaped(&self.bridge.config.name)
+            );
+        }
+    }
+
+    /// What to ask for instead of a Will that the remote broker does not take.
+    fn lesser_will(&self, reason: ReasonCode) -> Option<WillForm> {
+        let is_about_will = [
+            ReasonCode::RETAIN_NOT_SUPPORTED,
+            ReasonCode::QOS_NOT_SUPPORTED,
+        ]
+        .contains(&reason);
+        match self.bridge.will.get() {
+            WillForm::Full if is_about_will => Some(WillForm::Plain),
+            WillForm::Plain if is_about_will => Some(WillForm::None),
+            _ => None,
+        }
+    }
+
     fn say_connected(&self, now: Time, session_present: bool) {
         let mut state = self.bridge.state.borrow_mut();
         (state.phase, state.since) = (Phase::Connected, Some(now));
         state.protocol = Some(self.version.name());
-        state.refused.clear();
         log::info!(
             "bridge '{}': connected to {} (MQTT {}{})",
             Escaped(&self.bridge.config.name),
@@ -435,25 +526,21 @@ impl<H: Hub> Wire<H> {
     /// Notes what is to be subscribed and what not any more.
     fn plan_asks(&mut self, connack: &RemoteConnAck) {
         let config = &self.bridge.config;
-        let stale = self.bridge.stale.take();
-        if connack.session_present && !stale.is_empty() {
-            let chunks = stale.chunks(FILTERS_AT_ONCE);
-            self.asks
-                .extend(chunks.map(|some| Ask::Unsubscribe(some.to_vec())));
+        if !connack.session_present {
+            self.bridge.stale.borrow_mut().clear();
+        }
+        for some in self.bridge.stale.borrow().chunks(FILTERS_AT_ONCE) {
+            self.asks.push_back(Ask::Unsubscribe(some.to_vec()));
         }
         let mut wanted = Vec::new();
         for asked in self.bridge.mappings.remote_filters() {
-            let is_shared = topic::is_shared(&asked.filter);
-            let is_available = (connack.wildcard_available || !topic::has_wildcard(&asked.filter))
-                && (connack.shared_available || !is_shared);
-            if !is_available {
+            if topic::has_wildcard(&asked.filter) && !connack.wildcard_available {
                 self.refused(&asked.filter, "it has no subscriptions of this kind");
                 continue;
             }
             let options = SubscriptionOptions {
                 qos: asked.qos,
-                // [MQTT-3.8.3-4]
-                no_local: !is_shared,
+                no_local: true,
                 retain_as_published: true,
                 retain_handling: retain_handling(config),
             };
@@ -468,11 +555,11 @@ impl<H: Hub> Wire<H> {
     fn ask(&mut self) {
         let (version, id) = (self.version, PacketId::LINK);
         match self.asks.pop_front() {
-            None => self.asked.clear(),
+            None => {}
             Some(Ask::Unsubscribe(filters)) => {
-                self.asked.clear();
-                let filters: Vec<&str> = filters.iter().map(String::as_str).collect();
-                self.write(|out| outward::unsubscribe(version, id, &filters, out));
+                let borrowed: Vec<&str> = filters.iter().map(String::as_str).collect();
+                self.write(|out| outward::unsubscribe(version, id, &borrowed, out));
+                self.withdrawn = filters;
             }
             Some(Ask::Subscribe(filters)) => {
                 let borrowed: Vec<_> = filters
@@ -480,23 +567,40 @@ impl<H: Hub> Wire<H> {
                     .map(|(it, how)| (it.as_str(), *how))
                     .collect();
                 self.write(|out| outward::subscribe(version, id, &borrowed, out));
-                self.asked = filters.into_iter().map(|(filter, _)| filter).collect();
+                self.asked = filters;
             }
         }
     }
 
-    /// SUBACK or UNSUBACK.
+    /// SUBACK.
     fn subscribed(&mut self, packet_id: PacketId, codes: &[u8]) {
-        if packet_id != PacketId::LINK || codes.len() < self.asked.len() {
-            return self.end("it breaks the protocol: an answer to nothing that was asked".into());
-        }
         let asked = std::mem::take(&mut self.asked);
-        for (filter, code) in asked.iter().zip(codes) {
-            let code = ReasonCode(*code);
-            if code.is_error() {
-                self.refused(filter, code.text());
+        if packet_id != PacketId::LINK || asked.is_empty() || codes.len() < asked.len() {
+            return self.end(ANSWER_TO_NOTHING.into());
+        }
+        for ((filter, options), code) in asked.iter().zip(codes) {
+            let reason = ReasonCode(*code);
+            if reason.is_error() {
+                self.refused(filter, reason.text());
+            } else if *code < options.qos as u8 {
+                let (name, shown) = (Escaped(&self.bridge.config.name), Escaped(filter));
+                log::warn!(
+                    "bridge '{name}': the other broker sends '{shown}' with QoS {code} at most"
+                );
             }
         }
+        self.ask();
+    }
+
+    /// UNSUBACK: now the remote broker has forgotten them.
+    fn unsubscribed(&mut self, packet_id: PacketId) {
+        let withdrawn = std::mem::take(&mut self.withdrawn);
+        if packet_id != PacketId::LINK || withdrawn.is_empty() {
+            return self.end(ANSWER_TO_NOTHING.into());
+        }
+        let mut stale = self.bridge.stale.borrow_mut();
+        stale.retain(|filter| !withdrawn.contains(filter));
+        drop(stale);
         self.ask();
     }
 
@@ -575,8 +679,9 @@ impl<H: Hub> Wire<H> {
         let up_ms = self
             .since
             .map_or(0, |since| self.hub.time().since_ms(since).max(1));
-        let why = self.why.take();
-        // Who closes without a word may not know the version.
+        let closing = self.hub.table().borrow_mut().closing(self.id);
+        let by_bus = closing.map(|close| format!("the bus closes it: {}", close.what));
+        let why = self.why.take().or(by_bus);
         let is_closed_early = why.is_none() && self.since.is_none();
         let closed = || match status {
             Poll::Ready(IoStatusUpdate::PeerGone(Some(error))) => {
@@ -586,7 +691,8 @@ impl<H: Hub> Wire<H> {
         };
         Ended {
             why: why.unwrap_or_else(closed),
-            is_misunderstood: self.is_misunderstood || is_closed_early,
+            is_misunderstood: self.is_misunderstood,
+            is_closed_early,
             up_ms,
         }
     }

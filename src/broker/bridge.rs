@@ -27,7 +27,7 @@ use super::session::{Bridged, SessionKey};
 use super::timers::Time;
 use crate::acl::Permissions;
 use crate::mqtt::packet::{Connect, ConnectProperties, RetainHandling, SubscriptionOptions};
-use crate::mqtt::{Capabilities, Qos, ReasonCode};
+use crate::mqtt::{Capabilities, PacketId, Qos, ReasonCode};
 
 /// How a bridge's session is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,6 +93,14 @@ impl Broker {
             };
             self.end_connection(now, connection, close, effects);
         }
+        let session = &self.sessions[key.index()];
+        let lost = session.queue.len() + session.qos0_queue.len() + session.inflight.len();
+        if lost > 0 {
+            let name = crate::log::Escaped(&session.client_id);
+            log::warn!(
+                "'{name}' is configured no longer: {lost} messages that waited for it are dropped"
+            );
+        }
         self.end_session(now, key, effects);
         if let Some(topic) = state_topic {
             self.say_bridge_state(now, &topic, b"", effects);
@@ -115,6 +123,11 @@ impl Broker {
             self.take_over(now, bridge.client_id, true, effects);
         }
         let key = self.new_session(Rc::from(bridge.client_id), owner.clone());
+        // The remote broker can hold identifiers of a session that is lost here, and would take a new message under one for a repetition. Those
+        // are the last that were given: anywhere else a collision is as good as excluded.
+        let random = PacketId::new(self.next_random() as u16);
+        let inflight = &mut self.sessions[key.index()].inflight;
+        inflight.begin_with(random.unwrap_or(PacketId::FIRST));
         self.set_expiry(key, u32::MAX, false, effects);
         self.goes_offline(now, key, effects);
         key
@@ -284,7 +297,6 @@ impl Broker {
             version: link.version,
             bridge: true,
             clean_start: false,
-            // The bridge itself asks the remote broker whether it is there.
             keep_alive_s: 0,
             client_id: link.client_id,
             will: None,
@@ -304,11 +316,9 @@ impl Broker {
                 ..Capabilities::default()
             },
             mount: "",
+            is_link: true,
         };
         self.attach(now, link.connection, key, &connect, from, effects);
-        if let Some(connection) = self.connection(link.connection) {
-            connection.is_link = true;
-        }
     }
 
     /// The remote broker has no session of the bridge (any more): what it may have got is sent as new, its identifiers count from the
@@ -477,6 +487,7 @@ impl Broker {
             qos: Qos::AtLeastOnce,
             retain: true,
             expires_at: None,
+            origin: None,
             kept: None,
             reached: false,
         };

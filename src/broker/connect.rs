@@ -20,6 +20,8 @@ pub(super) struct Newcomer<'a> {
     pub has_reserve: bool,
     pub offer: Capabilities,
     pub mount: &'a str,
+    /// Whether this side has connected to it: it is a bridge's remote broker.
+    pub is_link: bool,
 }
 
 impl Broker {
@@ -218,7 +220,11 @@ impl Broker {
             self.timers.disarm(at, Timer::SessionExpiry(key));
         }
         // [MQTT-3.2.2-21] and [MQTT-3.2.2-22]: what CONNACK says holds, or what the client asked for.
-        let keep_alive_ms = u64::from(self.keep_alive_s(connect)) * 1500;
+        // A remote broker promises none: its bridge asks it whether it is there.
+        let keep_alive_ms = match from.is_link {
+            true => 0,
+            false => u64::from(self.keep_alive_s(connect)) * 1500,
+        };
         let keep_alive_at = now.after_ms(keep_alive_ms);
         if keep_alive_ms > 0 {
             self.timers.arm(keep_alive_at, Timer::KeepAlive(id));
@@ -229,7 +235,7 @@ impl Broker {
             session: key,
             version: connect.version,
             bridge: connect.bridge,
-            is_link: false,
+            is_link: from.is_link,
             offer: from.offer,
             permissions: from.permissions,
             keep_alive_ms,

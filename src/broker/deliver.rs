@@ -186,7 +186,13 @@ impl Broker {
                     connection.congested = true;
                 }
             }
-            Sent::TooLarge => return self.sys.publish_dropped += 1,
+            Sent::TooLarge => {
+                self.sys.publish_dropped += 1;
+                if let Some(key) = self.connection(to).map(|connection| connection.session) {
+                    self.sessions[key.index()].count_dropped(1);
+                }
+                return;
+            }
         }
         self.sys.delivered(payload_bytes);
     }

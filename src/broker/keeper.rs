@@ -73,6 +73,7 @@ impl Kept {
             qos: message.qos(),
             retain: message.retain(),
             expires_at: message.expires_at_ms().map(Time),
+            origin: None,
             kept: Some(message.clone()),
             reached: false,
         }

@@ -265,6 +265,7 @@ impl Broker {
             let Some(dropped) = queue.pop() else {
                 continue;
             };
+            session.count_dropped(1);
             session.store_dropped(&dropped, effects);
             queues.extend(oldest(key, session));
             count += 1;

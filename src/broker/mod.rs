@@ -85,6 +85,8 @@ pub struct Broker {
     restoring: Option<Box<Restoring>>,
     /// The last numbers given to a message, a session and a delivery's serial.
     last_message_id: u64,
+    /// Whether the last PUBLISH was taken.
+    has_taken: bool,
     last_session_id: u64,
     last_serial: u64,
     /// State of the generator of assigned Client Identifiers.
@@ -110,6 +112,7 @@ impl Broker {
             memory: Memory::default(),
             restoring: None,
             last_message_id: 0,
+            has_taken: false,
             last_session_id: 0,
             last_serial: 0,
             random: seed,
@@ -147,6 +150,7 @@ impl Broker {
                     has_reserve: reserve,
                     offer,
                     mount,
+                    is_link: false,
                 };
                 self.connect(now, connection, connect, from, effects);
             }

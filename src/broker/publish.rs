@@ -13,7 +13,7 @@ use super::session::{Connection, SessionKey};
 use super::timers::Time;
 use super::{Broker, limits};
 use crate::acl::Action;
-use crate::mqtt::message::Parts;
+use crate::mqtt::message::{Origin, Parts};
 use crate::mqtt::packet::{Ack, Publish, ServerPacket};
 use crate::mqtt::{Message, PacketId, Qos, ReasonCode, Tally};
 
@@ -28,6 +28,8 @@ pub(super) struct Outgoing<'a> {
     pub qos: Qos,
     pub retain: bool,
     pub expires_at: Option<Time>,
+    /// The bridge that it came by.
+    pub origin: Option<Origin>,
     /// The message, once it was made.
     pub kept: Option<Message>,
     /// Whether a client that is connected gets it, or a Shared Subscription has it.
@@ -51,6 +53,7 @@ impl Outgoing<'_> {
                 },
                 tally,
             )
+            .from_bridge(self.origin)
         })
     }
 
@@ -70,6 +73,7 @@ impl Broker {
         publish: &Publish<'_>,
         effects: &mut E,
     ) {
+        self.has_taken = false;
         self.sys.published(publish.payload.len());
         let aliased = match self.topic_of_alias(from, publish) {
             Ok(aliased) => aliased,
@@ -116,16 +120,25 @@ impl Broker {
             expires_at: publish
                 .expiry_s
                 .map(|expiry_s| now.after_s(u64::from(expiry_s))),
+            origin: self.origin_of(key),
             kept: None,
             reached: false,
         };
         let receivers = self.accept(now, &mut outgoing, Some(key), effects);
+        self.has_taken = true;
         let reason = if receivers > 0 {
             ReasonCode::SUCCESS
         } else {
             ReasonCode::NO_MATCHING_SUBSCRIBERS
         };
         self.acknowledge(from, key, publish, reason, effects);
+    }
+
+    /// The bridge whose session this is, if it is one.
+    fn origin_of(&self, key: SessionKey) -> Option<Origin> {
+        let session = &self.sessions[key.index()];
+        let bridge = session.bridge.as_ref();
+        bridge.map(|_| Origin::of(&session.client_id))
     }
 
     /// Whether a client may use what this PUBLISH uses: [MQTT-3.2.2-11] and [MQTT-3.2.2-14] bind it.
@@ -187,6 +200,7 @@ impl Broker {
         let received = &self.sessions[key.index()].received;
         if received.contains(packet_id) {
             // [MQTT-4.3.3-10]: a repetition is acknowledged and not passed on again.
+            self.has_taken = true;
             let reason = ReasonCode::SUCCESS;
             let ack = Ack { packet_id, reason };
             self.send(from, &ServerPacket::PubRec(ack), effects);

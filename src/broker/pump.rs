@@ -12,6 +12,7 @@ use super::input::ConnectionId;
 use super::queue::Queued;
 use super::session::SessionKey;
 use super::timers::Time;
+use crate::mqtt::message::Origin;
 use crate::mqtt::packet::{Ack, ServerPacket};
 use crate::mqtt::{Message, Qos, ReasonCode};
 
@@ -164,6 +165,14 @@ impl Broker {
             return Step::Again;
         };
         let message = message.clone();
+        if let Some(origin) = message.origin()
+            && session.bridge.is_some()
+            && origin == Origin::of(&session.client_id)
+        {
+            // It is from there: there it is the same, or was replaced meanwhile.
+            replay.after = Some(message);
+            return Step::Again;
+        }
         // A retained message must not overtake an earlier one of its topic that waits [MQTT-4.6.0-6].
         let (id, since) = (message.id(), replay.since);
         let is_earlier = |queued: &Queued| {
@@ -226,6 +235,7 @@ impl Broker {
             };
             if ttl_ms > 0 && now.since_ms(queued.since) > ttl_ms {
                 self.sys.publish_dropped += 1;
+                session.count_dropped(1);
                 return Step::Again;
             }
         }
@@ -268,6 +278,7 @@ impl Broker {
         let expires_at = message.expires_at_ms().map(Time);
         if !may_read || expires_at.is_some_and(|at| at <= now) {
             self.sys.publish_dropped += 1;
+            self.sessions[key.index()].count_dropped(usize::from(waited));
             return false;
         }
         let session = &mut self.sessions[key.index()];

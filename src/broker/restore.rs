@@ -22,7 +22,7 @@ use super::timers::{Time, Timer};
 use super::will::PendingWill;
 use super::{Broker, limits};
 use crate::acl::is_servers;
-use crate::mqtt::message::Parts;
+use crate::mqtt::message::{Origin, Parts};
 use crate::mqtt::packet::SubscriptionOptions;
 use crate::mqtt::{Message, PacketId, Qos, property, topic};
 
@@ -43,7 +43,7 @@ pub enum Restored<'a> {
         id: u64,
         /// The Topic Name.
         topic: &'a str,
-        /// The properties that travel with it, as encoded.
+        /// The properties as [`Message::stored_properties`] gives them.
         properties: &'a [u8],
         /// The payload.
         payload: &'a [u8],
@@ -338,7 +338,12 @@ impl Broker {
         if !topic::is_name(parts.topic) {
             return Err("a message whose topic is none");
         }
-        if !property::may_travel(parts.properties) {
+        let (origin, properties) = Origin::split(parts.properties);
+        let parts = Parts {
+            properties,
+            ..parts
+        };
+        if !property::may_travel(properties) {
             return Err("a message with bad properties");
         }
         if parts.properties.len().saturating_add(parts.payload.len()) > PACKET_BYTES_MAX {
@@ -346,7 +351,7 @@ impl Broker {
         }
         let cost = Message::cost(parts.topic, parts.properties, parts.payload);
         self.room_for(cost)?;
-        let message = Message::counted(id, parts, &self.memory.tally);
+        let message = Message::counted(id, parts, &self.memory.tally).from_bridge(origin);
         self.last_message_id = self.last_message_id.max(id);
         place.insert(message);
         Ok(())

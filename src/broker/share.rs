@@ -317,6 +317,7 @@ impl Broker {
                 qos: message.qos(),
                 retain,
                 expires_at,
+                origin: None,
                 kept: Some(message.clone()),
                 reached: false,
             };

@@ -308,6 +308,7 @@ impl Broker {
             qos: Qos::ExactlyOnce,
             retain: true,
             expires_at: None,
+            origin: None,
             kept: None,
             reached: false,
         };

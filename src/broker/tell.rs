@@ -254,6 +254,16 @@ impl Broker {
         self.retained.get(name).is_some()
     }
 
+    /// Whether the last PUBLISH was taken: neither refused, nor did it cost the connection.
+    pub fn has_taken(&self) -> bool {
+        self.has_taken
+    }
+
+    /// The number that the next message gets.
+    pub fn next_message_id(&self) -> u64 {
+        self.last_message_id + 1
+    }
+
     /// The connection of a client.
     pub fn connection_of(&self, client_id: &str) -> Option<ConnectionId> {
         let key = self.by_client_id.get(client_id)?;

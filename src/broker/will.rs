@@ -113,6 +113,7 @@ impl Broker {
                 .expiry_s
                 .map(|expiry_s| now.after_s(u64::from(expiry_s))),
             // A Will Message without an expiry of its own can be queued as it is.
+            origin: None,
             kept: will.expiry_s.is_none().then(|| message.clone()),
             reached: false,
         };

@@ -103,6 +103,10 @@ pub struct Bridge {
     pub protocol: Option<String>,
     /// What the other end does not let it subscribe to.
     pub refused: Vec<String>,
+    /// Messages that the other end has refused, since the start; they are lost.
+    pub rejected: u64,
+    /// Why it has refused the last of them.
+    pub rejection: Option<String>,
     /// Why it was not connected, or no longer, the last time.
     pub error: Option<String>,
 }

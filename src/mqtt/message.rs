@@ -3,6 +3,8 @@
 //! A message that is only passed on is never made into one: it is borrowed from the packet it came in
 //! ([`Publish`](super::packet::Publish)). A kept one is made once and shared by all who hold it.
 
+use std::borrow::Cow;
+use std::num::NonZeroU64;
 use std::rc::Rc;
 
 use ntex_bytes::{Bytes, BytesMut};
@@ -29,7 +31,9 @@ struct Kept {
     qos: Qos,
     retain: bool,
     id: u64,
-    expires_at_ms: Option<u64>,
+    /// `NEVER` if it does not expire.
+    expires_at_ms: u64,
+    origin: Option<Origin>,
     /// Where it is counted; no part of what it is.
     tally: Option<Tally>,
 }
@@ -43,6 +47,7 @@ impl PartialEq for Kept {
             && self.retain == other.retain
             && self.id == other.id
             && self.expires_at_ms == other.expires_at_ms
+            && self.origin == other.origin
     }
 }
 
@@ -62,6 +67,43 @@ impl Drop for Message {
         if let Some(tally) = &self.0.tally {
             let is_last = self.holders() == 1;
             tally.remove(HOLDER_BYTES + if is_last { self.size() } else { 0 });
+        }
+    }
+}
+
+/// When a message expires that does not.
+const NEVER: u64 = u64::MAX;
+
+/// What stands before the properties of a message that has an [`Origin`], where it is stored: no property has this number.
+const ORIGIN: u8 = 0;
+
+/// The bridge by which a message came: what is retained of it does not go back to where it is from.
+///
+/// It is known by a number that is made of the name of the bridge's session (FNV-1a: the same in every build), so that a message need not
+/// hold the name, and knows its bridge again after a restart that has cost the session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin(NonZeroU64);
+
+impl Origin {
+    /// The bridge whose session has this Client Identifier.
+    pub fn of(session: &str) -> Origin {
+        let hash = session
+            .bytes()
+            .fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| {
+                (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01B3)
+            });
+        Origin(NonZeroU64::new(hash).unwrap_or(NonZeroU64::MIN))
+    }
+
+    /// What [`Message::stored_properties`] says: the origin, and the properties.
+    pub fn split(stored: &[u8]) -> (Option<Origin>, &[u8]) {
+        let marked = stored.strip_prefix(&[ORIGIN]);
+        match marked.and_then(|rest| rest.split_first_chunk::<8>()) {
+            Some((number, properties)) => {
+                let number = NonZeroU64::new(u64::from_be_bytes(*number));
+                (number.map(Origin), properties)
+            }
+            None => (None, stored),
         }
     }
 }
@@ -96,6 +138,13 @@ impl Message {
         message
     }
 
+    /// The same message as one that came by a bridge. Nobody else MUST hold it yet.
+    pub fn from_bridge(mut self, origin: Option<Origin>) -> Message {
+        let kept = Rc::get_mut(&mut self.0).expect("nobody else holds it");
+        kept.origin = origin;
+        self
+    }
+
     /// What a message of these parts costs its first holder, in bytes.
     pub fn cost(topic: &str, properties: &[u8], payload: &[u8]) -> usize {
         let bytes = topic.len() + properties.len() + payload.len();
@@ -116,7 +165,8 @@ impl Message {
             qos: parts.qos,
             retain: parts.retain,
             id,
-            expires_at_ms: parts.expires_at_ms,
+            expires_at_ms: parts.expires_at_ms.unwrap_or(NEVER),
+            origin: None,
             tally,
         }))
     }
@@ -140,6 +190,20 @@ impl Message {
     pub fn properties(&self) -> &[u8] {
         let from = usize::from(self.0.topic_bytes);
         &self.0.bytes[from..from + self.0.properties_bytes as usize]
+    }
+
+    /// The properties with the origin, as the store is to keep them: [`Origin::split`] takes them apart.
+    pub fn stored_properties(&self) -> Cow<'_, [u8]> {
+        let Some(Origin(number)) = self.0.origin else {
+            return self.properties().into();
+        };
+        let mark = [ORIGIN].into_iter().chain(number.get().to_be_bytes());
+        mark.chain(self.properties().iter().copied()).collect()
+    }
+
+    /// The bridge that it came by.
+    pub fn origin(&self) -> Option<Origin> {
+        self.0.origin
     }
 
     /// The payload.
@@ -168,7 +232,7 @@ impl Message {
 
     /// When its Message Expiry Interval ends, in milliseconds of the broker's clock.
     pub fn expires_at_ms(&self) -> Option<u64> {
-        self.0.expires_at_ms
+        Some(self.0.expires_at_ms).filter(|at| *at != NEVER)
     }
 
     /// What it costs to keep it, in bytes, shared or not.
@@ -212,6 +276,28 @@ mod tests {
             (Qos::AtLeastOnce, true, 7)
         );
         assert_eq!(message.expires_at_ms(), Some(9));
+    }
+
+    #[test]
+    fn what_is_stored_says_by_which_bridge_a_message_came() {
+        let parts = Parts {
+            topic: "a",
+            properties: &[1, 0],
+            payload: b"payload",
+            qos: Qos::AtMostOnce,
+            retain: true,
+            expires_at_ms: None,
+        };
+        for origin in [None, Some(Origin::of("bridge:up"))] {
+            let message = Message::new(1, parts).from_bridge(origin);
+            assert_eq!(message.properties(), [1, 0]);
+            let stored = message.stored_properties();
+            assert_eq!(Origin::split(&stored), (origin, &[1, 0][..]));
+        }
+        assert_ne!(Origin::of("bridge:up"), Origin::of("bridge:other"));
+        for none in [&[][..], &[0], &[0; 9], &[0, 1, 2, 3, 4, 5, 6, 7]] {
+            assert_eq!(Origin::split(none).0, None);
+        }
     }
 
     #[test]

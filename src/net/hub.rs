@@ -62,6 +62,12 @@ pub trait Hub: 'static {
     /// What is known of the ways of messages through other brokers.
     fn trail(&self) -> &Rc<Trail>;
 
+    /// Whether there is a retained message of this topic.
+    fn is_retained(&self, topic: &str) -> bool;
+
+    /// Whether the last PUBLISH that the broker was given was taken: neither refused, nor did it cost the connection.
+    fn has_taken(&self) -> bool;
+
     /// A listener that waited has room for another connection.
     fn accept_more(&self);
 }

@@ -444,6 +444,11 @@ impl Table {
         self.live(id).is_none_or(|live| live.closing.is_some())
     }
 
+    /// Why this side closes a connection, once it does.
+    pub fn closing(&mut self, id: ConnectionId) -> Option<Close> {
+        self.live(id)?.closing
+    }
+
     /// Says why a connection was closed, unless that is said too often.
     pub fn say(&mut self, line: String) {
         if let Some(left_out) = self.closes.say(self.now.0).map(LeftOut) {

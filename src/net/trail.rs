@@ -4,10 +4,13 @@
 //! that it was first given out by, as 16 hexadecimal digits that are chosen anew at each start, its number there, and how many bridges it has passed.
 //! Each broker passes a message on once: one that comes again under the same name, on another way or in a circle, is acknowledged and goes no
 //! further, and so is one that comes back to its origin. So any number of brokers may be bridged in any shape, and each
-//! message comes once everywhere. Beyond `max_hops` bridges it is not passed on.
+//! message comes once everywhere. Beyond `max_hops` bridges it is not passed on. A message that waited over a restart of its first broker keeps
+//! the name that it had before.
 //!
-//! Which messages were had is remembered for some thousands of them, over a restart too where the server keeps it ([`Kept`]): only a message
-//! that is on two ways at once while the power of a broker on one of them is cut may come twice. MQTT 3.1.1 has no properties: there only the bridges' bit in CONNECT
+//! Which messages were had is remembered for as many as may wait in the largest queue of a bridge here ([`Trail::set_room`]), over a restart too
+//! where the server keeps it ([`Kept`]): only a message that is on two ways at once while the power of a broker on one of them is cut, or that is
+//! on one of them for longer than that, may come twice. What was had before the last start is taken again where it is to be retained and is not:
+//! then the restart has cost it. MQTT 3.1.1 has no properties: there only the bridges' bit in CONNECT
 //! holds, by which no message goes back to where it came from, and a circle of such bridges is one without end.
 //!
 //! Who writes a trail is believed as far as that: it may keep messages of a topic that it may write from being had twice.
@@ -31,8 +34,11 @@ const BRIDGE: &[u8] = b"fosquitto-bridge";
 /// The most that the property of a message takes, in bytes.
 const PATH_BYTES_MAX: usize = 1 + 2 + PATH.len() + 2 + 16 + 1 + 16 + 1 + 3;
 
-/// Messages that are remembered: the newest so many at least, and at most twice as many. Each takes some 16 bytes.
+/// Messages that are remembered: the newest so many at least, and at most three times as many. Each takes some 16 bytes.
 pub const REMEMBERED: usize = 8192;
+
+/// The most that a large queue makes of it.
+pub const REMEMBERED_MAX: usize = 65_536;
 
 /// Starts of which the origin is known: whatever was under way since then is at its end.
 const ORIGINS_MAX: usize = 16;
@@ -41,14 +47,25 @@ const ORIGINS_MAX: usize = 16;
 #[derive(Debug)]
 pub struct Trail {
     /// This broker since its start.
-    origin: Cell<u64>,
+    start: Cell<Start>,
     /// What it was before, at former starts.
-    former: RefCell<Vec<u64>>,
+    former: RefCell<Vec<Start>>,
+    /// Messages that are remembered at least.
+    room: Cell<usize>,
     /// What the names of messages are made with, so that nobody can foresee them.
     seed: Cell<u64>,
     seen: RefCell<Seen>,
     /// The names that came since they were taken last.
     new: RefCell<Vec<u64>>,
+}
+
+/// A broker from one start to the next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Start {
+    /// What it was called.
+    pub origin: u64,
+    /// The first message that got its number then.
+    pub first: u64,
 }
 
 /// What is to be known after a restart.
@@ -57,7 +74,7 @@ pub struct Kept {
     /// What names are made with.
     pub seed: u64,
     /// What the broker was called, its present name the last.
-    pub origins: Vec<u64>,
+    pub starts: Vec<Start>,
     /// The names of messages that it has had, the older ones first.
     pub names: Vec<u64>,
 }
@@ -67,6 +84,8 @@ pub struct Kept {
 struct Seen {
     new: HashSet<u64, foldhash::quality::FixedState>,
     old: HashSet<u64, foldhash::quality::FixedState>,
+    /// Those of former starts.
+    past: HashSet<u64, foldhash::quality::FixedState>,
 }
 
 /// What a message's property says.
@@ -84,13 +103,19 @@ pub enum Arrival {
     New(Option<u64>),
     /// It was here before: it is to be acknowledged and goes no further.
     Known,
+    /// It was here, but before the last start: unless that has cost what there was of it, it is [`Known`](Arrival::Known), else new by this name.
+    Past(u64),
 }
 
 impl Trail {
     /// A broker that nobody has heard of. `seed` SHOULD differ from start to start.
     pub fn new(seed: u64) -> Trail {
         Trail {
-            origin: Cell::new(seed),
+            start: Cell::new(Start {
+                origin: seed,
+                first: 0,
+            }),
+            room: Cell::new(REMEMBERED),
             former: RefCell::default(),
             seed: Cell::new(seed),
             seen: RefCell::default(),
@@ -101,19 +126,37 @@ impl Trail {
     /// Goes on from a former start. MUST come before any message.
     pub fn go_on(&self, kept: Kept) {
         self.seed.set(kept.seed);
-        let more = kept.origins.len().saturating_sub(ORIGINS_MAX);
-        self.former.replace(kept.origins[more..].to_vec());
-        kept.names.into_iter().for_each(|name| self.insert(name));
+        let more = kept.starts.len().saturating_sub(ORIGINS_MAX);
+        self.former.replace(kept.starts[more..].to_vec());
+        self.seen.borrow_mut().past = kept.names.into_iter().collect();
+    }
+
+    /// The first message that will get its number from now on; those before it are of former starts.
+    pub fn begin_at(&self, first: u64) {
+        let origin = self.start.get().origin;
+        self.start.set(Start { origin, first });
+    }
+
+    /// Remembers so many messages at least, within the bounds of [`REMEMBERED`] and [`REMEMBERED_MAX`], and no fewer than before.
+    pub fn set_room(&self, messages: usize) {
+        let room = messages.clamp(self.room.get(), REMEMBERED_MAX);
+        self.room.set(room);
+    }
+
+    /// How many are remembered at least.
+    pub fn room(&self) -> usize {
+        self.room.get()
     }
 
     /// What is to be known after a restart.
     pub fn kept(&self) -> Kept {
         let seen = self.seen.borrow();
-        let own = std::iter::once(self.origin.get());
+        let own = std::iter::once(self.start.get());
+        let names = seen.past.iter().chain(&seen.old).chain(&seen.new);
         Kept {
             seed: self.seed.get(),
-            origins: self.former.borrow().iter().copied().chain(own).collect(),
-            names: seen.old.iter().chain(&seen.new).copied().collect(),
+            starts: self.former.borrow().iter().copied().chain(own).collect(),
+            names: names.copied().collect(),
         }
     }
 
@@ -131,7 +174,7 @@ impl Trail {
         let Some((path, ..)) = find(properties) else {
             return Arrival::New(None);
         };
-        if path.origin == self.origin.get() || self.former.borrow().contains(&path.origin) {
+        if path.origin == self.start.get().origin {
             return Arrival::Known;
         }
         let mut hasher = foldhash::quality::FixedState::with_seed(self.seed.get()).build_hasher();
@@ -139,9 +182,13 @@ impl Trail {
         hasher.write_u64(path.number);
         hasher.write(topic.as_bytes());
         let name = hasher.finish();
-        let seen = self.seen.borrow();
+        let (seen, former) = (self.seen.borrow(), self.former.borrow());
         if seen.new.contains(&name) || seen.old.contains(&name) {
             Arrival::Known
+        } else if seen.past.contains(&name)
+            || former.iter().any(|start| start.origin == path.origin)
+        {
+            Arrival::Past(name)
         } else {
             Arrival::New(Some(name))
         }
@@ -152,7 +199,7 @@ impl Trail {
         self.insert(name);
         let mut new = self.new.borrow_mut();
         // Nobody takes them where nothing can be kept.
-        if new.len() < REMEMBERED {
+        if new.len() < self.room.get() {
             new.push(name);
         }
     }
@@ -160,8 +207,9 @@ impl Trail {
     fn insert(&self, name: u64) {
         let mut seen = self.seen.borrow_mut();
         seen.new.insert(name);
-        if seen.new.len() >= REMEMBERED {
+        if seen.new.len() >= self.room.get() {
             seen.old = std::mem::take(&mut seen.new);
+            seen.past = HashSet::default();
         }
     }
 
@@ -172,7 +220,7 @@ impl Trail {
             Some((path, from, to)) => (path, from, to),
             None => {
                 let path = Path {
-                    origin: self.origin.get(),
+                    origin: self.origin_of(number),
                     number,
                     hops: 0,
                 };
@@ -187,11 +235,22 @@ impl Trail {
         Some(stamped)
     }
 
+    /// What this broker was called when a message got its number: those that waited since then are on another way under that name already.
+    fn origin_of(&self, number: u64) -> u64 {
+        let present = self.start.get();
+        if number >= present.first {
+            return present.origin;
+        }
+        let former = self.former.borrow();
+        let then = former.iter().rev().find(|start| start.first <= number);
+        then.map_or(present.origin, |start| start.origin)
+    }
+
     /// Appends the property by which a CONNECT says that messages to and from its sender have a trail.
     pub fn put_bridge(&self, into: &mut Vec<u8>) {
         put_property(
             BRIDGE,
-            format!("{:016x}", self.origin.get()).as_bytes(),
+            format!("{:016x}", self.start.get().origin).as_bytes(),
             into,
         );
     }
@@ -204,19 +263,25 @@ pub fn arrive<H: Hub>(hub: &H, trail: &Trail, connection: ConnectionId, publish:
         "" => Arrival::New(None),
         topic => trail.judge(publish.properties, topic),
     };
+    let is_lost =
+        || publish.retain && !publish.payload.is_empty() && !hub.is_retained(publish.topic);
+    let arrival = match arrival {
+        Arrival::Past(name) if is_lost() => Arrival::New(Some(name)),
+        Arrival::Past(_) => Arrival::Known,
+        arrival => arrival,
+    };
     let reason = ReasonCode::SUCCESS;
     match (arrival, publish.packet_id) {
         (Arrival::New(name), _) => {
             let packet = ClientPacket::Publish(*publish);
             hub.handle(Input::Packet { connection, packet });
-            // What was not taken comes again when the connection does.
-            let is_taken = !hub.table().borrow_mut().is_closing(connection);
-            if let Some(name) = name.filter(|_| is_taken) {
+            // What was not taken may come again, on this way or another.
+            if let Some(name) = name.filter(|_| hub.has_taken()) {
                 trail.remember(name);
             }
         }
-        (Arrival::Known, None) => {}
-        (Arrival::Known, Some(packet_id)) => {
+        (_, None) => {}
+        (_, Some(packet_id)) => {
             let ack = Ack { packet_id, reason };
             let packet = match publish.qos {
                 Qos::ExactlyOnce => ServerPacket::PubRec(ack),
@@ -331,8 +396,57 @@ mod tests {
                 name.into_iter().for_each(|name| at.remember(name));
                 true
             }
-            Arrival::Known => false,
+            Arrival::Known | Arrival::Past(_) => false,
         }
+    }
+
+    #[test]
+    fn what_waited_over_a_restart_of_its_origin_keeps_its_name() {
+        let before = Trail::new(1);
+        before.begin_at(1);
+        let named = before.stamp(b"", 5, 10);
+        let after = Trail::new(2);
+        after.go_on(before.kept());
+        after.begin_at(6);
+        assert_eq!(after.stamp(b"", 5, 10), named);
+        assert_ne!(after.stamp(b"", 6, 10), before.stamp(b"", 6, 10));
+        let later = Trail::new(3);
+        later.go_on(after.kept());
+        later.begin_at(9);
+        assert_eq!(later.stamp(b"", 5, 10), named);
+        assert_eq!(later.stamp(b"", 6, 10), after.stamp(b"", 6, 10));
+    }
+
+    #[test]
+    fn what_was_had_before_the_last_start_is_told_apart() {
+        let [before, other] = [1, 9].map(Trail::new);
+        let own = before.stamp(b"", 1, 10).expect("no hops yet");
+        let others = other.stamp(b"", 1, 10).expect("no hops yet");
+        assert!(arrives(&before, &others));
+        let after = Trail::new(2);
+        after.go_on(before.kept());
+        for message in [own, others] {
+            let Arrival::Past(name) = after.judge(&message, "t") else {
+                panic!("it is of the past")
+            };
+            after.remember(name);
+            assert_eq!(after.judge(&message, "t"), Arrival::Known);
+        }
+    }
+
+    #[test]
+    fn a_large_queue_is_remembered_in_full() {
+        let [broker, other] = [1, 2].map(Trail::new);
+        broker.set_room(20_000);
+        let named = |number| other.stamp(b"", number, 10).expect("no hops yet");
+        for number in 0..20_000 {
+            assert!(arrives(&broker, &named(number)));
+        }
+        for number in 0..20_000 {
+            assert!(!arrives(&broker, &named(number)), "{number}");
+        }
+        broker.set_room(1 << 30);
+        assert_eq!(broker.room(), REMEMBERED_MAX);
     }
 
     #[test]

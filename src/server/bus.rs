@@ -186,6 +186,7 @@ impl Bus {
     /// Goes on knowing the messages that it knew before it started. MUST come before any connection.
     pub fn open_trail(&self) {
         let folder = self.root.join(keeping::JOURNAL);
+        self.trail.begin_at(self.broker.borrow().next_message_id());
         let file = TrailFile::open(&folder, &self.trail);
         self.trail_file.replace(file);
     }
@@ -500,6 +501,14 @@ impl Hub for Bus {
 
     fn trail(&self) -> &Rc<Trail> {
         &self.trail
+    }
+
+    fn is_retained(&self, topic: &str) -> bool {
+        self.broker.borrow().is_retained(topic)
+    }
+
+    fn has_taken(&self) -> bool {
+        self.broker.borrow().has_taken()
     }
 
     fn accept_more(&self) {

@@ -4,23 +4,23 @@
 //! acknowledged: what is there was taken, and comes a second time on another way. A power cut takes it with the memory. Where it cannot be
 //! written the bus goes on without.
 //!
-//! `trail`: `FQTRL\0` and the version of the form, 1, in two bytes; the seed of the names; how many origins there are; the origins, this
-//! bus' own the last; and names to the end of the file. All are numbers of 8 bytes, little endian. An end that is no whole number is passed over.
+//! `trail`: `FQTRL\0` and the version of the form, 2, in two bytes; the seed of the names; how many starts there were; of each start the origin
+//! and the number of its first message, the present one the last; and names to the end of the file. All are numbers of 8 bytes, little endian. An end that is no whole number is passed over.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::net::trail::{Kept, REMEMBERED, Trail};
+use crate::net::trail::{Kept, REMEMBERED_MAX, Start, Trail};
 
-const MAGIC: u64 = u64::from_le_bytes(*b"FQTRL\0\x01\0");
+const MAGIC: u64 = u64::from_le_bytes(*b"FQTRL\0\x02\0");
 
-/// Names in a file that is written anew: some times as many as are remembered, 256 KiB.
-const NAMES_MAX: usize = 4 * REMEMBERED;
+/// A file with so many times more names than are remembered at least is written anew; at most three times as many are.
+const TIMES_MAX: usize = 4;
 
 /// More than a file ever has, in bytes.
-const FILE_BYTES_MAX: u64 = 1 << 20;
+const FILE_BYTES_MAX: u64 = 2 * (TIMES_MAX * REMEMBERED_MAX * size_of::<u64>()) as u64;
 
 /// The file.
 #[derive(Debug, Default)]
@@ -62,7 +62,7 @@ impl TrailFile {
         if let Err(error) = written {
             self.give_up(&error);
         }
-        if self.names > NAMES_MAX {
+        if self.names > TIMES_MAX * trail.room() {
             self.begin(trail);
         }
     }
@@ -70,8 +70,8 @@ impl TrailFile {
     /// Writes all anew; until that is complete, the former file stays.
     fn begin(&mut self, trail: &Trail) {
         let kept = trail.kept();
-        let mut numbers = vec![MAGIC, kept.seed, kept.origins.len() as u64];
-        numbers.extend(&kept.origins);
+        let mut numbers = vec![MAGIC, kept.seed, kept.starts.len() as u64];
+        numbers.extend(kept.starts.iter().flat_map(|it| [it.origin, it.first]));
         numbers.extend(&kept.names);
         self.names = kept.names.len();
         match replace(&self.path, &bytes_of(&numbers)) {
@@ -118,9 +118,13 @@ fn read(path: &Path) -> io::Result<Option<Kept>> {
         return Ok(None);
     };
     let count = usize::try_from(count).unwrap_or(usize::MAX);
+    let starts = std::iter::from_fn(|| {
+        let (origin, first) = (numbers.next()?, numbers.next()?);
+        Some(Start { origin, first })
+    });
     Ok(Some(Kept {
         seed,
-        origins: numbers.by_ref().take(count).collect(),
+        starts: starts.take(count).collect(),
         names: numbers.collect(),
     }))
 }
@@ -138,7 +142,7 @@ mod tests {
                 at.remember(name.expect("it is stamped"));
                 true
             }
-            Arrival::Known => false,
+            Arrival::Known | Arrival::Past(_) => false,
         }
     }
 
@@ -156,7 +160,8 @@ mod tests {
             let own = last.stamp(b"", start, 10).expect("no hops yet");
             last = Trail::new(start);
             file = TrailFile::open(folder, &last);
-            assert_eq!(last.judge(&own, "t"), Arrival::Known, "it was its own");
+            let judged = last.judge(&own, "t");
+            assert!(matches!(judged, Arrival::Past(_)), "it was its own");
             for number in 2..=start {
                 assert!(!arrives(&last, &other, number), "{number} of {start}");
             }
@@ -170,12 +175,13 @@ mod tests {
         let folder = path.parent().expect("it is in the folder");
         let (trail, other) = (Trail::new(1), Trail::new(2));
         let mut file = TrailFile::open(folder, &trail);
-        for number in 0..3 * NAMES_MAX as u64 {
+        let names_max = TIMES_MAX * trail.room();
+        for number in 0..3 * names_max as u64 {
             arrives(&trail, &other, number);
             if number % 100 == 0 {
                 file.save(&trail);
             }
-            assert!(file.names <= NAMES_MAX);
+            assert!(file.names <= names_max);
         }
         let bytes = fs::metadata(&path).expect("it is there").len();
         assert!(bytes < FILE_BYTES_MAX / 2, "{bytes}");

@@ -106,7 +106,7 @@ pub struct Body<'a> {
     pub id: u64,
     /// The Topic Name.
     pub topic: &'a str,
-    /// The properties as encoded.
+    /// The properties as encoded, with the origin ([`Message::stored_properties`]).
     #[serde(serialize_with = "at_once")]
     pub properties: &'a [u8],
     /// The payload.
@@ -273,9 +273,10 @@ impl Writer {
         let mut number = Short::new(0);
         number.number(message.id());
         self.bytes.extend_from_slice(number.bytes());
+        let properties = message.stored_properties();
         let parts = [
             message.topic_bytes(),
-            message.properties(),
+            &properties,
             message.payload(),
         ];
         for part in parts {

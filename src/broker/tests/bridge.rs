@@ -34,10 +34,20 @@ fn bridged() -> World {
 
 /// The remote broker lets the bridge in.
 fn link(world: &mut World, session_present: bool, max_qos: Qos) -> ConnectionId {
+    link_of(world, "bridge:up", session_present, max_qos)
+}
+
+/// The same of another bridge.
+fn link_of(
+    world: &mut World,
+    client_id: &str,
+    session_present: bool,
+    max_qos: Qos,
+) -> ConnectionId {
     let connection = world.open();
     world.handle(Input::Link(Link {
         connection,
-        client_id: "bridge:up",
+        client_id,
         version: Version::V5,
         window: 20,
         max_qos,
@@ -293,4 +303,79 @@ fn a_bridges_session_stays_where_memory_is_short() {
     }
     let up = link(&mut world, false, Qos::ExactlyOnce);
     assert!(!world.messages(up).is_empty());
+}
+
+#[test]
+fn a_retained_message_of_the_remote_broker_does_not_go_back_to_it() {
+    let mut world = World::new();
+    let filters = [("home/#", Qos::AtMostOnce)];
+    let other = Bridge {
+        client_id: "bridge:other",
+        state_topic: None,
+        ..bridge(&filters)
+    };
+    let declare = |world: &mut World| world.handle(Input::Bridges(&[bridge(&filters), other]));
+    declare(&mut world);
+    let (id, _) = world.join(&v3("client"));
+    let mut up = link(&mut world, false, Qos::ExactlyOnce);
+    world.publish(up, retained("home/light", "on"));
+    world.publish(up, retained("home/door", "open"));
+    world.publish(id, retained("home/door", "shut"));
+    world.take(up);
+    // Its session may be there or gone, and this broker may have been killed.
+    for (session_present, crashes) in [(true, false), (false, false), (true, true), (false, true)] {
+        world.cut(up);
+        if crashes {
+            world.crash(100);
+            declare(&mut world);
+        }
+        up = link(&mut world, session_present, Qos::ExactlyOnce);
+        assert_eq!(world.payloads(up), ["shut"], "{session_present} {crashes}");
+    }
+    // What waited for it goes before what is retained.
+    world.advance_s(10);
+    let elsewhere = link_of(&mut world, "bridge:other", false, Qos::ExactlyOnce);
+    let messages = world.messages(elsewhere);
+    assert_eq!(messages.len(), 2, "another broker gets them");
+    assert!(messages[1].properties.is_empty(), "as it was published");
+}
+
+#[test]
+fn the_longest_keep_alive_of_clients_does_not_bind_a_link() {
+    let mut world = World::with(Settings {
+        max_keep_alive_s: 10,
+        sys_interval_ms: 0,
+        ..Settings::default()
+    });
+    world.handle(Input::Bridges(&[bridge(&[("out/#", Qos::AtLeastOnce)])]));
+    let up = link(&mut world, false, Qos::ExactlyOnce);
+    world.advance_s(3600);
+    assert_eq!(world.closed(up), None);
+}
+
+#[test]
+fn identifiers_of_a_new_session_begin_anywhere() {
+    // The remote broker may hold some of a session that this broker has lost: mostly the first ones.
+    let first = |seed: u64| {
+        let mut world = World::seeded(seed);
+        world.handle(Input::Bridges(&[bridge(&[("out/#", Qos::ExactlyOnce)])]));
+        let (id, _) = world.join(&v3("client"));
+        let up = link(&mut world, true, Qos::ExactlyOnce);
+        world.publish(id, qos2("out/x", "first", 1));
+        world.messages(up)[0].id
+    };
+    let ids: std::collections::BTreeSet<u16> = (1..=8).map(first).collect();
+    assert!(ids.len() > 1, "{ids:?}");
+}
+
+#[test]
+fn what_a_link_does_not_take_is_counted_as_dropped() {
+    let mut world = bridged();
+    let (id, _) = world.join(&v3("client"));
+    let up = link(&mut world, true, Qos::ExactlyOnce);
+    world.link(up).payload_max = 5;
+    world.publish(id, qos1("out/x", "too large", 1));
+    world.publish(id, qos1("out/x", "fits", 2));
+    assert_eq!(world.payloads(up), ["fits"]);
+    assert_eq!(state(&world).dropped, 1);
 }

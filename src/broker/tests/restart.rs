@@ -19,7 +19,7 @@ pub(super) fn restore(store: &Store, broker: &mut Broker, now: Time) {
         take(Restored::Message {
             id: message.id(),
             topic: message.topic(),
-            properties: message.properties(),
+            properties: &message.stored_properties(),
             payload: message.payload(),
             qos: message.qos(),
             retain: message.retain(),

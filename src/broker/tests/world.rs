@@ -210,8 +210,21 @@ impl World {
     }
 
     pub fn with(settings: Settings) -> World {
+        World::made(settings, 1)
+    }
+
+    /// The same as `new`, with other chances.
+    pub fn seeded(seed: u64) -> World {
+        let quiet = Settings {
+            sys_interval_ms: 0,
+            ..Settings::default()
+        };
+        World::made(quiet, seed)
+    }
+
+    fn made(settings: Settings, seed: u64) -> World {
         World {
-            broker: Broker::new(settings, 1, Time(0)),
+            broker: Broker::new(settings, seed, Time(0)),
             now: Time(0),
             effects: Recorder::default(),
             next_index: 0,

@@ -25,8 +25,8 @@ pub struct Opening<'a> {
     pub keep_alive_s: u16,
     /// The Client Identifier.
     pub client_id: &'a str,
-    /// The topic and payload of a Will that is retained and sent with QoS 1.
-    pub will: Option<(&'a str, &'a [u8])>,
+    /// The Will.
+    pub will: Option<Will<'a>>,
     /// The User Name.
     pub user_name: Option<&'a str>,
     /// The Password, which 3.1.1 has with a User Name only.
@@ -41,6 +41,17 @@ pub struct Opening<'a> {
     pub trail: &'a Trail,
 }
 
+/// A Will.
+#[derive(Debug, Clone, Copy)]
+pub struct Will<'a> {
+    /// The Topic Name.
+    pub topic: &'a str,
+    /// The payload.
+    pub payload: &'a [u8],
+    /// Whether it is retained and sent with QoS 1, or else neither.
+    pub is_full: bool,
+}
+
 impl Opening<'_> {
     /// Appends the packet.
     pub fn encode(&self, out: &mut Vec<u8>) {
@@ -49,7 +60,11 @@ impl Opening<'_> {
         let mut body = b"\0\x04MQTT".to_vec();
         let level = if is_v5 { 5 } else { 4 };
         body.push(level | if self.bridge && !is_v5 { 0x80 } else { 0 });
-        let will = if self.will.is_some() { 0x2C } else { 0 };
+        let will = match self.will {
+            Some(Will { is_full: true, .. }) => 0x2C,
+            Some(_) => 0x04,
+            None => 0,
+        };
         body.push(
             u8::from(self.user_name.is_some()) << 7
                 | u8::from(password.is_some()) << 6
@@ -69,7 +84,7 @@ impl Opening<'_> {
             body.extend(properties);
         }
         put_binary(self.client_id.as_bytes(), &mut body);
-        if let Some((topic, payload)) = self.will {
+        if let Some(Will { topic, payload, .. }) = self.will {
             if is_v5 {
                 body.push(0);
             }

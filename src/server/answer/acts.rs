@@ -35,7 +35,7 @@ pub fn drop_session(bus: &Rc<Bus>, client_id: &str) -> Outcome {
     log::info!("control: the session of '{}' is ended", Escaped(client_id));
     bus.handle(Input::DropSession { client_id });
     // That of a bridge is made anew.
-    bus.bridges.borrow().declare(&**bus);
+    bus.bridges.borrow().begin_anew(&**bus, client_id);
     Ok(Answer::Done(json!({"dropped": true})))
 }
 

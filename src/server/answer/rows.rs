@@ -162,6 +162,8 @@ pub fn bridges(bus: &Bus) -> Answer {
             dropped: held.map_or(0, |held| held.dropped),
             protocol: state.protocol.map(str::to_owned),
             refused: state.refused,
+            rejected: state.rejected,
+            rejection: state.rejection,
             error: state.last_error,
         }
     };

@@ -7,25 +7,28 @@ use std::time::Duration;
 
 use super::{bridge, root_with, subscriber};
 use crate::harness::PATIENCE;
-use crate::harness::broker::Broker;
+use crate::harness::broker::{Broker, until};
 use crate::harness::client::Client;
 use crate::harness::packet::{Connect, Version, frame, put_string};
 
 /// A remote broker that a test plays.
-struct Remote(TcpListener);
+pub(super) struct Remote(TcpListener);
 
 impl Remote {
-    fn new() -> Remote {
-        Remote(TcpListener::bind("127.0.0.1:0").expect("loopback has ports"))
+    pub(super) fn new() -> Remote {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has ports");
+        listener.set_nonblocking(true).expect("a TCP socket");
+        Remote(listener)
     }
 
-    fn port(&self) -> u16 {
+    pub(super) fn port(&self) -> u16 {
         self.0.local_addr().expect("it is bound").port()
     }
 
     /// The next connection, of which nothing has been read.
-    fn accept(&self) -> TcpStream {
-        let (stream, _) = self.0.accept().expect("the bridge connects");
+    pub(super) fn accept(&self) -> TcpStream {
+        let (stream, _) = until("the bridge connects", || self.0.accept().ok());
+        stream.set_nonblocking(false).expect("a TCP socket");
         stream
             .set_read_timeout(Some(*PATIENCE))
             .expect("a TCP socket");
@@ -33,7 +36,7 @@ impl Remote {
     }
 
     /// The next connection whose CONNECT is of MQTT 5; others are closed, as by brokers that know no other.
-    fn accept_v5(&self) -> TcpStream {
+    pub(super) fn accept_v5(&self) -> TcpStream {
         loop {
             let mut stream = self.accept();
             let connect = read_packet(&mut stream);
@@ -44,7 +47,7 @@ impl Remote {
     }
 
     /// The next connection, accepted, with this CONNACK.
-    fn accepted(&self, connack: &[u8]) -> TcpStream {
+    pub(super) fn accepted(&self, connack: &[u8]) -> TcpStream {
         let mut stream = self.accept_v5();
         stream.write_all(connack).expect("the bridge reads");
         stream
@@ -52,10 +55,10 @@ impl Remote {
 }
 
 /// CONNACK that accepts, of MQTT 5 without properties.
-const CONNACK: [u8; 5] = [0x20, 3, 0, 0, 0];
+pub(super) const CONNACK: [u8; 5] = [0x20, 3, 0, 0, 0];
 
 /// The body of the next packet, its first byte before it.
-fn read_packet(stream: &mut TcpStream) -> Vec<u8> {
+pub(super) fn read_packet(stream: &mut TcpStream) -> Vec<u8> {
     let mut first = [0; 1];
     if stream.read_exact(&mut first).is_err() {
         return Vec::new();
@@ -76,7 +79,7 @@ fn read_packet(stream: &mut TcpStream) -> Vec<u8> {
 }
 
 /// Reads until the bridge closes.
-fn expect_close(stream: &mut TcpStream, what: &str) {
+pub(super) fn expect_close(stream: &mut TcpStream, what: &str) {
     let mut rest = Vec::new();
     match stream.read_to_end(&mut rest) {
         Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
@@ -87,7 +90,7 @@ fn expect_close(stream: &mut TcpStream, what: &str) {
 }
 
 /// A bus with a bridge to a port, and a client of it.
-fn victim(port: u16, more: &str) -> (Broker, Client) {
+pub(super) fn victim(port: u16, more: &str) -> (Broker, Client) {
     let topics = ["in/# in 2", "out/# out 2"];
     let here = Broker::start_on(root_with(0, &bridge("up", port, &topics, more), ""));
     let bystander = subscriber(here.address("open"), "bystander", &[("own", 0)]);
@@ -102,7 +105,12 @@ fn served(bystander: &mut Client) {
 }
 
 /// A PUBLISH of MQTT 5.
-fn publish(first: u8, topic: &[u8], packet_id: Option<u16>, properties: &[u8]) -> Vec<u8> {
+pub(super) fn publish(
+    first: u8,
+    topic: &[u8],
+    packet_id: Option<u16>,
+    properties: &[u8],
+) -> Vec<u8> {
     let mut body = Vec::new();
     put_string(&mut body, topic);
     body.extend(packet_id.into_iter().flat_map(u16::to_be_bytes));

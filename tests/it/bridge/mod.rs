@@ -2,12 +2,13 @@
 //! plays with raw bytes.
 //!
 //! `forward` is what goes where; `outage` what becomes of it while the link is down and the bus is killed; `ring` brokers in a circle;
-//! `mosquitto` the other program; `reload` the configuration; `routers` subordinates in networks of their own, over lines (`line`) that are slow; `names` name servers
+//! `mosquitto` the other program; `link` what is said over one connection, to a remote broker that a test plays; `reload` the configuration; `routers` subordinates in networks of their own, over lines (`line`) that are slow; `names` name servers
 //! that are silent; `hostile` remote brokers that are broken or mean harm.
 
 mod forward;
 mod hostile;
 mod line;
+mod link;
 mod mosquitto;
 mod names;
 mod outage;

@@ -121,10 +121,7 @@ fn say(client: &mut Client, message: Publish) {
     client.send_publish(&message);
     assert!(matches!(
         client.receive(),
-        Packet::Pubrec {
-            packet_id: 1,
-            code: 0
-        }
+        Packet::Pubrec { packet_id: 1, code } if code < 0x80
     ));
     client.send(&ack(0x62, 1));
     assert!(matches!(
@@ -154,12 +151,8 @@ fn a_message_that_comes_on_two_ways_comes_once_also_if_the_bus_is_killed_in_betw
         say(&mut neighbour, back);
         // What began elsewhere, and came before each restart.
         for number in 0..=round {
-            let mut message = Publish::new("t", format!("other {number}")).qos(2, 1);
-            let said = format!("00000000000000bb-{number:x}-1");
-            message
-                .properties
-                .push(user_property("fosquitto-path", &said));
-            say(&mut neighbour, message);
+            let text = format!("other {number}");
+            say(&mut neighbour, foreign("t", &text, number));
         }
         here = Broker::start_on(here.kill());
     }
@@ -168,4 +161,51 @@ fn a_message_that_comes_on_two_ways_comes_once_also_if_the_bus_is_killed_in_betw
         assert_eq!(take_text(&mut at_here), expected);
     }
     at_here.no_message_for(std::time::Duration::from_millis(300));
+}
+
+/// A message that began elsewhere, with this number there.
+fn foreign(topic: &str, text: &str, number: u32) -> Publish {
+    let mut message = Publish::new(topic, text).qos(2, 1);
+    let said = format!("00000000000000bb-{number:x}-1");
+    message
+        .properties
+        .push(user_property("fosquitto-path", &said));
+    message
+}
+
+#[test]
+fn what_a_restart_has_cost_is_taken_again_from_another_broker() {
+    let here = Broker::start_on(root_with(0, "", "\toption durability 'volatile'\n"));
+    let state = || foreign("state", "on", 1).retained();
+    say(&mut as_broker(&here, "other"), state());
+    let here = Broker::start_on(here.kill());
+    let mut neighbour = as_broker(&here, "other");
+    say(&mut neighbour, state());
+    let mut late = subscriber(here.address("open"), "late", &[("state", 2)]);
+    assert_eq!(take_text(&mut late), "on");
+    say(&mut neighbour, state());
+    // What is cleared stays so.
+    say(&mut neighbour, foreign("state", "", 2).retained());
+    say(&mut neighbour, state());
+    assert_eq!(take_text(&mut late), "");
+    late.ping_past_messages();
+    late.no_message_for(std::time::Duration::from_millis(100));
+}
+
+#[test]
+fn what_was_refused_may_come_again() {
+    let uci = |rule: &str| format!("{}{rule}", super::open_on(0));
+    let deny = "config acl\n\toption access 'deny'\n\tlist topic 't'\n";
+    let here = Broker::start(&uci(deny));
+    let mut neighbour = as_broker(&here, "other");
+    neighbour.send_publish(&foreign("t", "once", 1));
+    let refused = Packet::Pubrec {
+        packet_id: 1,
+        code: 0x87,
+    };
+    assert_eq!(neighbour.receive(), refused);
+    here.reload(&uci(""));
+    let mut at_here = subscriber(here.address("open"), "at-here", &[("t", 2)]);
+    say(&mut as_broker(&here, "other"), foreign("t", "once", 1));
+    assert_eq!(take_text(&mut at_here), "once");
 }

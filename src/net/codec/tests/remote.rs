@@ -135,7 +135,11 @@ fn what_a_bridge_says_is_read_by_this_broker_as_it_was_meant() {
             clean_start: false,
             keep_alive_s: 60,
             client_id: "bridge",
-            will: Some(("state", b"0")),
+            will: Some(outward::Will {
+                topic: "state",
+                payload: b"0",
+                is_full: true,
+            }),
             user_name: Some("user"),
             password: Some(b"password"),
             session_expiry_s: 100,
