@@ -60,8 +60,7 @@ pub fn run(broker: &Broker, socket: &Path, time: Duration) -> io::Result<Answers
         let meanwhile = round_trips(&mut client, time * 10, &is_over);
         let asked = asking
             .join()
-            .map_err(|_| io::Error::other("the asking thread has panicked"))
-            .flatten();
+            .unwrap_or_else(|_| Err(io::Error::other("the asking thread has panicked")));
         (asked, meanwhile)
     });
     let (status_ms, clients_ms) = asked?;
