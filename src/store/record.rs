@@ -274,11 +274,7 @@ impl Writer {
         number.number(message.id());
         self.bytes.extend_from_slice(number.bytes());
         let properties = message.stored_properties();
-        let parts = [
-            message.topic_bytes(),
-            &properties,
-            message.payload(),
-        ];
+        let parts = [message.topic_bytes(), &properties, message.payload()];
         for part in parts {
             let mut length = Short::default();
             length.number(part.len() as u64);
