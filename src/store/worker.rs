@@ -35,6 +35,9 @@ const RETRY_MAX: Duration = Duration::from_secs(60);
 /// that, which takes two to three times the memory, and that is dearer than writing early what will hardly be taken back.
 const LACK_BYTES_MAX: u64 = 1 << 20;
 
+/// How long after much was read memory is given back once more, if nothing is to be done meanwhile: what a flood leaves goes last.
+const QUIET: Duration = Duration::from_secs(1);
+
 /// What the event loop has the thread do.
 pub enum Order {
     /// There is something in the journal that flash lacks.
@@ -149,6 +152,8 @@ pub struct Worker {
     /// Whether the event loop was told that flash is to be written, and has not answered.
     has_asked: bool,
     failing: Option<Failing>,
+    /// Whether more was read than an ordinary bus says, since memory was given back in a quiet moment.
+    has_read_much: bool,
     /// Transactions that flash took.
     commits: u64,
     /// Bytes and syncs of copies, which lie in memory or where their owner wants them.
@@ -227,6 +232,7 @@ impl Worker {
             changed: None,
             has_asked: false,
             failing: None,
+            has_read_much: false,
             commits: 0,
             copied: Written::default(),
         };
@@ -240,10 +246,15 @@ impl Worker {
     /// Serves until it is told to stop, or the event loop is gone.
     pub fn run(mut self, orders: &Receiver<Order>) {
         loop {
-            let order = match self.due() {
+            let quiet = self.has_read_much.then(|| Instant::now() + QUIET);
+            let order = match self.due().into_iter().chain(quiet).min() {
                 None => orders.recv().map_err(|_| RecvTimeoutError::Disconnected),
                 Some(due) => orders.recv_timeout(due.saturating_duration_since(Instant::now())),
             };
+            if matches!(order, Err(RecvTimeoutError::Timeout)) && self.has_read_much {
+                self.has_read_much = false;
+                give_back(usize::MAX);
+            }
             let is_end = matches!(order, Err(RecvTimeoutError::Disconnected));
             let more = std::iter::from_fn(|| orders.try_recv().ok());
             if self.turn(order.ok().into_iter().chain(more)) || is_end {
@@ -382,7 +393,7 @@ impl Worker {
         let read: usize = chunks.iter().map(|chunk| chunk.records.len()).sum();
         let written = self.write(&chunks, last);
         drop(chunks);
-        give_back(read);
+        self.has_read_much |= give_back(read);
         match written {
             Ok(()) => {
                 self.applied = last;
@@ -621,18 +632,20 @@ impl Worker {
     }
 }
 
-/// Gives memory back to the system after so many bytes were read, where they are many. glibc keeps what a thread frees; other
+/// Gives memory back to the system after so many bytes were read, where they are many; whether they are. glibc keeps what a thread frees; other
 /// libraries do not.
-pub fn give_back(read: usize) {
+pub fn give_back(read: usize) -> bool {
     // More than a busy bus with small messages reads at once: it would need the memory again the next moment.
     const MANY: usize = 512 << 10;
-    if read > MANY {
+    let is_many = read > MANY;
+    if is_many {
         #[cfg(target_env = "gnu")]
         // SAFETY: it frees what nobody has, and may be called at any time.
         unsafe {
             libc::malloc_trim(0);
         }
     }
+    is_many
 }
 
 /// What is left of records.

@@ -145,3 +145,17 @@ fn what_was_said_while_the_journal_is_renewed_and_written_comes_back() {
     let expected: Vec<u16> = busy.in_flight.iter().copied().collect();
     assert_eq!(busy.crash(), expected);
 }
+
+#[test]
+fn where_there_can_be_no_second_file_the_journal_goes_on_in_segments() {
+    let mut busy = Busy::begin();
+    let folder = busy.world.folder.path().join("run");
+    std::fs::create_dir(folder.join("spare")).expect("nothing is there");
+    let first = busy.segment();
+    while busy.segment() < first + 2 {
+        busy.goes_on();
+    }
+    busy.world.let_thread_run();
+    let expected: Vec<u16> = busy.in_flight.iter().copied().collect();
+    assert_eq!(busy.crash(), expected);
+}

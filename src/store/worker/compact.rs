@@ -153,7 +153,7 @@ impl Worker {
         self.segments.push(current);
         let read = chunks.iter().map(|chunk| chunk.records.len()).sum();
         drop(chunks);
-        give_back(read);
+        self.has_read_much |= give_back(read);
         Ok(())
     }
 
