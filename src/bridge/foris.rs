@@ -43,6 +43,17 @@ const KEEP_ALIVE_S: u16 = 30;
 /// Foris' client asks again after 5 s.
 const REQUEST_TTL: Duration = Duration::from_secs(5);
 
+/// A reply is cleared ten seconds after it was given. The clearing can be lost with the way here, and then the reply would be there for ever: it
+/// ends by itself after some times as long, in seconds.
+const REPLY_EXPIRY_S: u32 = 60;
+
+/// How long a retained message of a subordinate stays at most, in seconds; `None` if that is its sender's matter.
+pub fn expiry_s(topic: &str) -> Option<u32> {
+    let mut levels = topic.split('/');
+    let is_reply = levels.next() == Some("foris-controller") && levels.nth(1) == Some("reply");
+    is_reply.then_some(REPLY_EXPIRY_S)
+}
+
 /// The bridges of the enabled subordinates, in their order. `host` is this router's controller id, if it has one: the Client Identifiers
 /// are then the original's, `SUB->HOST`.
 pub fn links(subordinates: &[Subordinate], root: &Path, host: Option<&str>) -> Vec<Bridge> {
@@ -213,6 +224,14 @@ mod tests {
             );
         }
         assert_eq!(mappings.to_remote("foris-controller/other/list"), None);
+    }
+
+    #[test]
+    fn a_reply_ends_by_itself_and_nothing_else_does() {
+        let of = |end: &str| expiry_s(&format!("foris-controller/{SUB}/{end}"));
+        assert_eq!(of("reply/5cf5"), Some(REPLY_EXPIRY_S));
+        assert_eq!(of("notification/reply/action/x"), None);
+        assert_eq!(expiry_s("reply/foris-controller"), None);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use ntex::io::{IoBoxed, IoStatusUpdate};
 
 use super::link::Form;
 use super::outward::Outward;
-use super::{Bridge, Phase, WillForm};
+use super::{Bridge, Phase, WillForm, foris};
 use crate::broker::{Close, ConnectionId, Effects as _, Input, Link, Time, limits};
 use crate::config;
 use crate::config::bridge::{Direction, RetainHandling as When};
@@ -620,9 +620,13 @@ impl<H: Hub> Wire<H> {
         let Some(local) = self.bridge.mappings.to_local(publish.topic) else {
             return self.acknowledge(publish);
         };
+        let retain = publish.retain && self.bridge.config.retain_in;
+        let is_foris = retain && self.bridge.config.found.is_some();
+        let expiry_s = foris::expiry_s(&local).filter(|_| is_foris);
         let message = Publish {
             topic: &local,
-            retain: publish.retain && self.bridge.config.retain_in,
+            retain,
+            expiry_s: publish.expiry_s.into_iter().chain(expiry_s).min(),
             ..*publish
         };
         trail::arrive(&*self.hub, &self.outward.trail, self.id, &message);

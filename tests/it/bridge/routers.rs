@@ -15,7 +15,7 @@ use socket2::{Domain, Socket, Type};
 
 use crate::harness::broker::Broker;
 use crate::harness::client::Client;
-use crate::harness::packet::{Connect, Publish, Version};
+use crate::harness::packet::{Connect, Publish, Version, property};
 use crate::harness::pki::{Authority, REMOTE, STRANGER};
 use crate::harness::root::Root;
 
@@ -321,6 +321,9 @@ fn a_request_reaches_a_controller_behind_two_routers_and_its_reply_comes_back_as
     late.subscribe(&topic("reply/one"), 0);
     let answer = take(&mut late);
     assert!(answer.retain && answer.payload == b"answer");
+    // Were the clearing lost, it would end by itself.
+    let ends = |(id, _): &(u8, Vec<u8>)| *id == property::MESSAGE_EXPIRY_INTERVAL;
+    assert!(answer.properties.iter().any(ends));
     // Cleared there, it is cleared here.
     let clearing = Publish::new(&topic("reply/one"), "").qos(2, 7).retained();
     controller.publish_acknowledged(clearing);
