@@ -498,16 +498,20 @@ fn read_content(connection: &Connection) -> rusqlite::Result<Content> {
     let mut statement = connection.prepare(deliveries)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        content.has_delivery(row.get(0)?, row.get(1)?, row.get(2)?);
+        // A number that flash has changed may be that of a message which is still to come.
+        let message: i64 = row.get(0)?;
+        if content.holders.contains_key(&(message as u64)) {
+            content.has_delivery(message, row.get(1)?, row.get(2)?);
+        }
     }
     let wills = "SELECT will_message FROM session WHERE will_message IS NOT NULL";
     let mut statement = connection.prepare(wills)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        *content
-            .holders
-            .entry(row.get::<_, i64>(0)? as u64)
-            .or_default() += 1;
+        let message: i64 = row.get(0)?;
+        if let Some(holders) = content.holders.get_mut(&(message as u64)) {
+            *holders += 1;
+        }
     }
     let position: i64 = connection.query_row(
         "SELECT max(position, (SELECT ifnull(max(position), 0) FROM delivery),
@@ -526,6 +530,7 @@ fn read_messages(connection: &Connection, content: &mut Content) -> rusqlite::Re
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         let message: i64 = row.get(0)?;
+        content.holders.entry(message as u64).or_default();
         if let Some(session) = row.get(1)? {
             content.has_delivery(message, session, row.get(2)?);
         }

@@ -18,7 +18,7 @@ use super::record::{Body, Extras, Record};
 /// What the store keeps in memory of the database's content: numbers, no content.
 #[derive(Debug, Default)]
 pub struct Content {
-    /// How many refer to each message.
+    /// How many refer to each message that is there.
     pub holders: Map<u64, u32>,
     /// The retained message of a topic, by the topic's hash.
     pub retained: Map<u64, u64>,

@@ -1,6 +1,7 @@
 //! Rows that are not as the schema says, as flash leaves them whose bits have flipped where SQLite's own check does not look.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use rusqlite::Connection;
 
@@ -86,32 +87,50 @@ fn whatever_bytes_of_a_database_flash_has_changed_the_bus_starts_and_keeps_what_
             bytes[random.below(within) as usize] ^= 1 << random.below(8);
         }
         std::fs::write(folder.path().join("fosquitto.db"), &bytes).expect("there is room");
-        let of = || {
-            parts(
-                folder.path(),
-                &folder.path().join("run"),
-                Class::Interval,
-                plain(),
-            )
-        };
-        let recovery = recover(of()).expect("nobody else is there");
-        recovery.load(|_| Ok(()));
-        let (mut store, mut worker, orders) = recovery.begin(Box::new(|_| {}));
-        let topic = "after";
-        let message = world.message(topic, crate::mqtt::Qos::AtLeastOnce);
-        store.record(
-            &crate::broker::StoreOp::Retained { message: &message },
-            1_000_000,
-        );
-        store.end_turn();
-        worker.turn(orders.try_iter());
-        worker.end();
-        drop(store);
-        let mut is_there = false;
-        recover(of()).expect("nobody else is there").load(|item| {
-            is_there |= matches!(item, Restored::Message { topic: "after", .. });
-            Ok(())
-        });
-        assert!(is_there, "what came after the damage is not there");
+        is_kept_after(&mut world, folder.path());
     }
+}
+
+/// Starts with a damaged database, and holds that a message which comes then is there at the next start.
+fn is_kept_after(world: &mut World, folder: &Path) {
+    let of = || parts(folder, &folder.join("run"), Class::Interval, plain());
+    let recovery = recover(of()).expect("nobody else is there");
+    recovery.load(|_| Ok(()));
+    let (mut store, mut worker, orders) = recovery.begin(Box::new(|_| {}));
+    let message = world.message("after", crate::mqtt::Qos::AtLeastOnce);
+    store.record(
+        &crate::broker::StoreOp::Retained { message: &message },
+        1_000_000,
+    );
+    store.end_turn();
+    worker.turn(orders.try_iter());
+    worker.end();
+    drop(store);
+    let mut is_there = false;
+    recover(of()).expect("nobody else is there").load(|item| {
+        is_there |= matches!(item, Restored::Message { topic: "after", .. });
+        Ok(())
+    });
+    assert!(is_there, "what came after the damage is not there");
+}
+
+#[test]
+fn a_number_that_has_become_that_of_a_message_to_come_costs_that_nothing() {
+    let mut world = World::new(seed(), Class::Interval);
+    while world.model.sessions.is_empty() {
+        world.step();
+    }
+    world.stop();
+    drop(world.ends.take());
+    let next = world.message("next", crate::mqtt::Qos::AtLeastOnce).id() + 1;
+    let folder = world.folder.path().to_owned();
+    let connection = Connection::open(folder.join("fosquitto.db")).expect("it is a database");
+    connection
+        .execute_batch(&format!(
+            "INSERT INTO delivery VALUES ({next}, (SELECT min(id) FROM session), 0, '', 1, 1, 0, NULL);
+             UPDATE session SET will_message = {next}, will_delay_s = 1"
+        ))
+        .expect("it can be changed");
+    drop(connection);
+    is_kept_after(&mut world, &folder);
 }
