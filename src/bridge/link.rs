@@ -171,6 +171,7 @@ async fn serve<H: Hub>(
         name: format!("bridge '{}'", Escaped(&bridge.config.name)),
         has_layers: bridge.config.tls.is_some(),
         is_v5: Cell::new(form.version.is_v5()),
+        echoes: !form.version.is_v5() && !form.is_private,
         retains: Cell::new(true),
         trail: hub.trail().clone(),
     });

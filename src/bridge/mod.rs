@@ -13,6 +13,7 @@
 //! | [`mapping`] | what is subscribed on both sides, and what a message's topic becomes; pure |
 //! | `link` | one bridge's task: when it connects, in which version, and when again |
 //! | `wire` | one connection from CONNECT to its end: its packets and its timers |
+//! | `echo` | what a remote broker that knows no bridges sends back |
 //! | `outward` | what a message is on its way out: the network's [`Outlet`](crate::net::outlet::Outlet) |
 //! | [`foris`] | subordinates as bridges; pure |
 //! | [`discovery`] | where subordinates are |
@@ -31,6 +32,7 @@
 
 pub mod check;
 pub mod discovery;
+mod echo;
 pub mod foris;
 mod link;
 pub mod mapping;
@@ -52,6 +54,7 @@ use crate::net::dial::Dialer;
 use crate::net::hub::Hub;
 use crate::net::tls::client::{ClientTls, Stamp};
 use discovery::Finder;
+use echo::Echoes;
 use mapping::Mappings;
 
 /// All bridges that there are.
@@ -102,6 +105,8 @@ struct Bridge {
     is_doubted: Cell<bool>,
     /// How often in a row it had no room for a message.
     was_full: Cell<u32>,
+    /// What the remote broker will send back, if it is one that does.
+    echoes: RefCell<Echoes>,
     state: RefCell<State>,
 }
 
@@ -297,6 +302,7 @@ impl Bridge {
             will: Cell::new(WillForm::Full),
             is_doubted: Cell::new(false),
             was_full: Cell::new(0),
+            echoes: RefCell::default(),
             state: RefCell::default(),
         }
     }

@@ -1,10 +1,11 @@
 //! What a message is on its way out over one connection: its topic there, the trail that it carries, and whether it is retained.
 //!
-//! The network asks it for each message, as its [`Outlet`]. It changes nothing but a count.
+//! The network asks it for each message, as its [`Outlet`]. It changes nothing but a count, and notes what will come back.
 
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::rc::Rc;
+use std::time::Instant;
 
 use super::Bridge;
 use crate::broker::{Delivery, Payload};
@@ -18,6 +19,8 @@ pub(super) struct Outward {
     pub name: String,
     pub has_layers: bool,
     pub is_v5: Cell<bool>,
+    /// Whether the remote broker sends back what it gets.
+    pub echoes: bool,
     /// Whether the remote broker retains messages.
     pub retains: Cell<bool>,
     pub trail: Rc<Trail>,
@@ -44,6 +47,10 @@ impl Outlet for Outward {
             }
             _ => Cow::Borrowed(delivery.properties),
         };
+        if self.echoes && self.bridge.mappings.to_local(&topic).is_some() {
+            let mut echoes = self.bridge.echoes.borrow_mut();
+            echoes.went(Instant::now(), &topic, delivery.payload.bytes());
+        }
         self.bridge.state.borrow_mut().sent += 1;
         Some(Translated {
             topic,

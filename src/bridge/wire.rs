@@ -12,6 +12,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use ntex::io::{IoBoxed, IoStatusUpdate};
 
@@ -20,7 +21,7 @@ use super::outward::Outward;
 use super::{Bridge, Phase, WillForm, foris};
 use crate::broker::{Close, ConnectionId, Effects as _, Input, Link, Time, limits};
 use crate::config;
-use crate::config::bridge::{Direction, RetainHandling as When};
+use crate::config::bridge::RetainHandling as When;
 use crate::log::Escaped;
 use crate::mqtt::packet::{
     Ack, ClientPacket, Publish, RetainHandling, ServerPacket, SubscriptionOptions,
@@ -90,7 +91,6 @@ pub(super) struct Wire<H: Hub> {
     io: IoBoxed,
     id: ConnectionId,
     version: Version,
-    form: Form,
     /// Since when it is accepted.
     since: Option<Time>,
     /// When CONNACK or a sign of life must have come.
@@ -162,7 +162,6 @@ impl<H: Hub> Wire<H> {
             keep_alive_ms: u64::from(bridge.config.keep_alive_s) * 1000,
             packet_max: hub.max_packet_size(),
             version: form.version,
-            form,
             asked: Vec::new(),
             withdrawn: Vec::new(),
             asks: VecDeque::new(),
@@ -469,7 +468,6 @@ impl<H: Hub> Wire<H> {
             self.write(|out| outward::publish(version, &topic, b"1", retain, out));
         }
         self.say_connected(now, connack.session_present);
-        self.warn_of_echoes(self.form);
         self.hub.handle(Input::Link(Link {
             connection: self.id,
             client_id: &self.bridge.session,
@@ -478,18 +476,6 @@ impl<H: Hub> Wire<H> {
             max_qos: connack.maximum_qos,
             session_present: connack.session_present,
         }));
-    }
-
-    /// Says what a remote broker will do that does not know bridges: without No Local, it sends back what it gets.
-    fn warn_of_echoes(&self, form: Form) {
-        let topics = &self.bridge.config.topics;
-        let is_both = topics.iter().any(|it| it.direction == Direction::Both);
-        if is_both && !form.version.is_v5() && !form.is_private {
-            log::warn!(
-                "bridge '{}': the other broker does not know bridges: what goes both ways comes back once",
-                Escaped(&self.bridge.config.name)
-            );
-        }
     }
 
     /// What to ask for instead of a Will that the remote broker does not take.
@@ -620,6 +606,13 @@ impl<H: Hub> Wire<H> {
         let Some(local) = self.bridge.mappings.to_local(publish.topic) else {
             return self.acknowledge(publish);
         };
+        if self.outward.echoes {
+            let mut echoes = self.bridge.echoes.borrow_mut();
+            if echoes.is_echo(Instant::now(), publish.topic, publish.payload) {
+                drop(echoes);
+                return self.acknowledge(publish);
+            }
+        }
         let retain = publish.retain && self.bridge.config.retain_in;
         let is_foris = retain && self.bridge.config.found.is_some();
         let expiry_s = foris::expiry_s(&local).filter(|_| is_foris);
