@@ -357,20 +357,24 @@ fn links_that_are_cut_and_come_back_with_another_address_lose_nothing_and_bring_
     network.ip("sub", "link set below up");
     count.arrive(&mut controller);
 
-    // The link to it, which comes back with another address, on the way.
-    network.ip("host", "link set below down");
-    count.ask(&mut client);
-    network.ip("sub", "addr flush dev above");
-    network.ip("sub", "addr add 10.77.1.99/24 dev above");
-    network.ip("host", "link set below up");
-    let mark = host.log().mark();
-    let (log, connected) = (host.log().clone(), "connected to 10.77.1.99");
-    network.within("sub", move || {
-        announce(SUB, Ipv4Addr::new(10, 77, 1, 99), || {
-            log.says(mark, connected)
+    // Then each link comes back with another address, on the way.
+    for (above, broker, below, id, net) in
+        [("host", host, "sub", SUB, 1), ("sub", sub, "far", FAR, 2)]
+    {
+        network.ip(above, "link set below down");
+        count.ask(&mut client);
+        network.ip(below, "addr flush dev above");
+        network.ip(below, &format!("addr add 10.77.{net}.99/24 dev above"));
+        network.ip(above, "link set below up");
+        let mark = broker.log().mark();
+        let (log, connected) = (broker.log().clone(), format!("connected to 10.77.{net}.99"));
+        network.within(below, move || {
+            announce(id, Ipv4Addr::new(10, 77, net, 99), || {
+                log.says(mark, &connected)
+            });
         });
-    });
-    count.arrive(&mut controller);
+        count.arrive(&mut controller);
+    }
 
     assert!(!sub.log().says(0, "panicked"));
     controller.ping_past_messages();
