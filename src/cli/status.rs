@@ -197,6 +197,12 @@ fn store_in_words(store: &Storage) -> Vec<String> {
     ];
     if let Some(error) = &store.error {
         said.push(format!("cannot be written: {}", Escaped(error)));
+    } else if let (Some(error), Some(s)) = (&store.last_error, store.last_error_s) {
+        let ago = duration(s);
+        said.push(format!(
+            "could not be written until {ago} ago: {}",
+            Escaped(error)
+        ));
     }
     said
 }
@@ -232,6 +238,15 @@ mod tests {
         };
         let said = store_in_words(&store).concat();
         assert!(!said.contains(char::is_control), "{said:?}");
+        let well_again = Storage {
+            last_error: store.error.clone(),
+            error: None,
+            last_error_s: Some(7200),
+            ..store
+        };
+        let said = store_in_words(&well_again).concat();
+        assert!(!said.contains(char::is_control), "{said:?}");
+        assert!(said.contains("could not be written until 2 h ago: "));
     }
 
     #[test]

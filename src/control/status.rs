@@ -184,6 +184,10 @@ pub struct Storage {
     pub pending: u64,
     /// Why flash cannot be written.
     pub error: Option<String>,
+    /// Why it could not be written the last time that it could not.
+    pub last_error: Option<String>,
+    /// How long ago that was, in seconds.
+    pub last_error_s: Option<u64>,
 }
 
 /// Something that a client was denied.

@@ -23,6 +23,8 @@ pub struct Status {
     pub last_commit: Option<Instant>,
     /// Why flash cannot be written now.
     pub error: Option<String>,
+    /// Why it could not be written the last time that it could not, and until when: what was wrong in the night is still told in the morning.
+    pub last_error: Option<(String, Instant)>,
     /// What went to flash since the start.
     pub flash: Written,
     /// Bytes of the last 24 hours.
@@ -39,6 +41,7 @@ impl Default for Status {
             applied: 0,
             last_commit: None,
             error: None,
+            last_error: None,
             flash: Written::default(),
             day: Day::default(),
         }

@@ -588,8 +588,9 @@ impl Worker {
         status.commits = self.commits;
         status.applied = self.applied;
         status.error = self.failing.as_ref().map(|failing| failing.what.clone());
-        if self.failing.is_none() {
-            status.last_commit = Some(now);
+        match &status.error {
+            Some(what) => status.last_error = Some((what.clone(), now)),
+            None => status.last_commit = Some(now),
         }
         self.budget.spend(status.flash.bytes, now);
     }

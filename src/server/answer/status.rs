@@ -152,6 +152,7 @@ fn storage(bus: &Bus) -> Storage {
     };
     let status = store.status();
     let told = keeping::storage(&status);
+    let last_error = status.last_error.as_ref();
     Storage {
         class: told.class.to_owned(),
         path: Some(store.path().to_owned()),
@@ -165,6 +166,8 @@ fn storage(bus: &Bus) -> Storage {
         applied: told.applied,
         pending: told.pending,
         error: status.error.clone(),
+        last_error: last_error.map(|(what, _)| what.clone()),
+        last_error_s: last_error.map(|(_, until)| until.elapsed().as_secs()),
     }
 }
 

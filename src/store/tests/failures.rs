@@ -181,8 +181,15 @@ fn where_neither_journal_nor_flash_can_be_written_memory_has_it_until_one_can() 
         turn(&mut world);
     }
     assert!(faults.failed() > 0);
+    let status = |world: &World| world.ends.as_ref().expect("it runs").0.status();
+    let error = status(&world).error.expect("flash cannot be written");
     faults.heal();
     turn(&mut world);
+    let well = status(&world);
+    assert_eq!(
+        (well.error, well.last_error.map(|it| it.0)),
+        (None, Some(error))
+    );
     // What is not for flash was in memory alone.
     assert_eq!(on_flash(world.folder.path()), world.model.for_flash());
 }

@@ -207,7 +207,8 @@ return view.extend({
 				[ _('Changes to go'), '%d'.format(store.pending) ],
 				[ _('Database'), store.path ]
 			]),
-			store.error ? E('div', { 'class': 'alert-message warning' }, [ _('It cannot be written: %s').format(store.error) ]) : ''
+			store.error ? E('div', { 'class': 'alert-message warning' }, [ _('It cannot be written: %s').format(store.error) ])
+				: store.last_error ? E('p', [ E('em', [ _('It could not be written until %s ago: %s').format(bus.time(store.last_error_s), store.last_error) ]) ]) : ''
 		]);
 	},
 
