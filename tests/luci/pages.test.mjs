@@ -47,6 +47,10 @@ config acl
 
 config acl 'last'
 	list topic 'last/#'
+
+config bridge 'cloud'
+	list address '127.0.0.1:1'
+	list topic '# out 1'
 `;
 
 let router, browser;
@@ -206,6 +210,9 @@ test('what clients chose stands in the pages as they wrote it', async () => {
 	await page.locator('.cbi-tabmenu').getByText('Listeners').click();
 	await page.getByText('CN=\\<b\\>safe').first().waitFor();
 	await page.getByText('expires in 9 d').waitFor();
+
+	await page.locator('.cbi-tabmenu').getByText('Bridges').click();
+	await page.locator('.fosquitto-denied', { hasText: 'Connection refused' }).waitFor();
 
 	await page.goto(`${router.url}/admin/services/fosquitto/log`);
 	await page.locator('.fosquitto-log').getByText('onerror').first().waitFor();

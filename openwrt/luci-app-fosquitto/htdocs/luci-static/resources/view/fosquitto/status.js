@@ -332,14 +332,18 @@ return view.extend({
 	},
 
 	bridges: function(bridges) {
+		const faults = it => [
+			it.state != 'connected' ? it.error : null,
+			L.toArray(it.refused).length ? _('it may not subscribe to %s').format(it.refused.join(', ')) : null,
+			it.rejection != null ? _('messages are refused: %s').format(it.rejection) : null
+		].filter(fault => fault != null).map(fault => E('div', { 'class': 'fosquitto-denied' }, [ fault ]));
 		const rows = bridges.map(it => [
-			bus.word(it.name), bus.word(it.address),
-			it.error == null ? _('%s for %s').format(it.state, bus.time(it.since_s))
-				: E('span', { 'class': 'fosquitto-denied' }, [ '%s: %s'.format(it.state, it.error) ]),
-			'%d'.format(it.messages_in), '%d'.format(it.messages_out), '%d (%s)'.format(it.queued, bus.bytes(it.queued_bytes))
+			bus.word(it.name), bus.word(it.address), E('div', [ _('%s for %s').format(it.state, bus.time(it.since_s)) ].concat(faults(it))),
+			'%d'.format(it.messages_in), '%d'.format(it.messages_out), '%d (%s)'.format(it.queued, bus.bytes(it.queued_bytes)),
+			'%d'.format(it.dropped + it.rejected)
 		]);
 
-		return [ bus.table([ _('Bridge'), _('Address'), _('State'), _('In'), _('Out'), _('Waiting') ], rows, _('There is no bridge.')) ];
+		return [ bus.table([ _('Bridge'), _('Address'), _('State'), _('In'), _('Out'), _('Waiting'), _('Lost') ], rows, _('There is no bridge.')) ];
 	},
 
 	/* A session's subscriptions, and what waits for it. */
