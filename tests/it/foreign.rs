@@ -45,12 +45,12 @@ const LITTLE: u8 = 1;
 const BIG: u8 = 2;
 
 const KINDS: [Kind; 6] = [
-    kind("mips-unknown-linux-musl", (1, BIG, 8), 5_050_000, 2_260_000),
+    kind("mips-unknown-linux-musl", (1, BIG, 8), 4_900_000, 2_240_000),
     kind(
         "mipsel-unknown-linux-musl",
         (1, LITTLE, 8),
-        5_050_000,
-        2_260_000,
+        4_900_000,
+        2_240_000,
     ),
     kind(
         "armv7-unknown-linux-musleabihf",
