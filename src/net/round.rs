@@ -6,7 +6,7 @@
 //!
 //! - A takeover: what the old connection has said already, above all that it goes, counts before it is ended.
 //! - Descriptors. A socket of ntex-net 3.16 is closed when its handle and its task have both been dropped. One that turns out to be
-//!   closed or broken while its own task reads or writes (a new socket is read at once, and [output](super::write) is written
+//!   closed or broken while its own task reads or writes (a new socket is read at once, and output is written
 //!   there) has its handle set aside until the loop has heard an event of some socket. Where nothing else happens there is none, and the
 //!   descriptor stays. So who forgets a connection asks for a round.
 //!
