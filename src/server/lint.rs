@@ -148,7 +148,8 @@ impl Lint<'_> {
                     "crl" => "a new list is due",
                     _ => "the certificate ends",
                 };
-                let (days, path) = (left_s / 86_400, validity.path.display());
+                // A day that has begun counts: on the last one that is 1.
+                let (days, path) = ((left_s + 86_399) / 86_400, validity.path.display());
                 let what = format!("fosquitto.{name}: {path}: {what} in {days} days, on {until}");
                 self.warn(listener.line, what);
             }
